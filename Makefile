@@ -180,6 +180,10 @@ $(PROMETHEUS):
 dashboards: setup ## write the Grafana dashboards of deploy/observability from tools/dashboards.py
 	$(BIN)/python tools/dashboards.py
 
+.PHONY: k8s-manifests
+k8s-manifests: setup ## write the network policies, topics and users of deploy/k8s from the contract and the code's edges
+	$(BIN)/python tools/k8s_manifests.py
+
 .PHONY: observability-check
 observability-check: setup ## rules, alerts and dashboards on the real promtool and Prometheus, scraping a platform to which everything happens
 	@$(MAKE) --no-print-directory prometheus || echo "going on without Prometheus: its tests are skipped, and fail under CI=true"

@@ -141,6 +141,7 @@ def mesh_server(
         trail,
         security,
         tracer,
+        settings.api.health_port,
     )
 
 

@@ -23,6 +23,8 @@ from alphapanda.mesh.bounds import DEFAULT_BOUNDS, CallBounds
 from alphapanda.mesh.effects import Effects
 from alphapanda.mesh.gate import Gate
 from alphapanda.mesh.guard import Guard
+from alphapanda.mesh.health_port import LIVENESS, checks_alone
+from alphapanda.mesh.health_port import OPTIONS as HEALTH_OPTIONS
 from alphapanda.mesh.loopback import is_loopback
 from alphapanda.mesh.recording import Trail
 from alphapanda.mesh.server_security import LOOPBACK_ONLY, ServerSecurity
@@ -107,6 +109,7 @@ class MeshServer:
         trail: where commands are recorded; None: nowhere.
         security: TLS and who may call.
         tracer: returns the tracer of a service by its short name.
+        health_port: answers health checks alone, in plaintext; 0: none.
 
     Raises:
         InvalidInput: the host isn't loopback, or an RPC lacks its options in the contract.
@@ -125,6 +128,7 @@ class MeshServer:
         trail: Trail | None = None,
         security: ServerSecurity = LOOPBACK_ONLY,
         tracer: Callable[[str], Tracer] = lambda _: OFF,
+        health_port: int = 0,
     ) -> None:
         audit = audit or log
         if not is_loopback(host) and not security.serves_elsewhere:
@@ -139,6 +143,8 @@ class MeshServer:
         self._before_binding = before_binding
         self._effects = Effects(audit)
         self._health = HealthServicer()
+        self._health_port = health_port
+        self._probed: grpc.aio.Server | None = None
         collector = _Collector()
         for register in registrations:
             register(cast("grpc.aio.Server", collector))
@@ -186,7 +192,7 @@ class MeshServer:
 
         Raises:
             PortInUse: another process listens there.
-            InvalidInput: the host is no address of this machine.
+            InvalidInput: the host is no address of this machine, or the port of health checks is in use.
         """
         limits = (
             ("grpc.max_concurrent_streams", self._bounds.streams),
@@ -212,6 +218,7 @@ class MeshServer:
             )
         self._before_binding()
         probe_port(self._host, self._port)
+        self._probe_health_port()
         try:
             bound = self._bind(server, _address(self._host, self._port))
         except RuntimeError:  # taken since the probe
@@ -219,7 +226,26 @@ class MeshServer:
         await self._publish_health()
         await server.start()
         self._server = server
+        if self._health_port:
+            await self._answer_probes()
         return bound
+
+    def _probe_health_port(self) -> None:
+        if not self._health_port:
+            return
+        try:
+            probe_port(self._host, self._health_port)
+        except PortInUse:
+            raise InvalidInput(
+                "api.health_port", self._health_port, f"a port of {self._host} that nothing listens on"
+            ) from None
+
+    async def _answer_probes(self) -> None:
+        server = grpc.aio.server(options=HEALTH_OPTIONS)
+        server.add_generic_rpc_handlers((checks_alone(self._health),))
+        server.add_insecure_port(_address(self._host, self._health_port))
+        await server.start()
+        self._probed = server
 
     def _bind(self, server: grpc.aio.Server, address: str) -> int:
         tls = self._security.tls
@@ -245,6 +271,8 @@ class MeshServer:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)
         await self._effects.drain(grace)
+        if self._probed is not None:
+            await self._probed.stop(None)
         self._server = None
 
     async def set_serving(self, service: str, serving: bool) -> None:
@@ -281,7 +309,7 @@ class MeshServer:
 
     async def _publish_health(self) -> None:
         status = health_pb2.HealthCheckResponse
-        states = self._serving | {"": all(self._serving.values())}
+        states = self._serving | {"": all(self._serving.values()), LIVENESS: True}
         for service, serving in states.items():
             await self._health.set(service, status.SERVING if serving else status.NOT_SERVING)
 

@@ -16,6 +16,12 @@ class ApiSettings(Section):
 
     host: str = Field("127.0.0.1", description="address to bind; anything but loopback needs authentication")
     port: int = Field(50051, ge=0, le=65535, description="port; 0 takes a free one")
+    health_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="port for health checks alone, without TLS and tokens, which Kubernetes' gRPC probes don't know; 0: none",
+    )
     max_connections: int = Field(
         _BOUNDS.max_connections, ge=1, le=100_000, description="connections open at once"
     )
