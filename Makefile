@@ -71,6 +71,7 @@ gen: setup $(PROTOC_GO) $(NODE_MODULES) ## generate gen/ (Python, Go, TypeScript
 	rm -rf gen/go/panda gen/typescript/buf gen/typescript/google gen/typescript/panda
 	$(BIN)/buf generate --template tools/protoc/go.gen.yaml
 	$(BIN)/buf generate --template tools/protoc/typescript.gen.yaml
+	$(BIN)/python tools/client_services.py
 
 $(PROTOC_GO): tools/protoc/go.mod tools/protoc/go.sum
 	@command -v go >/dev/null || { echo "generating Go needs Go (https://go.dev/dl/)"; exit 1; }

@@ -172,8 +172,7 @@ func prepare(
 			defer cancel()
 		}
 	}
-	nameRequest(request)
-	return invoke(ctx, method, request, reply, conn, options...)
+	return invoke(ctx, method, named(request), reply, conn, options...)
 }
 
 // Until is a shorthand for a context with a deadline.

@@ -33,15 +33,25 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 }
 
 func TestACommandGetsARequestIDAndKeepsItsOwn(t *testing.T) {
-	made := &tradingv1.PlaceOrderRequest{}
-	nameRequest(made)
-	if len(made.GetRequestId()) != 36 {
-		t.Errorf("request_id is %q", made.GetRequestId())
+	var sent []*tradingv1.PlaceOrderRequest
+	send := func(_ context.Context, _ string, request, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+		sent = append(sent, request.(*tradingv1.PlaceOrderRequest))
+		return nil
 	}
-	own := &tradingv1.PlaceOrderRequest{RequestId: "mine"}
-	nameRequest(own)
-	if own.GetRequestId() != "mine" {
-		t.Errorf("request_id is %q", own.GetRequestId())
+	bare := &tradingv1.PlaceOrderRequest{Symbol: "NSE:INFY"}
+	for _, request := range []*tradingv1.PlaceOrderRequest{bare, bare, {RequestId: "mine"}} {
+		if err := prepare(t.Context(), "/panda.trading.v1.TradingService/PlaceOrder", request, nil, nil, send); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(sent[0].GetRequestId()) != 36 || sent[0].GetSymbol() != "NSE:INFY" {
+		t.Errorf("sent %v", sent[0])
+	}
+	if bare.GetRequestId() != "" || sent[0].GetRequestId() == sent[1].GetRequestId() {
+		t.Errorf("the caller's message, sent twice as two commands, was named %q", bare.GetRequestId())
+	}
+	if sent[2].GetRequestId() != "mine" {
+		t.Errorf("request_id is %q", sent[2].GetRequestId())
 	}
 }
 

@@ -80,15 +80,18 @@ func ServiceConfig() string {
 	return string(text)
 }
 
-// nameRequest sets an empty request_id.
-func nameRequest(request any) {
+// named is the request itself, or a copy with a new request_id where it has that field and none is set: the caller's
+// message stays as it is, so that sending it once more is a new command.
+func named(request any) any {
 	message, ok := request.(proto.Message)
 	if !ok {
-		return
+		return request
 	}
-	reflected := message.ProtoReflect()
-	field := reflected.Descriptor().Fields().ByName("request_id")
-	if field != nil && field.Kind() == protoreflect.StringKind && reflected.Get(field).String() == "" {
-		reflected.Set(field, protoreflect.ValueOfString(NewRequestID()))
+	field := message.ProtoReflect().Descriptor().Fields().ByName("request_id")
+	if field == nil || field.Kind() != protoreflect.StringKind || message.ProtoReflect().Get(field).String() != "" {
+		return request
 	}
+	own := proto.Clone(message)
+	own.ProtoReflect().Set(field, protoreflect.ValueOfString(NewRequestID()))
+	return own
 }

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from alphapanda_client.connection import Connection
-from alphapanda_client.errors import platform_error
+from alphapanda_client.errors import PlatformError, platform_error
 from alphapanda_client.policy import default_deadline, named
 from alphapanda_client.watching import Progress
 from panda.auth.v1.auth_pb2_grpc import AuthServiceStub
@@ -78,41 +78,47 @@ class AsyncClient:
         made: Message = await calls.unary_unary(method, type(request).SerializeToString, answer)(request)
         return made
 
-    def watch_orders(self, request: WatchOrdersRequest) -> AsyncIterator[WatchOrdersResponse]:
+    def watch_orders(
+        self, request: WatchOrdersRequest, timeout: float | None = None
+    ) -> AsyncIterator[WatchOrdersResponse]:
         """Orders as they change, each change once; it goes on from its revision after a break.
 
         Raises:
-            PlatformError: a further attempt doesn't mend it.
+            PlatformError: a further attempt doesn't mend it, or `timeout` seconds are over.
         """
-        return self._watch(self.trading.WatchOrders, request)
+        return self._watch(self.trading.WatchOrders, request, timeout)
 
-    def watch_portfolio(self, request: WatchPortfolioRequest) -> AsyncIterator[WatchPortfolioResponse]:
+    def watch_portfolio(
+        self, request: WatchPortfolioRequest, timeout: float | None = None
+    ) -> AsyncIterator[WatchPortfolioResponse]:
         """The books as they change; it goes on from its revision after a break.
 
         Raises:
-            PlatformError: a further attempt doesn't mend it.
+            PlatformError: a further attempt doesn't mend it, or `timeout` seconds are over.
         """
-        return self._watch(self.portfolio.WatchPortfolio, request)
+        return self._watch(self.portfolio.WatchPortfolio, request, timeout)
 
-    def watch_quotes(self, request: WatchQuotesRequest) -> AsyncIterator[WatchQuotesResponse]:
+    def watch_quotes(
+        self, request: WatchQuotesRequest, timeout: float | None = None
+    ) -> AsyncIterator[WatchQuotesResponse]:
         """Prices as they change; after a break it begins again with a snapshot.
 
         Raises:
-            PlatformError: a further attempt doesn't mend it.
+            PlatformError: a further attempt doesn't mend it, or `timeout` seconds are over.
         """
-        return self._watch(self.market_data.WatchQuotes, request)
+        return self._watch(self.market_data.WatchQuotes, request, timeout)
 
-    async def _watch(self, rpc: Any, request: Any) -> AsyncIterator[Any]:
-        progress = Progress(request)
+    async def _watch(self, rpc: Any, request: Any, timeout: float | None) -> AsyncIterator[Any]:
+        progress = Progress(request, timeout)
         while True:
-            stream = rpc(progress.request)
+            stream = rpc(progress.request, progress.left)
             broken = None
             try:
                 async for message in stream:
                     progress.saw(message)
                     yield message
-            except grpc.aio.AioRpcError as error:
-                broken = platform_error(error)
+            except PlatformError as error:
+                broken = error
             finally:
                 stream.cancel()
             await self._sleep(progress.broke(broken))
@@ -122,6 +128,24 @@ def _open(connection: Connection) -> grpc.aio.Channel:
     if connection.secure:
         return grpc.aio.secure_channel(connection.target, connection.credentials(), connection.options)
     return grpc.aio.insecure_channel(connection.target, connection.options)
+
+
+class _Stream:
+    """Answers as they come; errors of gRPC are told as PlatformError."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        try:
+            async for answer in self._call:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise platform_error(error) from None
+
+    def cancel(self) -> None:
+        """Ends the stream."""
+        self._call.cancel()
 
 
 class _Calls:
@@ -150,6 +174,6 @@ class _Calls:
 
         def call(request: Any, timeout: float | None = None, metadata: Any = ()) -> Any:
             rpc: Any = self._channel.unary_stream(method, request_serializer, response_deserializer)
-            return rpc(request, timeout=timeout, metadata=(*metadata, *self._connection.metadata()))
+            return _Stream(rpc(request, timeout=timeout, metadata=(*metadata, *self._connection.metadata())))
 
         return call

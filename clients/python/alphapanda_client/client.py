@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import grpc
+from google.protobuf.message import Message as ContractMessage
 
+from alphapanda_client import services
+from alphapanda_client.calling import Stream, StreamCall
 from alphapanda_client.connection import Connection
-from alphapanda_client.errors import platform_error
+from alphapanda_client.errors import PlatformError, platform_error
 from alphapanda_client.policy import default_deadline, named
 from alphapanda_client.watching import Progress
 from panda.auth.v1.auth_pb2_grpc import AuthServiceStub
@@ -25,6 +28,8 @@ from panda.trading.v1.trading_pb2 import WatchOrdersRequest, WatchOrdersResponse
 from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
 Message = TypeVar("Message")
+Asked = TypeVar("Asked", bound=ContractMessage)
+Seen = TypeVar("Seen", bound=ContractMessage)
 
 
 class Client:
@@ -49,14 +54,14 @@ class Client:
         self._sleep = sleep
         # The generated stubs are typed for grpc.aio, so what they say of an answer isn't true here.
         calls: Any = _Calls(self._channel, self.connection)
-        self.auth: Any = AuthServiceStub(calls)
-        self.instruments: Any = InstrumentServiceStub(calls)
-        self.market_data: Any = MarketDataServiceStub(calls)
-        self.ops: Any = OpsServiceStub(calls)
-        self.portfolio: Any = PortfolioServiceStub(calls)
-        self.risk: Any = RiskServiceStub(calls)
-        self.strategies: Any = StrategyServiceStub(calls)
-        self.trading: Any = TradingServiceStub(calls)
+        self.auth = cast("services.AuthService", AuthServiceStub(calls))
+        self.instruments = cast("services.InstrumentService", InstrumentServiceStub(calls))
+        self.market_data = cast("services.MarketDataService", MarketDataServiceStub(calls))
+        self.ops = cast("services.OpsService", OpsServiceStub(calls))
+        self.portfolio = cast("services.PortfolioService", PortfolioServiceStub(calls))
+        self.risk = cast("services.RiskService", RiskServiceStub(calls))
+        self.strategies = cast("services.StrategyService", StrategyServiceStub(calls))
+        self.trading = cast("services.TradingService", TradingServiceStub(calls))
 
     def __enter__(self) -> Self:
         return self
@@ -78,41 +83,47 @@ class Client:
         made: Message = calls.unary_unary(method, type(request).SerializeToString, answer)(request)
         return made
 
-    def watch_orders(self, request: WatchOrdersRequest) -> Iterator[WatchOrdersResponse]:
+    def watch_orders(
+        self, request: WatchOrdersRequest, timeout: float | None = None
+    ) -> Iterator[WatchOrdersResponse]:
         """Orders as they change, each change once; it goes on from its revision after a break.
 
         Raises:
-            PlatformError: a further attempt doesn't mend it.
+            PlatformError: a further attempt doesn't mend it, or `timeout` seconds are over.
         """
-        return self._watch(self.trading.WatchOrders, request)
+        return self._watch(self.trading.WatchOrders, request, timeout)
 
-    def watch_portfolio(self, request: WatchPortfolioRequest) -> Iterator[WatchPortfolioResponse]:
+    def watch_portfolio(
+        self, request: WatchPortfolioRequest, timeout: float | None = None
+    ) -> Iterator[WatchPortfolioResponse]:
         """The books as they change; it goes on from its revision after a break.
 
         Raises:
-            PlatformError: a further attempt doesn't mend it.
+            PlatformError: a further attempt doesn't mend it, or `timeout` seconds are over.
         """
-        return self._watch(self.portfolio.WatchPortfolio, request)
+        return self._watch(self.portfolio.WatchPortfolio, request, timeout)
 
-    def watch_quotes(self, request: WatchQuotesRequest) -> Iterator[WatchQuotesResponse]:
+    def watch_quotes(
+        self, request: WatchQuotesRequest, timeout: float | None = None
+    ) -> Iterator[WatchQuotesResponse]:
         """Prices as they change; after a break it begins again with a snapshot.
 
         Raises:
-            PlatformError: a further attempt doesn't mend it.
+            PlatformError: a further attempt doesn't mend it, or `timeout` seconds are over.
         """
-        return self._watch(self.market_data.WatchQuotes, request)
+        return self._watch(self.market_data.WatchQuotes, request, timeout)
 
-    def _watch(self, rpc: Any, request: Any) -> Iterator[Any]:
-        progress = Progress(request)
+    def _watch(self, rpc: StreamCall[Asked, Seen], request: Asked, timeout: float | None) -> Iterator[Seen]:
+        progress = Progress(request, timeout)
         while True:
-            stream = rpc(progress.request)
+            stream = rpc(progress.request, progress.left)
             broken = None
             try:
                 for message in stream:
                     progress.saw(message)
                     yield message
-            except grpc.RpcError as error:
-                broken = platform_error(error)
+            except PlatformError as error:
+                broken = error
             finally:
                 stream.cancel()
             self._sleep(progress.broke(broken))
@@ -149,6 +160,6 @@ class _Calls:
         rpc = self._channel.unary_stream(method, request_serializer, response_deserializer)
 
         def call(request: Any, timeout: float | None = None, metadata: Any = ()) -> Any:
-            return rpc(request, timeout, (*metadata, *self._connection.metadata()))
+            return Stream(rpc(request, timeout, (*metadata, *self._connection.metadata())))
 
         return call

@@ -124,6 +124,18 @@ def test_a_watch_ends_with_what_time_does_not_mend() -> None:
         progress.broke(PlatformError(grpc.StatusCode.PERMISSION_DENIED, "no"))
 
 
+def test_a_watch_with_a_limit_ends_at_it() -> None:
+    """What is left of the time limits each stream and each wait; then the watch ends, even if a server only stopped."""
+    clock = [100.0]
+    progress = Progress(portfolio.WatchPortfolioRequest(), 1.0, lambda: clock[0])
+    clock[0] += 0.95
+    assert (progress.left, progress.broke(None)) == (pytest.approx(0.05), pytest.approx(0.05))
+    clock[0] += 0.1
+    assert progress.left == 0
+    with pytest.raises(PlatformError, match="DEADLINE_EXCEEDED"):
+        progress.broke(None)
+
+
 def test_deadlines_and_repeats_are_the_contracts() -> None:
     """Every RPC of the contract has its default deadline, and all that may be repeated are in the service config."""
     assert len(policies()) == sum(len(service.methods) for service in SERVICES)

@@ -1,4 +1,4 @@
-// Command trader shows what the client does: trader TARGET. It prints one JSON line for each step: portfolio, positions,
+// Command trader shows what the client does: trader TARGET [SYMBOL]. It prints one JSON line for each step: portfolio, positions,
 // quotes and orders as they are watched, a paper order placed twice with one request_id, and its square-off.
 package main
 
@@ -17,23 +17,28 @@ import (
 )
 
 const (
-	symbol   = "NSE:INFY"
 	quantity = 10
+	quotes   = 3
 	patience = 60 * time.Second
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "trader TARGET; ALPHAPANDA_CA and ALPHAPANDA_TOKEN_FILE are read")
+	symbol := "NSE:INFY"
+	switch len(os.Args) {
+	case 2:
+	case 3:
+		symbol = os.Args[2]
+	default:
+		fmt.Fprintln(os.Stderr, "trader TARGET [SYMBOL]; ALPHAPANDA_CA and ALPHAPANDA_TOKEN_FILE are read")
 		os.Exit(2)
 	}
-	if err := trade(os.Args[1]); err != nil {
+	if err := trade(os.Args[1], symbol); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func trade(target string) error {
+func trade(target, symbol string) error {
 	var options []alphapanda.Option
 	if ca := os.Getenv("ALPHAPANDA_CA"); ca != "" {
 		options = append(options, alphapanda.WithCA(ca))
@@ -51,10 +56,10 @@ func trade(target string) error {
 	if err := showBooks(ctx, client); err != nil {
 		return err
 	}
-	if err := showQuotes(ctx, client); err != nil {
+	if err := showQuotes(ctx, client, symbol); err != nil {
 		return err
 	}
-	return buyAndSell(ctx, client)
+	return buyAndSell(ctx, client, symbol)
 }
 
 func showBooks(ctx context.Context, client *alphapanda.Client) error {
@@ -74,7 +79,7 @@ func showBooks(ctx context.Context, client *alphapanda.Client) error {
 	return nil
 }
 
-func showQuotes(ctx context.Context, client *alphapanda.Client) error {
+func showQuotes(ctx context.Context, client *alphapanda.Client, symbol string) error {
 	seen := 0
 	request := &marketdatav1.WatchQuotesRequest{Symbols: []string{symbol}}
 	for message, err := range client.WatchQuotes(ctx, request) {
@@ -89,14 +94,14 @@ func showQuotes(ctx context.Context, client *alphapanda.Client) error {
 			seen++
 			say(map[string]any{"step": "quote", "symbol": symbol, "price": price.StringFixed(2)})
 		}
-		if seen >= 3 {
-			break
+		if seen >= quotes {
+			return nil
 		}
 	}
-	return nil
+	return fmt.Errorf("fewer than %d quotes of %s in %s", quotes, symbol, patience)
 }
 
-func buyAndSell(ctx context.Context, client *alphapanda.Client) error {
+func buyAndSell(ctx context.Context, client *alphapanda.Client, symbol string) error {
 	order := &tradingv1.PlaceOrderRequest{
 		RequestId: alphapanda.NewRequestID(), Broker: "paper", Symbol: symbol,
 		Side: commonv1.Side_SIDE_BUY, Quantity: quantity,
@@ -111,20 +116,8 @@ func buyAndSell(ctx context.Context, client *alphapanda.Client) error {
 	}
 	id := first.GetOrder().GetState().GetOrderId()
 	say(map[string]any{"step": "order", "order_id": id, "same": id == second.GetOrder().GetState().GetOrderId()})
-	request := &tradingv1.WatchOrdersRequest{Broker: "paper", StrategyId: "manual"}
-	for message, err := range client.WatchOrders(ctx, request) {
-		if err != nil {
-			return err
-		}
-		filled := false
-		for _, one := range message.GetOrders() {
-			state := one.GetState()
-			filled = filled || (state.GetOrderId() == id && state.GetFilledQuantity() == quantity)
-		}
-		if filled {
-			say(map[string]any{"step": "filled", "order_id": id, "quantity": quantity})
-			break
-		}
+	if err := untilFilled(ctx, client, id); err != nil {
+		return err
 	}
 	squared, err := client.Trading.SquareOff(ctx, &tradingv1.SquareOffRequest{
 		Broker: "paper", StrategyId: "manual", Symbol: symbol, Reason: "the trader example ends",
@@ -134,6 +127,34 @@ func buyAndSell(ctx context.Context, client *alphapanda.Client) error {
 	}
 	say(map[string]any{"step": "square-off", "positions": len(squared.GetPlan())})
 	return nil
+}
+
+// untilFilled watches an order to its end, which may be another one than a fill.
+func untilFilled(ctx context.Context, client *alphapanda.Client, id string) error {
+	request := &tradingv1.WatchOrdersRequest{Broker: "paper", StrategyId: "manual"}
+	for message, err := range client.WatchOrders(ctx, request) {
+		if err != nil {
+			return err
+		}
+		for _, one := range message.GetOrders() {
+			if one.GetState().GetOrderId() != id {
+				continue
+			}
+			switch status := one.GetState().GetStatus(); status {
+			case commonv1.OrderStatus_ORDER_STATUS_FILLED:
+				say(map[string]any{"step": "filled", "order_id": id, "quantity": quantity})
+				return nil
+			case commonv1.OrderStatus_ORDER_STATUS_CANCELLED, commonv1.OrderStatus_ORDER_STATUS_REJECTED,
+				commonv1.OrderStatus_ORDER_STATUS_FAILED:
+				say(map[string]any{
+					"step": "failed", "order_id": id, "status": status.String(),
+					"reason": one.GetFailureReason().String(), "message": one.GetMessage(),
+				})
+				return fmt.Errorf("order %s wasn't filled: %s", id, one.GetMessage())
+			}
+		}
+	}
+	return fmt.Errorf("order %s didn't end in %s", id, patience)
 }
 
 func say(line map[string]any) {
