@@ -6,7 +6,7 @@ import json
 import re
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from decimal import Decimal
 from itertools import groupby
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from languages import CLIENTS, Language
 from running import Platform, until
 
@@ -23,10 +24,14 @@ from panda.auth.v1.auth_pb2_grpc import AuthServiceStub
 from panda.common.v1 import common_pb2 as common
 from panda.portfolio.v1.portfolio_pb2 import ListFillsRequest, ListPositionsRequest
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
+from panda.risk.v1.risk_pb2 import SetKillSwitchRequest
 from panda.trading.v1.trading_pb2 import GetOrderRequest
 from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
 SCENARIOS = CLIENTS / "scenarios.json"
+NOTEBOOK = CLIENTS / "python/examples/day.ipynb"
+SYMBOLS = ("NSE:INFY", "NSE:RELIANCE", "NSE:HDFCBANK", "NSE:SBIN")
+"""One for each language."""
 FIELDS = {
     "books": {"cash", "positions"},
     "quote": {"symbol", "price"},
@@ -45,58 +50,56 @@ OWN_PASSWORD = "bought-and-sold-side-by-side"  # pragma: allowlist secret
 Metadata = tuple[tuple[str, str], ...]
 
 
-def ended(programs: dict[str, subprocess.Popen[str]]) -> dict[str, tuple[int, str, str]]:
+def ended(programs: Mapping[str, subprocess.Popen[str]]) -> dict[str, tuple[int, str, str]]:
     """The exit codes, outputs and complaints of programs that run side by side."""
     try:
-        return {
-            name: (program.wait(SECONDS), *told)
-            for name, program in programs.items()
-            if (told := program.communicate(timeout=SECONDS))
-        }
+        told = {name: program.communicate(timeout=SECONDS) for name, program in programs.items()}
+        return {name: (programs[name].returncode, *told[name]) for name in programs}
     finally:
         for program in programs.values():
             program.kill()
 
 
-def side_by_side(
-    languages: Sequence[Language], program: str, *arguments: str, **environment: str
-) -> dict[str, str]:
-    """What a program prints in each language, all started at once; each must end well."""
-    results = ended(
-        {language.name: language.start(program, *arguments, **environment) for language in languages}
-    )
+def ended_well(programs: Mapping[str, subprocess.Popen[str]]) -> dict[str, str]:
+    """What programs that run side by side print; each must end well."""
+    results = ended(programs)
     for name, (code, out, err) in results.items():
-        assert code == 0, f"{name}'s {program} ended with {code}:\n{out}\n{err}"
+        assert code == 0, f"{name} ended with {code}:\n{out}\n{err}"
     return {name: out for name, (_, out, _) in results.items()}
+
+
+def traders(
+    languages: Sequence[Language], target: str, **environment: str
+) -> dict[str, subprocess.Popen[str]]:
+    """A trader in each language, all started at once.
+
+    Each has a symbol of its own: of one position's orders a second is refused while the first is open.
+    """
+    return {
+        language.name: language.start("trader", target, symbol, **environment)
+        for language, symbol in zip(languages, SYMBOLS, strict=True)
+    }
 
 
 def check_scenarios(languages: Sequence[Language], target: str, **environment: str) -> None:
     """Every language passes every scenario, and says so in the same words."""
     names = [one["name"] for one in json.loads(SCENARIOS.read_text())["scenarios"]]
-    for name, out in side_by_side(languages, "scenarios", target, str(SCENARIOS), **environment).items():
+    started = {one.name: one.start("scenarios", target, str(SCENARIOS), **environment) for one in languages}
+    for name, out in ended_well(started).items():
         assert out.splitlines() == [f"{scenario}: passed" for scenario in names], name
 
 
-def check_traders(
-    languages: Sequence[Language],
-    target: str,
-    channel: grpc.Channel,
-    metadata: Metadata = (),
-    **environment: str,
-) -> None:
-    """Every language tells the same steps, and the books have the order that each placed, once, and nothing is held."""
-    outputs: dict[str, str] = {}
-    # One after another: of one position's orders a second is refused while the first is open (OPEN_ORDER).
-    for language in languages:
-        outputs |= side_by_side([language], "trader", target, **environment)
+def check_traders(outputs: Mapping[str, str], channel: grpc.Channel, metadata: Metadata = ()) -> None:
+    """Every language tells the same steps, and the books have the order that each placed, once, and nothing of it is held."""
     orders = [
-        order_of(name, [json.loads(line) for line in out.splitlines()]) for name, out in outputs.items()
+        order_of(name, symbol, [json.loads(line) for line in out.splitlines()])
+        for (name, out), symbol in zip(outputs.items(), SYMBOLS, strict=True)
     ]
     check_books(orders, channel, metadata)
 
 
 def check_books(orders: Sequence[str], channel: grpc.Channel, metadata: Metadata = ()) -> None:
-    """Each order was filled once, and nothing is held in the end."""
+    """Each order was filled once, and nothing that they bought is held in the end."""
     assert len(set(orders)) == len(orders)
     trading, books = TradingServiceStub(channel), PortfolioServiceStub(channel)
     for order_id in orders:
@@ -106,15 +109,16 @@ def check_books(orders: Sequence[str], channel: grpc.Channel, metadata: Metadata
         assert (state.side, state.quantity, state.filled_quantity) == (common.SIDE_BUY, 10, 10)
         fills = books.ListFills(ListFillsRequest(order_id=order_id), metadata=metadata, timeout=20).fills
         assert sum(fill.quantity for fill in fills) == 10
-    held = ListPositionsRequest(broker="paper", strategy_id="manual")
-    until(
-        lambda: not books.ListPositions(held, metadata=metadata, timeout=20).positions,
-        30,
-        "that nothing is held",
-    )
+
+    def left() -> set[str]:
+        held = ListPositionsRequest(broker="paper", strategy_id="manual")
+        positions = books.ListPositions(held, metadata=metadata, timeout=20).positions
+        return {one.symbol for one in positions} & set(SYMBOLS)
+
+    until(lambda: not left(), 30, "that nothing is held")
 
 
-def order_of(name: str, lines: list[dict[str, Any]]) -> str:
+def order_of(name: str, symbol: str, lines: list[dict[str, Any]]) -> str:
     """The id of the order that a trader placed; its lines must be as clients/README.md says."""
     assert [step for step, _ in groupby(line["step"] for line in lines)] == list(FIELDS), name
     for line in lines:
@@ -124,7 +128,7 @@ def order_of(name: str, lines: list[dict[str, Any]]) -> str:
     assert len(quotes) >= 3, name
     assert re.fullmatch(r"\d+\.\d\d", of["books"]["cash"]), name
     for quote in quotes:
-        assert quote["symbol"] == "NSE:INFY", name
+        assert quote["symbol"] == symbol, name
         assert re.fullmatch(r"\d+\.\d\d", quote["price"]), name
         assert Decimal(quote["price"]) > 0, name
     assert of["order"]["same"] is True, name
@@ -132,13 +136,67 @@ def order_of(name: str, lines: list[dict[str, Any]]) -> str:
     return str(of["order"]["order_id"])
 
 
-def test_all_languages_trade_without_tls(languages: tuple[Language, ...], tmp_path: Path) -> None:
-    """On a desk's own machine, without TLS and tokens: scenarios side by side, then traders, who sell what all have bought."""
-    with Platform(tmp_path / "data") as platform:
-        platform.start()
-        check_scenarios(languages, platform.target)
-        check_traders(languages, platform.target, platform.channel)
-        platform.stop()
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform without TLS and tokens, as on a desk's own machine."""
+    with Platform(tmp_path_factory.mktemp("plain") / "data") as running:
+        running.start()
+        yield running
+        running.stop()
+
+
+def test_all_languages_pass_the_scenarios(languages: tuple[Language, ...], platform: Platform) -> None:
+    """All scenarios in all languages, side by side."""
+    check_scenarios(languages, platform.target)
+
+
+def test_all_languages_trade_without_tls(languages: tuple[Language, ...], platform: Platform) -> None:
+    """On a desk's own machine, without TLS and tokens, side by side."""
+    check_traders(ended_well(traders(languages, platform.target)), platform.channel)
+
+
+def test_an_order_that_fails_is_told_of(languages: tuple[Language, ...], platform: Platform) -> None:
+    """Under HALTED every trader says the same of its order, in a line for programs and one for people, and ends with 1."""
+    set_switch(platform, common.TRADING_STATE_HALTED)
+    try:
+        results = ended(traders(languages, platform.target))
+    finally:
+        set_switch(platform, common.TRADING_STATE_ACTIVE)
+    for name, (code, out, err) in results.items():
+        *_, order, failed = [json.loads(line) for line in out.splitlines()]
+        assert code == 1, name
+        assert failed.pop("order_id") == order["order_id"], name
+        assert "KILL_SWITCH" in failed["message"], name
+        assert failed == {
+            "step": "failed",
+            "status": "ORDER_STATUS_FAILED",
+            "reason": "FAILURE_REASON_RISK_REJECTED",
+            "message": failed["message"],
+        }, name
+        assert err.strip() == f"order {order['order_id']} wasn't filled: {failed['message']}", name
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(
+    languages: tuple[Language, ...], platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cell by cell in one namespace, as Jupyter does it; what its frames say is what the books say."""
+    monkeypatch.syspath_prepend(str(CLIENTS / "python"))
+    monkeypatch.setenv("ALPHAPANDA_TARGET", platform.target)
+    known: dict[str, Any] = {"__name__": "__main__"}
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    for number, cell in enumerate(cells, 1):
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"{NOTEBOOK.name}, cell {number}", "exec"), known)
+    order = known["order"].state
+    fills = platform.books.ListFills(ListFillsRequest(order_id=order.order_id)).fills
+    assert known["fills"]["price"].tolist() == [Decimal(fill.price.value) for fill in fills]
+    assert known["fills"]["quantity"].sum() == order.filled_quantity == 10
+    held = known["positions"].set_index("symbol").loc["NSE:TCS"]
+    assert (held["quantity"], held["average_price"]) == (10, Decimal(fills[0].price.value))
+    bought = known["by_symbol"].loc[("NSE:TCS", "SIDE_BUY")]
+    assert bought["quantity"] >= 10
+    assert known["drawdown"].max() <= 0
+    assert [line.symbol for line in known["squared"].plan] == ["NSE:TCS"]
 
 
 def test_all_languages_trade_with_tls_and_tokens(languages: tuple[Language, ...], tmp_path: Path) -> None:
@@ -157,20 +215,18 @@ def test_all_languages_trade_with_tls_and_tokens(languages: tuple[Language, ...]
             token = trader_token(channel, FIRST_PASSWORD.search(platform.complaints)[1])
             file = tmp_path / "token"
             file.write_text(f"{token}\n")
-            told = ended(
-                {one.name: one.start("trader", platform.target, ALPHAPANDA_CA=str(ca)) for one in languages}
-            )
+            told = ended(traders(languages, platform.target, ALPHAPANDA_CA=str(ca)))
             for name, (code, out, err) in told.items():
                 assert (code, out, "alphapanda login" in err) == (1, "", True), f"{name}: {err}"
             signed = {"ALPHAPANDA_CA": str(ca), "ALPHAPANDA_TOKEN_FILE": str(file)}
             bearer = (("authorization", f"Bearer {token}"),)
             check_scenarios(languages, platform.target, **signed)
-            check_traders(languages, platform.target, channel, bearer, **signed)
+            check_traders(ended_well(traders(languages, platform.target, **signed)), channel, bearer)
         platform.stop()
 
 
 def test_watches_outlive_a_platform_that_is_killed(languages: tuple[Language, ...], tmp_path: Path) -> None:
-    """Killed while all watch quotes: every trader watches on when it is there again, and places its order."""
+    """Killed while all watch quotes: every trader watches on when it is there again, and trades once, as the books say."""
     with (
         ExitStack() as stack,
         Platform(
@@ -184,20 +240,16 @@ def test_watches_outlive_a_platform_that_is_killed(languages: tuple[Language, ..
         outs = {one.name: tmp_path / f"{one.name}.out" for one in languages}
         programs = {
             one.name: one.start(
-                "trader", platform.target, stdout=stack.enter_context(outs[one.name].open("w"))
+                "trader", platform.target, symbol, stdout=stack.enter_context(outs[one.name].open("w"))
             )
-            for one in languages
+            for one, symbol in zip(languages, SYMBOLS, strict=True)
         }
-        try:
-            until(lambda: all('"quote"' in out.read_text() for out in outs.values()), 30, "a quote each")
-            platform.kill()
-            assert not any('"order"' in out.read_text() for out in outs.values())
-            platform.start()
-            until(lambda: all('"order"' in out.read_text() for out in outs.values()), 30, "an order each")
-        finally:
-            for program in programs.values():
-                program.kill()
-                program.communicate()
+        until(lambda: all('"quote"' in out.read_text() for out in outs.values()), 30, "a quote each")
+        platform.kill()
+        assert not any('"order"' in out.read_text() for out in outs.values())
+        platform.start()
+        ended_well(programs)
+        check_traders({name: out.read_text() for name, out in outs.items()}, platform.channel)
         platform.stop()
 
 
@@ -205,6 +257,16 @@ def free_port() -> int:
     """A port that nobody has: a platform that starts again keeps it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def set_switch(platform: Platform, state: common.TradingState) -> None:
+    """Sets the kill switch of paper."""
+    platform.risk.SetKillSwitch(
+        SetKillSwitchRequest(
+            request_id=f"switch-{state}", broker="paper", state=state, reason="how traders tell of it"
+        ),
+        timeout=20,
+    )
 
 
 def trader_token(channel: grpc.Channel, first_password: str) -> str:

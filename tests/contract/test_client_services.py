@@ -21,7 +21,4 @@ def test_a_watch_is_a_stream_and_a_command_a_call() -> None:
     """Streams and calls are told apart, and each has its own messages."""
     text = client_services.written(service_descriptors())
     assert "\n    PlaceOrder: Call[trading.PlaceOrderRequest, trading.PlaceOrderResponse]\n" in text
-    assert (
-        "\n    WatchOrders: StreamCall[trading.WatchOrdersRequest, trading.WatchOrdersResponse]\n"
-        in text
-    )
+    assert "\n    WatchOrders: StreamCall[trading.WatchOrdersRequest, trading.WatchOrdersResponse]\n" in text
