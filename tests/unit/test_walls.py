@@ -73,6 +73,7 @@ TASKS_STARTED = {
     "eventlog/kafka/fetching.py": "awaited there",
     "eventlog/kafka/publisher.py": "awaited there",
     "eventlog/sqlite/log.py": "a write: its failure is every waiting caller's",
+    "kite/ticker.py": "awaited there",
     "marketdata/feeds/recording.py": "a failure ends the recording with an alarm",
     "marketdata/feeds/recording_folder.py": "a failure ends the recording with an alarm",
     "marketdata/publisher.py": "awaited there",
