@@ -589,6 +589,15 @@ def test_migrations_are_one_line() -> None:
     assert len(ScriptDirectory(str(folder)).get_heads()) == 1
 
 
+def test_no_migration_goes_back() -> None:
+    """The way back is a backup: a migration that took columns of the books away would take money's history with them."""
+    folder = PACKAGE / "storage" / "migrations"
+    assert not [
+        path.name for path in folder.rglob("*.py") if "def downgrade" in path.read_text(encoding="utf-8")
+    ]
+    assert "downgrade" not in (folder / "script.py.mako").read_text(encoding="utf-8")
+
+
 def test_the_walls_see_the_package(package: Sequence[Module]) -> None:
     """There are cores to be kept pure: an empty search would pass every wall."""
     assert any(module.is_core for module in package)

@@ -48,8 +48,3 @@ def create_service_schema(schema: str) -> None:
             PRIMARY KEY (caller, method, request_id)
         )"""
     )
-
-
-def drop_service_schema(schema: str) -> None:
-    """Drops the schema with all that is in it."""
-    op.execute(f"DROP SCHEMA {schema} CASCADE")

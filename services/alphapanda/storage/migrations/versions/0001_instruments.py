@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from alphapanda.storage.migrations.service_tables import create_service_schema, drop_service_schema
+from alphapanda.storage.migrations.service_tables import create_service_schema
 
 revision = "0001"
 down_revision = None
@@ -52,7 +52,3 @@ def upgrade() -> None:
         "CREATE UNIQUE INDEX instrument_assigned ON instruments.token_assignments (instrument_id)"
         " WHERE until_day IS NULL"
     )
-
-
-def downgrade() -> None:
-    drop_service_schema(SCHEMA)

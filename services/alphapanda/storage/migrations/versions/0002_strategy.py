@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from alphapanda.storage.migrations.service_tables import create_service_schema, drop_service_schema
+from alphapanda.storage.migrations.service_tables import create_service_schema
 
 revision = "0002"
 down_revision = "0001"
@@ -69,7 +69,3 @@ def upgrade() -> None:
             FOREIGN KEY (strategy_id, revision) REFERENCES strategy.revisions
         )"""
     )
-
-
-def downgrade() -> None:
-    drop_service_schema(SCHEMA)

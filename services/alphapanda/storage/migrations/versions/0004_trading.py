@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from alphapanda.storage.migrations.service_tables import create_service_schema, drop_service_schema
+from alphapanda.storage.migrations.service_tables import create_service_schema
 
 revision = "0004"
 down_revision = "0003"
@@ -98,7 +98,3 @@ def upgrade() -> None:
         )"""
     )
     op.execute("CREATE SEQUENCE trading.epochs")
-
-
-def downgrade() -> None:
-    drop_service_schema(SCHEMA)

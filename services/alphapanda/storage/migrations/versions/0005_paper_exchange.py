@@ -60,7 +60,3 @@ def upgrade() -> None:
         )"""
     )
     op.execute(f"CREATE INDEX trades_of_order ON {SCHEMA}.trades (broker_order_id)")
-
-
-def downgrade() -> None:
-    op.execute(f"DROP SCHEMA {SCHEMA} CASCADE")

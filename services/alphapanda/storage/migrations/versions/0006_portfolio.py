@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from alphapanda.storage.migrations.service_tables import create_service_schema, drop_service_schema
+from alphapanda.storage.migrations.service_tables import create_service_schema
 
 revision = "0006"
 down_revision = "0005"
@@ -134,7 +134,3 @@ def upgrade() -> None:
     create_service_schema(SCHEMA)
     for statement in (*TABLES, *BALANCE, *IMMUTABLE):
         op.execute(statement)
-
-
-def downgrade() -> None:
-    drop_service_schema(SCHEMA)

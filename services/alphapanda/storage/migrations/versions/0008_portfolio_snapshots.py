@@ -36,7 +36,3 @@ def upgrade() -> None:
         " WHERE cause = 1"
     )
     op.execute("CREATE INDEX snapshots_of_day ON portfolio.snapshots (broker, account, trading_day)")
-
-
-def downgrade() -> None:
-    op.execute("DROP TABLE portfolio.snapshots")

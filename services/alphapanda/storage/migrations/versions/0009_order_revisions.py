@@ -34,9 +34,3 @@ def upgrade() -> None:
         SELECT broker, account, max(account_revision) FROM trading.orders GROUP BY broker, account"""
     )
     op.execute("CREATE INDEX orders_changed ON trading.orders (broker, account, account_revision)")
-
-
-def downgrade() -> None:
-    op.execute("DROP INDEX trading.orders_changed")
-    op.execute("ALTER TABLE trading.orders DROP COLUMN account_revision")
-    op.execute("DROP TABLE trading.accounts")

@@ -14,9 +14,3 @@ def upgrade() -> None:
     op.execute(
         "ALTER TABLE strategy.revisions ADD CONSTRAINT revisions_state_check CHECK (state IN (1, 2, 3))"
     )
-
-
-def downgrade() -> None:
-    op.execute("ALTER TABLE strategy.revisions DROP CONSTRAINT revisions_state_check")
-    op.execute("ALTER TABLE strategy.revisions ADD CONSTRAINT revisions_state_check CHECK (state IN (1, 2))")
-    op.execute("ALTER TABLE strategy.revisions DROP COLUMN flattens")

@@ -86,23 +86,3 @@ def upgrade() -> None:
             buried_at timestamptz NOT NULL
         )"""
     )
-
-
-def downgrade() -> None:
-    op.execute("DROP TABLE trading.tombstones")
-    op.execute("DELETE FROM trading.kill_switches WHERE strategy_id <> ''")
-    op.execute("ALTER TABLE trading.kill_switches DROP COLUMN strategy_id")
-    op.execute("ALTER TABLE trading.kill_switches ADD PRIMARY KEY (broker)")
-    op.execute("DELETE FROM risk.kill_switches WHERE strategy_id <> '' OR account <> ''")
-    op.execute("ALTER TABLE risk.kill_switches DROP COLUMN strategy_id, DROP COLUMN account")
-    op.execute("ALTER TABLE risk.kill_switches ADD PRIMARY KEY (broker)")
-    op.execute("DROP INDEX risk.verdicts_newest")
-    op.execute("ALTER TABLE risk.verdicts DROP COLUMN largest_quantity, DROP COLUMN number")
-    op.execute("DROP INDEX risk.positions_alive")
-    op.execute(
-        "ALTER TABLE risk.positions DROP COLUMN cost, DROP COLUMN round_trip, DROP COLUMN losses,"
-        " DROP COLUMN lost_at, DROP COLUMN wish, DROP COLUMN wished_at"
-    )
-    op.execute("ALTER TABLE risk.orders DROP COLUMN value")
-    op.execute("DROP TABLE risk.days, risk.limits")
-    op.execute("ALTER TABLE risk.accounts DROP COLUMN limits_version")

@@ -20,8 +20,3 @@ def upgrade() -> None:
         "ALTER TABLE strategy.snapshots ADD COLUMN IF NOT EXISTS missing integer NOT NULL DEFAULT 0"
         " CHECK (missing >= 0)"
     )
-
-
-def downgrade() -> None:
-    op.execute("ALTER TABLE strategy.snapshots DROP COLUMN missing")
-    op.execute("DROP TABLE strategy.partition_owners")

@@ -42,9 +42,3 @@ def upgrade() -> None:
         op.execute(
             f"CREATE INDEX parked_records_key ON {schema}.parked_records (consumer, topic, partition, key, log_offset)"
         )
-
-
-def downgrade() -> None:
-    for schema in SCHEMAS:
-        op.execute(f"DROP TABLE {schema}.parked_records")
-        op.execute(f"DROP TABLE {schema}.parked_keys")

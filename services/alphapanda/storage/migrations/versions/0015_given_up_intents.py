@@ -14,7 +14,3 @@ def upgrade() -> None:
         "CREATE INDEX IF NOT EXISTS intents_given_up ON trading.intents (order_id)"
         " WHERE status = 10 AND epoch > 0 AND broker_order_id = ''"
     )
-
-
-def downgrade() -> None:
-    op.execute("DROP INDEX IF EXISTS trading.intents_given_up")

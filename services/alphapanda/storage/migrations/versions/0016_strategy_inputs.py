@@ -30,8 +30,3 @@ def upgrade() -> None:
         )
         """
     )
-
-
-def downgrade() -> None:
-    op.execute("DROP TABLE strategy.input_positions")
-    op.execute("DROP TABLE strategy.order_inputs")

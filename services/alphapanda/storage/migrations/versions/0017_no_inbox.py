@@ -13,16 +13,3 @@ SCHEMAS = ("instruments", "strategy", "risk", "trading", "portfolio")
 def upgrade() -> None:
     for schema in SCHEMAS:
         op.execute(f"DROP TABLE {schema}.inbox")
-
-
-def downgrade() -> None:
-    for schema in SCHEMAS:
-        op.execute(
-            f"""
-            CREATE TABLE {schema}.inbox (
-                consumer text NOT NULL,
-                event_id uuid NOT NULL,
-                received_at timestamptz NOT NULL DEFAULT now(),
-                PRIMARY KEY (consumer, event_id)
-            )"""
-        )

@@ -21,12 +21,3 @@ def upgrade() -> None:
     op.execute(
         "CREATE INDEX positions_open ON risk.positions (broker, open_signal_id) WHERE open_signal_id IS NOT NULL"
     )
-
-
-def downgrade() -> None:
-    op.execute("DROP INDEX risk.positions_open")
-    for index in ("verdicts_of_strategy", "verdicts_of_instrument", "verdicts_refused", "verdicts_decided"):
-        op.execute(f"DROP INDEX risk.{index}")
-    op.execute("ALTER TABLE risk.positions RENAME COLUMN last_request TO wish")
-    op.execute("ALTER TABLE risk.positions RENAME COLUMN last_request_at TO wished_at")
-    op.execute("ALTER TABLE risk.accounts DROP COLUMN version")

@@ -34,13 +34,3 @@ def upgrade() -> None:
         " DROP CONSTRAINT accounts_starting_cash_check, ADD CHECK (starting_cash >= 0),"
         " DROP CONSTRAINT accounts_entries_check, ADD CHECK (entries >= 0)"
     )
-
-
-def downgrade() -> None:
-    op.execute(
-        "ALTER TABLE portfolio.accounts"
-        " DROP CONSTRAINT accounts_starting_cash_check, ADD CHECK (starting_cash > 0),"
-        " DROP CONSTRAINT accounts_entries_check, ADD CHECK (entries > 0)"
-    )
-    op.execute("DROP INDEX portfolio.open_positions")
-    op.execute("DROP TABLE portfolio.strategy_totals")

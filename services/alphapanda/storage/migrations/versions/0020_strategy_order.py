@@ -15,10 +15,3 @@ def upgrade() -> None:
         op.execute(f'ALTER TABLE strategy.{table} ALTER COLUMN strategy_id TYPE text COLLATE "C"')
     op.execute("CREATE INDEX snapshots_of_partition ON strategy.snapshots (partition, next_offset)")
     op.execute("CREATE INDEX token_history ON instruments.token_assignments (instrument_token, assignment)")
-
-
-def downgrade() -> None:
-    op.execute("DROP INDEX instruments.token_history")
-    op.execute("DROP INDEX strategy.snapshots_of_partition")
-    for table in NAMED:
-        op.execute(f'ALTER TABLE strategy.{table} ALTER COLUMN strategy_id TYPE text COLLATE "default"')

@@ -10,7 +10,3 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("ALTER TABLE risk.kill_switches ADD COLUMN changes bigint NOT NULL DEFAULT 0")
-
-
-def downgrade() -> None:
-    op.execute("ALTER TABLE risk.kill_switches DROP COLUMN changes")

@@ -13,7 +13,3 @@ def upgrade() -> None:
         "CREATE TABLE risk.reconciliations (broker text PRIMARY KEY, cause text NOT NULL,"
         " state_before smallint NOT NULL, due_since timestamptz NOT NULL)"
     )
-
-
-def downgrade() -> None:
-    op.execute("DROP TABLE risk.reconciliations")

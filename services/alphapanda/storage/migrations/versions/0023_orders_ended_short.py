@@ -13,7 +13,3 @@ def upgrade() -> None:
         "CREATE INDEX orders_ended_short ON trading.orders (created_at)"
         " WHERE status IN (8, 9) AND filled < quantity"
     )
-
-
-def downgrade() -> None:
-    op.execute("DROP INDEX trading.orders_ended_short")

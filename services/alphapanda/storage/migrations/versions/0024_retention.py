@@ -15,10 +15,3 @@ def upgrade() -> None:
         op.execute(f"CREATE INDEX requests_received ON {schema}.requests (received_at)")
     op.execute("CREATE INDEX tombstones_buried ON trading.tombstones (buried_at)")
     op.execute("CREATE INDEX calls_look_ups ON paper_exchange.calls (called_at) WHERE what = 'orders_by_tag'")
-
-
-def downgrade() -> None:
-    op.execute("DROP INDEX paper_exchange.calls_look_ups")
-    op.execute("DROP INDEX trading.tombstones_buried")
-    for schema in SCHEMAS:
-        op.execute(f"DROP INDEX {schema}.requests_received")

@@ -37,13 +37,3 @@ def upgrade() -> None:
         f" margin = (SELECT coalesce(sum(p.margin), 0) FROM risk.positions p WHERE {_ACCOUNT})"
         f" FROM portfolio.accounts p WHERE {_ACCOUNT} AND p.starting_cash > 0"
     )
-
-
-def downgrade() -> None:
-    op.execute(
-        "ALTER TABLE risk.accounts DROP COLUMN starting_cash, DROP COLUMN realised, DROP COLUMN margin,"
-        " DROP COLUMN blocked"
-    )
-    op.execute("ALTER TABLE risk.positions DROP COLUMN margin, DROP COLUMN blocked")
-    op.execute("ALTER TABLE risk.orders DROP COLUMN charges")
-    op.execute("ALTER TABLE trading.orders DROP COLUMN charges")

@@ -13,8 +13,3 @@ def upgrade() -> None:
         "ALTER TABLE paper_exchange.orders ADD COLUMN came_at timestamptz, ADD COLUMN expires_at timestamptz"
     )
     op.execute("CREATE INDEX orders_held ON paper_exchange.orders (broker_order_id) WHERE status = 'open'")
-
-
-def downgrade() -> None:
-    op.execute("DROP INDEX paper_exchange.orders_held")
-    op.execute("ALTER TABLE paper_exchange.orders DROP COLUMN expires_at, DROP COLUMN came_at")

@@ -56,12 +56,3 @@ def upgrade() -> None:
             {_OF_ACCOUNT}
         )"""
     )
-
-
-def downgrade() -> None:
-    for table in ("charge_totals", "dp_payers", "charge_days"):
-        op.execute(f"DROP TABLE portfolio.{table}")
-    op.execute("ALTER TABLE portfolio.fills DROP COLUMN charges, DROP COLUMN day_charges")
-    op.execute("ALTER TABLE portfolio.accounts DROP COLUMN day_charges")
-    op.execute("ALTER TABLE paper_exchange.orders DROP COLUMN slice, DROP COLUMN strategy_id")
-    op.execute("ALTER TABLE paper_exchange.trades DROP COLUMN charges")

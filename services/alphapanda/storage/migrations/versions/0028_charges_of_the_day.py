@@ -10,7 +10,3 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("ALTER TABLE risk.days ADD COLUMN charges numeric(24, 4) NOT NULL DEFAULT 0")
-
-
-def downgrade() -> None:
-    op.execute("ALTER TABLE risk.days DROP COLUMN charges")

@@ -10,7 +10,3 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("ALTER TABLE strategy.revisions ADD COLUMN size text NOT NULL DEFAULT ''")
-
-
-def downgrade() -> None:
-    op.execute("ALTER TABLE strategy.revisions DROP COLUMN size")

@@ -74,7 +74,3 @@ APPEND_ONLY = (
 def upgrade() -> None:
     for statement in (*TABLES, *APPEND_ONLY):
         op.execute(statement)
-
-
-def downgrade() -> None:
-    op.execute("DROP SCHEMA audit CASCADE")

@@ -11,8 +11,3 @@ depends_on = None
 def upgrade() -> None:
     op.execute("CREATE INDEX orders_of_correlation ON trading.orders (correlation_id, seq)")
     op.execute("CREATE INDEX verdicts_of_correlation ON risk.verdicts (correlation_id, number)")
-
-
-def downgrade() -> None:
-    op.execute("DROP INDEX risk.verdicts_of_correlation")
-    op.execute("DROP INDEX trading.orders_of_correlation")

@@ -13,8 +13,3 @@ SCHEMAS = ("instruments", "strategy", "risk", "trading", "portfolio")
 def upgrade() -> None:
     for schema in SCHEMAS:
         op.execute(f"ALTER TABLE {schema}.outbox ADD COLUMN traceparent text NOT NULL DEFAULT ''")
-
-
-def downgrade() -> None:
-    for schema in SCHEMAS:
-        op.execute(f"ALTER TABLE {schema}.outbox DROP COLUMN traceparent")

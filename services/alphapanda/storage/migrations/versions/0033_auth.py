@@ -91,7 +91,3 @@ def upgrade() -> None:
         )"""
     )
     op.execute("CREATE INDEX revocations_forgotten ON auth.revocations (forget_at)")
-
-
-def downgrade() -> None:
-    op.execute("DROP SCHEMA auth CASCADE")
