@@ -42,7 +42,7 @@ ADAPTERS = {
     r"redis(\.asyncio)?\.from_url": (),
     r"grpc\.aio\.server": ("mesh/server.py",),
     r"grpc\.aio\.(in)?secure_channel": ("mesh/channel.py", "commands/call.py"),
-    r"kiteconnect\.Kite(Connect|Ticker)": ("kite/rest.py", "kite/websocket.py"),
+    r"kiteconnect\.Kite(Connect|Ticker)": ("kite/client.py",),
     r"aiokafka\.AIOKafka(Producer|Consumer)": ("eventlog/kafka/client.py",),
     r"(\w*EventLog)(\.\w+)?": (),
     r"(Embedded(Postgres|Redis))(\.\w+)?": ("embedded/directory.py",),
