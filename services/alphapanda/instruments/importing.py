@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -91,6 +91,7 @@ def import_read(
     day: date,
     *,
     allow_refusals: bool = False,
+    at: datetime | None = None,
 ) -> Imported:
     """Imports what was read of a file.
 
@@ -101,6 +102,7 @@ def import_read(
         file: its name, for messages.
         day: the day of the file.
         allow_refusals: import it even where more than MOST_REFUSED of its rows can't be used.
+        at: record the import as of this time, even where it changes nothing; None: now, where it changes something.
 
     Raises:
         InvalidInput: the registry can't be used, or too few of the rows can.
@@ -116,7 +118,8 @@ def import_read(
             f"at most 1 % of rows that can't be used, {len(found.refused):,} of {rows:,} can't; the first:"
             f" {found.refused[0]}; nothing was imported; --allow-drops (allow_refusals) imports the others",
         )
-    return Imported(found, _stored(registry, shipped, found.instruments, day, file.name, len(found.refused)))
+    refused = len(found.refused)
+    return Imported(found, _stored(registry, shipped, found.instruments, day, file.name, refused, at=at))
 
 
 def add_instrument(
@@ -164,12 +167,14 @@ def _stored(
     day: date,
     source: str,
     refused: int,
+    *,
+    at: datetime | None = None,
 ) -> Merge:
     before = registry.state()
     known = {one.instrument_id: Entry(one) for one in shipped} | registry.entries()
     merge = merged(known, listed, before.own_tokens, day)
-    if merge.stored:
-        registry.store(merge, before, source, refused)
+    if merge.stored or at is not None:
+        registry.store(merge, before, source, refused, at or datetime.now(UTC))
     return merge
 
 

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -52,6 +52,19 @@ class State:
     own_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class LastImport:
+    """The last import of a source.
+
+    Attributes:
+        at: when it was imported, aware wall time.
+        listed: how many instruments it listed.
+    """
+
+    at: datetime
+    listed: int
+
+
 class InstrumentRegistry:
     """The registry in a file; without the file it is empty.
 
@@ -71,6 +84,19 @@ class InstrumentRegistry:
         """
         rows = self._read("SELECT number, own_tokens FROM imports ORDER BY number DESC LIMIT 1")
         return State(*rows[0]) if rows else State()
+
+    def last_of(self, source: str) -> LastImport | None:
+        """The last import of a source, such as a file's name; None if there was none.
+
+        Raises:
+            InvalidInput: the file isn't a registry, or one of a newer version.
+        """
+        rows = self._read(
+            "SELECT imported_at, added + changed + unchanged FROM imports WHERE source = ?"
+            " ORDER BY number DESC LIMIT 1",
+            source,
+        )
+        return LastImport(datetime.fromisoformat(rows[0][0]), rows[0][1]) if rows else None
 
     def by_id(self, instrument_id: str) -> Instrument | None:
         """The instrument with this id; None if there is none."""
@@ -114,7 +140,7 @@ class InstrumentRegistry:
         )
         return [row[0] for row in rows]
 
-    def store(self, merge: Merge, before: State, source: str, refused: int) -> None:
+    def store(self, merge: Merge, before: State, source: str, refused: int, at: datetime) -> None:
         """Stores an import, all or nothing.
 
         Args:
@@ -122,6 +148,7 @@ class InstrumentRegistry:
             before: the state that it was merged into.
             source: name of the file, or of the instrument that was added.
             refused: number of rows that were refused.
+            at: when, aware.
 
         Raises:
             InvalidInput: the file can't be written, isn't a registry, or another import came between.
@@ -139,11 +166,10 @@ class InstrumentRegistry:
                 f"INSERT INTO instruments ({', '.join(_COLUMNS)}, until_day) VALUES ({places})",
                 [_row(merge.stored[name]) for name in sorted(merge.stored)],
             )
-            now = datetime.now(UTC).isoformat(timespec="seconds")
             counts = (merge.added, merge.changed, merge.ended, merge.unchanged, refused)
             connection.execute(
                 "INSERT INTO imports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (before.number + 1, now, source, merge.own_tokens, *counts),
+                (before.number + 1, at.isoformat(timespec="seconds"), source, merge.own_tokens, *counts),
             )
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Final
 
 import structlog
@@ -30,7 +30,7 @@ async def recover(registry: InstrumentRegistry, store: InstrumentStore, shipped:
     known = {one.instrument_id for one in shipped}
     lost = [one for one in await directory_of(store) if one.instrument_id not in known]
     if lost:
-        registry.store(recovered(lost), State(), "the database", 0)
+        registry.store(recovered(lost), State(), "the database", 0, datetime.now(UTC))
         _log.warning("instruments.recovered", instruments=len(lost))
     return len(lost)
 
