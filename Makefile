@@ -244,6 +244,10 @@ run: setup ## trade on paper now: `alphapanda up --demo` [ARGS="--port 50052"]
 mesh: setup kafka ## every service a process of its own on real Kafka, PostgreSQL and Redis (Java 17, Maven): make mesh [ARGS=--secure]
 	$(BIN)/python tools/mesh.py $(ARGS)
 
+.PHONY: kite-stub
+kite-stub: setup ## a stub of Zerodha's Kite Connect on 127.0.0.1:8765, with a market: make kite-stub [ARGS="--feed replay:F", ARGS=--help]
+	$(BIN)/python -m tests.kite_exchange $(ARGS)
+
 .PHONY: trace-demo
 trace-demo: setup jaeger ## one order's trace in a real Jaeger, from tick to ledger; ARGS=--mesh: every service a process, on Kafka
 	$(if $(findstring --mesh,$(ARGS)),@$(MAKE) --no-print-directory kafka)

@@ -1,0 +1,83 @@
+"""`make kite-stub`: the exchange for people, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import click
+from tests.kite_exchange.exchange import APP, Exchange
+from tests.kite_exchange.faults import KINDS, Fault
+from tests.kite_exchange.following import Follower, feed_of
+from tests.kite_exchange.listed import ROWS
+from tests.kite_exchange.server import Server
+from tests.kite_exchange.sessions import App
+
+from alphapanda.domain.errors import InvalidInput
+
+PORT = 8765
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=PORT, show_default=True, help="0 takes a free one"
+)
+@click.option("--api-key", default=APP.api_key, show_default=True)
+@click.option("--api-secret", default=APP.api_secret, show_default=True)
+@click.option("--account", default=APP.user_id, show_default=True, help="the user id")
+@click.option("--redirect-url", default=APP.redirect_url, show_default=True, help="where a login ends")
+@click.option("--postback-url", default="", help="where order updates are posted  [default: nowhere]")
+@click.option("--feed", default="sim", show_default=True, help="sim, or replay:FILE: what the market follows")
+@click.option("--seed", default=7, show_default=True, help="of the simulated prices")
+@click.option(
+    "--clock", type=click.Choice(["wall", "market"]), default="wall", show_default=True,
+    help="market: its whole clock is the feed's, sessions and limits too",
+)  # fmt: skip
+@click.option("--rows", type=click.IntRange(30), default=ROWS, show_default=True, help="instruments listed")
+@click.option("--no-limits", is_flag=True, help="count requests, but refuse none")
+@click.option(
+    "--ask", is_flag=True, help="a login shows a page with a button; otherwise it redirects at once"
+)
+@click.option(
+    "--script", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=f"JSON list of faults: {', '.join(KINDS)}",
+)  # fmt: skip
+def main(
+    port: int, api_key: str, api_secret: str, account: str, redirect_url: str, postback_url: str, feed: str, seed: int,
+    clock: str, rows: int, *, no_limits: bool, ask: bool, script: Path | None,
+) -> None:  # fmt: skip
+    """Run a stub of Zerodha's Kite Connect on 127.0.0.1; Ctrl-C ends it."""
+    app = App(api_key, api_secret, account, redirect_url, postback_url)
+    exchange = Exchange.of([app], rows=rows)
+    exchange.logs_in = not ask
+    exchange.limits.enforced = not no_limits
+    try:
+        if script is not None:
+            exchange.script.add(Fault.parse(each) for each in json.loads(script.read_text(encoding="utf-8")))
+        opened = feed_of(feed, exchange, seed=seed)
+        opened.check()
+    except (InvalidInput, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    asyncio.run(_serve(Server(exchange, port), Follower(opened, exchange, clock_too=clock == "market"), app))
+
+
+async def _serve(server: Server, follower: Follower, app: App) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with server:
+        follower.start()
+        click.echo(
+            f"Kite stub on {server.api_root}, ticker on {server.ws_root}\n"
+            f"  account {app.user_id}, api_key {app.api_key}, api_secret {app.api_secret}\n"
+            f"  log in at {server.login_url(app.api_key)}, which ends at {app.redirect_url}\n"
+            f"  what it counts: GET {server.api_root}/stub/state; Ctrl-C ends it"
+        )
+        await stopped.wait()
+        await follower.stop()
+
+
+if __name__ == "__main__":
+    main()
