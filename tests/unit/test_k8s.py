@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from alphapanda.app.groups import GROUPS
 from alphapanda.app.security import SERVICES
+from alphapanda.contract.catalogue import service_descriptors
+from alphapanda.mesh.dev_certificates import new_authority
+from alphapanda.mesh.health_port import LIVENESS
 from alphapanda.settings.sources import SettingsInvalid, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy/k8s"
 sys.path.append(str(ROOT / "tools"))
 
-import k8s_manifests  # noqa: E402 - of tools
+import k8s_kafka  # noqa: E402 - of tools
+import k8s_manifests  # noqa: E402
 
+NO_SECRET = "not-a-secret-not-a-secret"  # pragma: allowlist secret
 SECRETS = {
-    "/etc/alphapanda/database/url": "postgresql+asyncpg://alphapanda@postgres:5432/alphapanda",
-    "/etc/alphapanda/redis/url": "redis://redis:6379/0",
+    "/etc/alphapanda/database/url": f"postgresql+asyncpg://a:{NO_SECRET}@postgres-rw:5432/alphapanda?ssl=verify-full",
+    "/etc/alphapanda/redis/url": f"rediss://:{NO_SECRET}@redis:6379/0",
+    "/etc/alphapanda/kafka-user/password": NO_SECRET,
     "/etc/alphapanda/auth/private-key": "",
-    "/etc/alphapanda/auth/admin-password": "not-a-secret-not-a-secret",  # pragma: allowlist secret
+    "/etc/alphapanda/auth/admin-password": NO_SECRET,
 }
 
 
@@ -53,7 +61,7 @@ def environment(manifest: dict[str, Any]) -> dict[str, str]:
     """What a container has of its own, with what is in a Secret in place of its path."""
     given = {each["name"]: each["value"] for each in container(manifest).get("env", ())}
     return {
-        name.removesuffix("_FILE"): SECRETS[value] if name.endswith("_FILE") else value
+        name.removesuffix("_FILE") if value in SECRETS else name: SECRETS.get(value, value)
         for name, value in given.items()
     }
 
@@ -62,7 +70,45 @@ DEPLOYMENTS = {
     name: next(one for one in documents(f"base/{name}.yaml") if one["kind"] == "Deployment")
     for name in SERVICES
 }
+JOBS = {one["metadata"]["name"]: one for one in documents("base/jobs.yaml")}
 (EVERY_SERVICE,) = documents("base/patches/service.yaml")
+COMPONENTS = {
+    overlay: [
+        name.removeprefix("../../")
+        for name in yaml.safe_load((FOLDER / f"overlays/{overlay}/kustomization.yaml").read_text())[
+            "components"
+        ]
+    ]
+    for overlay in ("dev", "production")
+}
+
+
+def variables(overlay: str, name: str, authority: Path) -> dict[str, str]:
+    """What a container of ours has for settings: of the ConfigMap, of its own, and of the components' patches."""
+    found = settings_map(
+        *(line for part in COMPONENTS[overlay] for line in merged(part)), *merged(f"overlays/{overlay}")
+    )
+    is_service = name in SERVICES
+    found |= environment(EVERY_SERVICE) if is_service else {}
+    found |= environment((DEPLOYMENTS | JOBS)[name])
+    for part in COMPONENTS[overlay]:
+        for file in sorted((FOLDER / part / "patches").glob("*.yaml")):
+            for patch in documents(str(file.relative_to(FOLDER))):
+                if patch["metadata"]["name"] == name or (is_service and file.name == "service.yaml"):
+                    found |= environment(patch)
+    return {
+        key: str(authority) if value == "/etc/alphapanda/kafka-ca/ca.crt" else value
+        for key, value in found.items()
+        if key.startswith("ALPHAPANDA_")
+    }
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an authority, which Kafka's client reads."""
+    file = tmp_path_factory.mktemp("authority") / "ca.crt"
+    file.write_bytes(new_authority(datetime.now(UTC), 1).certificate)
+    return file
 
 
 def test_generated_manifests_are_up_to_date() -> None:
@@ -71,20 +117,102 @@ def test_generated_manifests_are_up_to_date() -> None:
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `make k8s-manifests`"
 
 
+@pytest.mark.parametrize("overlay", ["dev", "production"])
+@pytest.mark.parametrize("name", [*SERVICES, "migrate", "topics"])
+def test_every_setting_exists_and_they_agree(
+    overlay: str, name: str, authority: Path, tmp_path: Path
+) -> None:
+    """As a container reads them; in production nothing is in plaintext, and each service is a user of its own in Kafka."""
+    settings = load_settings(variables(overlay, name, authority), dotenv=tmp_path / "none")
+    assert settings.environment == ("production" if overlay == "production" else "development")
+    opens_kafka = overlay == "production" and name != "migrate"
+    assert settings.kafka.sasl_username == (f"alphapanda-{name}" if opens_kafka else "")
+
+
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_setting_of_a_service_exists_and_they_agree(name: str, tmp_path: Path) -> None:
-    """As its container reads them in the dev overlay; each answers where the others look for it."""
-    variables = settings_map(*merged("components/jaeger"))
-    variables |= environment(EVERY_SERVICE) | environment(DEPLOYMENTS[name])
-    settings = load_settings(variables, dotenv=tmp_path / "none")
+def test_a_service_answers_and_is_probed_where_the_others_look_for_it(
+    name: str, authority: Path, tmp_path: Path
+) -> None:
+    """Probes ask by the service's full name, on the port without TLS: a kubelet speaks none."""
+    settings = load_settings(variables("dev", name, authority), dotenv=tmp_path / "none")
     assert name == "ops" or settings.mesh.target(name) == f"dns:///{name}:50051"
     assert container(DEPLOYMENTS[name])["args"] == ["serve", name, "--port", "50051"]
     probe = container(DEPLOYMENTS[name])["readinessProbe"]["grpc"]
-    assert probe["port"] == settings.api.health_port
-    assert probe["service"].split(".")[1] == name
+    assert probe == {
+        "port": settings.api.health_port,
+        "service": next(
+            each.full_name for each in service_descriptors() if each.full_name.split(".")[1] == name
+        ),
+    }
+    for other in ("startupProbe", "livenessProbe"):
+        assert container(EVERY_SERVICE)[other]["grpc"] == {
+            "port": settings.api.health_port,
+            "service": LIVENESS,
+        }
 
 
-def test_a_setting_that_does_not_exist_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("overlay", ["dev", "production"])
+def test_a_setting_that_does_not_exist_is_found(overlay: str, authority: Path, tmp_path: Path) -> None:
     """Planted: one letter too few."""
+    planted = variables(overlay, "ops", authority) | {"ALPHAPANDA_TLS__CERTIFICAT": "x"}
     with pytest.raises(SettingsInvalid, match="ALPHAPANDA_TLS__CERTIFICAT"):
-        load_settings(settings_map("ALPHAPANDA_TLS__CERTIFICAT=x"), dotenv=tmp_path / "none")
+        load_settings(planted, dotenv=tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["trading", "marketdata", "portfolio", "auth", "ops"])
+def test_what_must_run_once_is_never_two_processes(name: str) -> None:
+    """Not even during a rollout; and nothing scales it."""
+    spec = DEPLOYMENTS[name]["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    scaled = [
+        one["spec"]["scaleTargetRef"]["name"]
+        for one in documents("components/keda/strategy.yaml", "components/keda/risk.yaml")
+    ]
+    assert name not in scaled
+
+
+def test_scaling_stops_at_the_partitions() -> None:
+    """A process more than there are partitions would have nothing to do; groups and topics are the program's."""
+    topics = k8s_manifests.deployment()
+    for name in ("strategy", "risk"):
+        (scaled,) = documents(f"components/keda/{name}.yaml")
+        (trigger,) = scaled["spec"]["triggers"]
+        group = trigger["metadata"]["consumerGroup"].removeprefix(k8s_kafka.GROUPS_PREFIX)
+        assert trigger["metadata"]["topic"] in topics.topics(*GROUPS[group])
+        assert scaled["spec"]["maxReplicaCount"] <= topics.policy(trigger["metadata"]["topic"]).partitions
+
+
+def test_secrets_that_are_mounted_are_made() -> None:
+    """In dev by make_secrets.py, in production by cert-manager, External Secrets and Strimzi: by name and key."""
+    source = (FOLDER / "overlays/dev/make_secrets.py").read_text(encoding="utf-8")
+    known = {f"{name}-tls" for name in (*SERVICES, "cli")} | {"database", "redis", "auth"}
+    mounted = {
+        volume["secret"]["secretName"]
+        for manifest in [
+            *DEPLOYMENTS.values(),
+            *JOBS.values(),
+            EVERY_SERVICE,
+            *documents("components/cli/cli.yaml"),
+        ]
+        if manifest["kind"] in {"Deployment", "Job"}
+        for volume in manifest["spec"]["template"]["spec"].get("volumes", ())
+        if "secret" in volume
+    }
+    assert mounted == known
+    assert all(f'"{name}"' in source for name in ("database", "redis", "auth", "cli"))
+    made = {one["spec"]["secretName"] for one in documents("components/cert-manager/certificates.yaml")}
+    made |= {one["metadata"]["name"] for one in documents("components/external-secrets/secrets.yaml")}
+    assert known <= made
+
+
+def test_the_rights_of_a_user_are_its_services_edges() -> None:
+    """Planted: a user with a right too many, and one with a right too few, aren't what the edges give."""
+    users = {one["metadata"]["name"]: one for one in documents("components/strimzi/users.yaml")}
+    rules = users["alphapanda-portfolio"]["spec"]["authorization"]["acls"]
+    writes = {rule["resource"]["name"] for rule in rules if "Write" in rule["operations"]}
+    assert writes == {
+        f"{broker}.{topic}"
+        for broker in ("paper", "zerodha")
+        for topic in ("portfolio.snapshots", "orders.filled.dlq")
+    }
+    assert users.keys() == {f"alphapanda-{name}" for name in (*SERVICES, "topics", "keda")}
