@@ -33,6 +33,7 @@ COMMANDS = {
     "trace": "tell what happened to one order, from tick to ledger, by any id of it",
     "risk": "show limits and verdicts, show and set the kill switch",
     "instruments": "list, search and show instruments; import Kite's dump or NSE's list, add one",
+    "history": "download bars of the past from the broker, for replays",
     "replay": "run the real cores over recorded data, as fast as they go",
     "new-strategy": "write the first version of a strategy of your own, and its test",
     "calendar": "show trading days and sessions; check and import a calendar of your own",

@@ -53,6 +53,7 @@ class MarketDataService(Protocol):
 
     GetQuotes: Call[marketdata.GetQuotesRequest, marketdata.GetQuotesResponse]
     WatchQuotes: StreamCall[marketdata.WatchQuotesRequest, marketdata.WatchQuotesResponse]
+    ListHistoricalBars: Call[marketdata.ListHistoricalBarsRequest, marketdata.ListHistoricalBarsResponse]
     GetMarketStatus: Call[marketdata.GetMarketStatusRequest, marketdata.GetMarketStatusResponse]
 
 

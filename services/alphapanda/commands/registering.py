@@ -38,10 +38,8 @@ PACKED_FROM = 100_000
 """Bytes from which on a file is packed before it is sent."""
 MOST_BYTES = 3 * 1024 * 1024
 """As the contract has it."""
-WHEN_THERE = (
-    "it knows new ones now, its other services (of the mesh), and changed and ended ones, at their next start"
-)
-WHEN = "replay and a running `up` know new ones at once, changed and ended ones (and all services of the mesh) at the next start"
+WHEN_THERE = "its instruments service knows them now, the other services within seconds"
+WHEN = "replay knows them at once, a running platform on this machine within seconds"
 
 
 def run_list(exchange: str, prefix: str, limit: int, config: Path | None, *, as_json: bool) -> None:

@@ -13,8 +13,9 @@ from alphapanda.contract.wire import decimal, timestamp
 from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalendar
 from alphapanda.domain.errors import UnknownName
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.marketdata.history import NO_HISTORY, HistorySource, HistoryWanted, page_of
 from alphapanda.marketdata.watching import QuoteWatches
-from alphapanda.mesh.errors import NotFound
+from alphapanda.mesh.errors import FailedPrecondition, NotFound
 from alphapanda.storage.price_cache import CachedPrice, PriceCache
 from panda.marketdata.v1 import marketdata_pb2 as api
 from panda.marketdata.v1 import marketdata_pb2_grpc
@@ -58,6 +59,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
         calendar: trading days and sessions.
         feed: the feed's status.
         watches: opens watches on quotes.
+        history: gives bars of the past; None: no broker here does.
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
         calendar: TradingCalendar,
         feed: FeedStatus,
         watches: QuoteWatches,
+        history: HistorySource | None = None,
     ) -> None:
         self._cache = cache
         self._directory = directory
         self._calendar = calendar
         self._feed = feed
         self._watches = watches
+        self._history = history
 
     @override
     async def GetQuotes(self, request: api.GetQuotesRequest, context: Context) -> api.GetQuotesResponse:
@@ -137,6 +141,24 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
             speed=self._feed.speed,
             speed_reached=self._feed.speed_reached,
         )
+
+    @override
+    async def ListHistoricalBars(
+        self, request: api.ListHistoricalBarsRequest, context: Context
+    ) -> api.ListHistoricalBarsResponse:
+        """Lists bars of the past by page.
+
+        Raises:
+            InvalidInput: a day, the interval or the page_token isn't allowed.
+            NotFound: the symbol doesn't exist.
+            FailedPrecondition: no broker here gives bars, or nobody is signed in at it.
+            Unavailable: the broker doesn't answer.
+        """
+        wanted = HistoryWanted.of(request)
+        instrument = self._require(request.symbol)
+        if self._history is None:
+            raise FailedPrecondition("HISTORY_NOT_AVAILABLE", NO_HISTORY)
+        return await page_of(self._history, instrument, wanted)
 
     def _require(self, symbol: str) -> Instrument:
         found = self._directory.by_symbol(symbol)

@@ -578,6 +578,263 @@ func (x *GetMarketStatusResponse) GetSpeedReached() float64 {
 	return 0
 }
 
+// Asks for bars of the past.
+type ListHistoricalBarsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exchange and symbol, such as "NSE:INFY". Required.
+	Symbol string `protobuf:"bytes,1,opt,name=symbol,proto3" json:"symbol,omitempty"`
+	// Length of a bar: "1m", "3m", "5m", "10m", "15m", "30m", "1h" or "1d". Required.
+	Interval string `protobuf:"bytes,2,opt,name=interval,proto3" json:"interval,omitempty"`
+	// First day in Asia/Kolkata as YYYY-MM-DD. Required.
+	FirstDay string `protobuf:"bytes,3,opt,name=first_day,json=firstDay,proto3" json:"first_day,omitempty"`
+	// Last day in Asia/Kolkata as YYYY-MM-DD, not before the first. Required.
+	LastDay string `protobuf:"bytes,4,opt,name=last_day,json=lastDay,proto3" json:"last_day,omitempty"`
+	// Most days of bars in the answer, at most 2000. 0, or more than the broker gives at once, means as many as it gives,
+	// such as 60 days of minutes.
+	PageSize uint32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before, unchanged. Empty means the first page.
+	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHistoricalBarsRequest) Reset() {
+	*x = ListHistoricalBarsRequest{}
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHistoricalBarsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHistoricalBarsRequest) ProtoMessage() {}
+
+func (x *ListHistoricalBarsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHistoricalBarsRequest.ProtoReflect.Descriptor instead.
+func (*ListHistoricalBarsRequest) Descriptor() ([]byte, []int) {
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListHistoricalBarsRequest) GetSymbol() string {
+	if x != nil {
+		return x.Symbol
+	}
+	return ""
+}
+
+func (x *ListHistoricalBarsRequest) GetInterval() string {
+	if x != nil {
+		return x.Interval
+	}
+	return ""
+}
+
+func (x *ListHistoricalBarsRequest) GetFirstDay() string {
+	if x != nil {
+		return x.FirstDay
+	}
+	return ""
+}
+
+func (x *ListHistoricalBarsRequest) GetLastDay() string {
+	if x != nil {
+		return x.LastDay
+	}
+	return ""
+}
+
+func (x *ListHistoricalBarsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListHistoricalBarsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// A bar of the past.
+type HistoricalBar struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Time at which it begins.
+	Start *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
+	// First price in it, rupees.
+	Open *decimal.Decimal `protobuf:"bytes,2,opt,name=open,proto3" json:"open,omitempty"`
+	// Highest price in it, rupees.
+	High *decimal.Decimal `protobuf:"bytes,3,opt,name=high,proto3" json:"high,omitempty"`
+	// Lowest price in it, rupees.
+	Low *decimal.Decimal `protobuf:"bytes,4,opt,name=low,proto3" json:"low,omitempty"`
+	// Last price in it, rupees.
+	Close *decimal.Decimal `protobuf:"bytes,5,opt,name=close,proto3" json:"close,omitempty"`
+	// Units traded in it.
+	Volume int64 `protobuf:"varint,6,opt,name=volume,proto3" json:"volume,omitempty"`
+	// Open interest at its end. Absent where the broker does not give it.
+	OpenInterest  *int64 `protobuf:"varint,7,opt,name=open_interest,json=openInterest,proto3,oneof" json:"open_interest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoricalBar) Reset() {
+	*x = HistoricalBar{}
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoricalBar) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoricalBar) ProtoMessage() {}
+
+func (x *HistoricalBar) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoricalBar.ProtoReflect.Descriptor instead.
+func (*HistoricalBar) Descriptor() ([]byte, []int) {
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *HistoricalBar) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *HistoricalBar) GetOpen() *decimal.Decimal {
+	if x != nil {
+		return x.Open
+	}
+	return nil
+}
+
+func (x *HistoricalBar) GetHigh() *decimal.Decimal {
+	if x != nil {
+		return x.High
+	}
+	return nil
+}
+
+func (x *HistoricalBar) GetLow() *decimal.Decimal {
+	if x != nil {
+		return x.Low
+	}
+	return nil
+}
+
+func (x *HistoricalBar) GetClose() *decimal.Decimal {
+	if x != nil {
+		return x.Close
+	}
+	return nil
+}
+
+func (x *HistoricalBar) GetVolume() int64 {
+	if x != nil {
+		return x.Volume
+	}
+	return 0
+}
+
+func (x *HistoricalBar) GetOpenInterest() int64 {
+	if x != nil && x.OpenInterest != nil {
+		return *x.OpenInterest
+	}
+	return 0
+}
+
+// A page of bars, oldest first: what the broker gives at once, such as 60 days of minutes. It may be empty and not the
+// last one.
+type ListHistoricalBarsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bars of this page.
+	Bars []*HistoricalBar `protobuf:"bytes,1,rep,name=bars,proto3" json:"bars,omitempty"`
+	// Token of the next page. Empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Day of the last bar that this page could hold, as YYYY-MM-DD.
+	CoveredUntil  string `protobuf:"bytes,3,opt,name=covered_until,json=coveredUntil,proto3" json:"covered_until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHistoricalBarsResponse) Reset() {
+	*x = ListHistoricalBarsResponse{}
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHistoricalBarsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHistoricalBarsResponse) ProtoMessage() {}
+
+func (x *ListHistoricalBarsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHistoricalBarsResponse.ProtoReflect.Descriptor instead.
+func (*ListHistoricalBarsResponse) Descriptor() ([]byte, []int) {
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListHistoricalBarsResponse) GetBars() []*HistoricalBar {
+	if x != nil {
+		return x.Bars
+	}
+	return nil
+}
+
+func (x *ListHistoricalBarsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListHistoricalBarsResponse) GetCoveredUntil() string {
+	if x != nil {
+		return x.CoveredUntil
+	}
+	return ""
+}
+
 var File_panda_marketdata_v1_marketdata_proto protoreflect.FileDescriptor
 
 const file_panda_marketdata_v1_marketdata_proto_rawDesc = "" +
@@ -633,10 +890,32 @@ const file_panda_marketdata_v1_marketdata_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\b\n" +
 	"\x06_speedB\x10\n" +
-	"\x0e_speed_reached2\xe8\x02\n" +
+	"\x0e_speed_reached\"\xc1\x02\n" +
+	"\x19ListHistoricalBarsRequest\x12*\n" +
+	"\x06symbol\x18\x01 \x01(\tB\x12\xbaH\x0fr\r2\v^[A-Z]+:.+$R\x06symbol\x120\n" +
+	"\binterval\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f2\r^[0-9]+[mhd]$R\binterval\x12@\n" +
+	"\tfirst_day\x18\x03 \x01(\tB#\xbaH r\x1e2\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$R\bfirstDay\x12>\n" +
+	"\blast_day\x18\x04 \x01(\tB#\xbaH r\x1e2\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$R\alastDay\x12%\n" +
+	"\tpage_size\x18\x05 \x01(\rB\b\xbaH\x05*\x03\x18\xd0\x0fR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\"\xbd\x02\n" +
+	"\rHistoricalBar\x120\n" +
+	"\x05start\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12(\n" +
+	"\x04open\x18\x02 \x01(\v2\x14.google.type.DecimalR\x04open\x12(\n" +
+	"\x04high\x18\x03 \x01(\v2\x14.google.type.DecimalR\x04high\x12&\n" +
+	"\x03low\x18\x04 \x01(\v2\x14.google.type.DecimalR\x03low\x12*\n" +
+	"\x05close\x18\x05 \x01(\v2\x14.google.type.DecimalR\x05close\x12\x16\n" +
+	"\x06volume\x18\x06 \x01(\x03R\x06volume\x12(\n" +
+	"\ropen_interest\x18\a \x01(\x03H\x00R\fopenInterest\x88\x01\x01B\x10\n" +
+	"\x0e_open_interest\"\xa1\x01\n" +
+	"\x1aListHistoricalBarsResponse\x126\n" +
+	"\x04bars\x18\x01 \x03(\v2\".panda.marketdata.v1.HistoricalBarR\x04bars\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12#\n" +
+	"\rcovered_until\x18\x03 \x01(\tR\fcoveredUntil2\xee\x03\n" +
 	"\x11MarketDataService\x12g\n" +
 	"\tGetQuotes\x12%.panda.marketdata.v1.GetQuotesRequest\x1a&.panda.marketdata.v1.GetQuotesResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\xd0\x0f\x12o\n" +
-	"\vWatchQuotes\x12'.panda.marketdata.v1.WatchQuotesRequest\x1a(.panda.marketdata.v1.WatchQuotesResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'0\x01\x12y\n" +
+	"\vWatchQuotes\x12'.panda.marketdata.v1.WatchQuotesRequest\x1a(.panda.marketdata.v1.WatchQuotesResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'0\x01\x12\x83\x01\n" +
+	"\x12ListHistoricalBars\x12..panda.marketdata.v1.ListHistoricalBarsRequest\x1a/.panda.marketdata.v1.ListHistoricalBarsResponse\"\f\x8a\xb5\x18\b\b\x01\x10\x01\x18\xe0\xd4\x03\x12y\n" +
 	"\x0fGetMarketStatus\x12+.panda.marketdata.v1.GetMarketStatusRequest\x1a,.panda.marketdata.v1.GetMarketStatusResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\xd0\x0fBi\n" +
 	"\x1bio.alphapanda.marketdata.v1P\x01ZHgithub.com/alphapanda/alphapanda/gen/go/panda/marketdata/v1;marketdatav1b\x06proto3"
 
@@ -652,41 +931,52 @@ func file_panda_marketdata_v1_marketdata_proto_rawDescGZIP() []byte {
 	return file_panda_marketdata_v1_marketdata_proto_rawDescData
 }
 
-var file_panda_marketdata_v1_marketdata_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_panda_marketdata_v1_marketdata_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_panda_marketdata_v1_marketdata_proto_goTypes = []any{
-	(*Quote)(nil),                   // 0: panda.marketdata.v1.Quote
-	(*GetQuotesRequest)(nil),        // 1: panda.marketdata.v1.GetQuotesRequest
-	(*GetQuotesResponse)(nil),       // 2: panda.marketdata.v1.GetQuotesResponse
-	(*WatchQuotesRequest)(nil),      // 3: panda.marketdata.v1.WatchQuotesRequest
-	(*WatchQuotesResponse)(nil),     // 4: panda.marketdata.v1.WatchQuotesResponse
-	(*GetMarketStatusRequest)(nil),  // 5: panda.marketdata.v1.GetMarketStatusRequest
-	(*GetMarketStatusResponse)(nil), // 6: panda.marketdata.v1.GetMarketStatusResponse
-	nil,                             // 7: panda.marketdata.v1.GetMarketStatusResponse.DroppedEntry
-	(*decimal.Decimal)(nil),         // 8: google.type.Decimal
-	(*timestamppb.Timestamp)(nil),   // 9: google.protobuf.Timestamp
+	(*Quote)(nil),                      // 0: panda.marketdata.v1.Quote
+	(*GetQuotesRequest)(nil),           // 1: panda.marketdata.v1.GetQuotesRequest
+	(*GetQuotesResponse)(nil),          // 2: panda.marketdata.v1.GetQuotesResponse
+	(*WatchQuotesRequest)(nil),         // 3: panda.marketdata.v1.WatchQuotesRequest
+	(*WatchQuotesResponse)(nil),        // 4: panda.marketdata.v1.WatchQuotesResponse
+	(*GetMarketStatusRequest)(nil),     // 5: panda.marketdata.v1.GetMarketStatusRequest
+	(*GetMarketStatusResponse)(nil),    // 6: panda.marketdata.v1.GetMarketStatusResponse
+	(*ListHistoricalBarsRequest)(nil),  // 7: panda.marketdata.v1.ListHistoricalBarsRequest
+	(*HistoricalBar)(nil),              // 8: panda.marketdata.v1.HistoricalBar
+	(*ListHistoricalBarsResponse)(nil), // 9: panda.marketdata.v1.ListHistoricalBarsResponse
+	nil,                                // 10: panda.marketdata.v1.GetMarketStatusResponse.DroppedEntry
+	(*decimal.Decimal)(nil),            // 11: google.type.Decimal
+	(*timestamppb.Timestamp)(nil),      // 12: google.protobuf.Timestamp
 }
 var file_panda_marketdata_v1_marketdata_proto_depIdxs = []int32{
-	8,  // 0: panda.marketdata.v1.Quote.last_price:type_name -> google.type.Decimal
-	9,  // 1: panda.marketdata.v1.Quote.traded_at:type_name -> google.protobuf.Timestamp
+	11, // 0: panda.marketdata.v1.Quote.last_price:type_name -> google.type.Decimal
+	12, // 1: panda.marketdata.v1.Quote.traded_at:type_name -> google.protobuf.Timestamp
 	0,  // 2: panda.marketdata.v1.GetQuotesResponse.quotes:type_name -> panda.marketdata.v1.Quote
-	9,  // 3: panda.marketdata.v1.GetQuotesResponse.market_time:type_name -> google.protobuf.Timestamp
+	12, // 3: panda.marketdata.v1.GetQuotesResponse.market_time:type_name -> google.protobuf.Timestamp
 	0,  // 4: panda.marketdata.v1.WatchQuotesResponse.quotes:type_name -> panda.marketdata.v1.Quote
-	9,  // 5: panda.marketdata.v1.WatchQuotesResponse.market_time:type_name -> google.protobuf.Timestamp
-	9,  // 6: panda.marketdata.v1.GetMarketStatusResponse.market_time:type_name -> google.protobuf.Timestamp
-	9,  // 7: panda.marketdata.v1.GetMarketStatusResponse.closes_at:type_name -> google.protobuf.Timestamp
-	9,  // 8: panda.marketdata.v1.GetMarketStatusResponse.next_open:type_name -> google.protobuf.Timestamp
-	7,  // 9: panda.marketdata.v1.GetMarketStatusResponse.dropped:type_name -> panda.marketdata.v1.GetMarketStatusResponse.DroppedEntry
-	1,  // 10: panda.marketdata.v1.MarketDataService.GetQuotes:input_type -> panda.marketdata.v1.GetQuotesRequest
-	3,  // 11: panda.marketdata.v1.MarketDataService.WatchQuotes:input_type -> panda.marketdata.v1.WatchQuotesRequest
-	5,  // 12: panda.marketdata.v1.MarketDataService.GetMarketStatus:input_type -> panda.marketdata.v1.GetMarketStatusRequest
-	2,  // 13: panda.marketdata.v1.MarketDataService.GetQuotes:output_type -> panda.marketdata.v1.GetQuotesResponse
-	4,  // 14: panda.marketdata.v1.MarketDataService.WatchQuotes:output_type -> panda.marketdata.v1.WatchQuotesResponse
-	6,  // 15: panda.marketdata.v1.MarketDataService.GetMarketStatus:output_type -> panda.marketdata.v1.GetMarketStatusResponse
-	13, // [13:16] is the sub-list for method output_type
-	10, // [10:13] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	12, // 5: panda.marketdata.v1.WatchQuotesResponse.market_time:type_name -> google.protobuf.Timestamp
+	12, // 6: panda.marketdata.v1.GetMarketStatusResponse.market_time:type_name -> google.protobuf.Timestamp
+	12, // 7: panda.marketdata.v1.GetMarketStatusResponse.closes_at:type_name -> google.protobuf.Timestamp
+	12, // 8: panda.marketdata.v1.GetMarketStatusResponse.next_open:type_name -> google.protobuf.Timestamp
+	10, // 9: panda.marketdata.v1.GetMarketStatusResponse.dropped:type_name -> panda.marketdata.v1.GetMarketStatusResponse.DroppedEntry
+	12, // 10: panda.marketdata.v1.HistoricalBar.start:type_name -> google.protobuf.Timestamp
+	11, // 11: panda.marketdata.v1.HistoricalBar.open:type_name -> google.type.Decimal
+	11, // 12: panda.marketdata.v1.HistoricalBar.high:type_name -> google.type.Decimal
+	11, // 13: panda.marketdata.v1.HistoricalBar.low:type_name -> google.type.Decimal
+	11, // 14: panda.marketdata.v1.HistoricalBar.close:type_name -> google.type.Decimal
+	8,  // 15: panda.marketdata.v1.ListHistoricalBarsResponse.bars:type_name -> panda.marketdata.v1.HistoricalBar
+	1,  // 16: panda.marketdata.v1.MarketDataService.GetQuotes:input_type -> panda.marketdata.v1.GetQuotesRequest
+	3,  // 17: panda.marketdata.v1.MarketDataService.WatchQuotes:input_type -> panda.marketdata.v1.WatchQuotesRequest
+	7,  // 18: panda.marketdata.v1.MarketDataService.ListHistoricalBars:input_type -> panda.marketdata.v1.ListHistoricalBarsRequest
+	5,  // 19: panda.marketdata.v1.MarketDataService.GetMarketStatus:input_type -> panda.marketdata.v1.GetMarketStatusRequest
+	2,  // 20: panda.marketdata.v1.MarketDataService.GetQuotes:output_type -> panda.marketdata.v1.GetQuotesResponse
+	4,  // 21: panda.marketdata.v1.MarketDataService.WatchQuotes:output_type -> panda.marketdata.v1.WatchQuotesResponse
+	9,  // 22: panda.marketdata.v1.MarketDataService.ListHistoricalBars:output_type -> panda.marketdata.v1.ListHistoricalBarsResponse
+	6,  // 23: panda.marketdata.v1.MarketDataService.GetMarketStatus:output_type -> panda.marketdata.v1.GetMarketStatusResponse
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_panda_marketdata_v1_marketdata_proto_init() }
@@ -696,13 +986,14 @@ func file_panda_marketdata_v1_marketdata_proto_init() {
 	}
 	file_panda_marketdata_v1_marketdata_proto_msgTypes[0].OneofWrappers = []any{}
 	file_panda_marketdata_v1_marketdata_proto_msgTypes[6].OneofWrappers = []any{}
+	file_panda_marketdata_v1_marketdata_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_marketdata_v1_marketdata_proto_rawDesc), len(file_panda_marketdata_v1_marketdata_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

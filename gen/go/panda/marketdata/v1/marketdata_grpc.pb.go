@@ -21,9 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	MarketDataService_GetQuotes_FullMethodName       = "/panda.marketdata.v1.MarketDataService/GetQuotes"
-	MarketDataService_WatchQuotes_FullMethodName     = "/panda.marketdata.v1.MarketDataService/WatchQuotes"
-	MarketDataService_GetMarketStatus_FullMethodName = "/panda.marketdata.v1.MarketDataService/GetMarketStatus"
+	MarketDataService_GetQuotes_FullMethodName          = "/panda.marketdata.v1.MarketDataService/GetQuotes"
+	MarketDataService_WatchQuotes_FullMethodName        = "/panda.marketdata.v1.MarketDataService/WatchQuotes"
+	MarketDataService_ListHistoricalBars_FullMethodName = "/panda.marketdata.v1.MarketDataService/ListHistoricalBars"
+	MarketDataService_GetMarketStatus_FullMethodName    = "/panda.marketdata.v1.MarketDataService/GetMarketStatus"
 )
 
 // MarketDataServiceClient is the client API for MarketDataService service.
@@ -37,6 +38,10 @@ type MarketDataServiceClient interface {
 	// Last prices as they change: a snapshot, then the latest price of each instrument that changed. NOT_FOUND names the
 	// first unknown symbol or id.
 	WatchQuotes(ctx context.Context, in *WatchQuotesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchQuotesResponse], error)
+	// Bars of the past from the broker, a page at a time. FAILED_PRECONDITION where no broker here gives them
+	// (HISTORY_NOT_AVAILABLE) or nobody is signed in at it (BROKER_SESSION_NEEDED); UNAVAILABLE (BROKER_FAILED) where it
+	// does not answer. NOT_FOUND names an unknown symbol.
+	ListHistoricalBars(ctx context.Context, in *ListHistoricalBarsRequest, opts ...grpc.CallOption) (*ListHistoricalBarsResponse, error)
 	// Market time and session of one exchange.
 	GetMarketStatus(ctx context.Context, in *GetMarketStatusRequest, opts ...grpc.CallOption) (*GetMarketStatusResponse, error)
 }
@@ -78,6 +83,16 @@ func (c *marketDataServiceClient) WatchQuotes(ctx context.Context, in *WatchQuot
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MarketDataService_WatchQuotesClient = grpc.ServerStreamingClient[WatchQuotesResponse]
 
+func (c *marketDataServiceClient) ListHistoricalBars(ctx context.Context, in *ListHistoricalBarsRequest, opts ...grpc.CallOption) (*ListHistoricalBarsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHistoricalBarsResponse)
+	err := c.cc.Invoke(ctx, MarketDataService_ListHistoricalBars_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *marketDataServiceClient) GetMarketStatus(ctx context.Context, in *GetMarketStatusRequest, opts ...grpc.CallOption) (*GetMarketStatusResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetMarketStatusResponse)
@@ -99,6 +114,10 @@ type MarketDataServiceServer interface {
 	// Last prices as they change: a snapshot, then the latest price of each instrument that changed. NOT_FOUND names the
 	// first unknown symbol or id.
 	WatchQuotes(*WatchQuotesRequest, grpc.ServerStreamingServer[WatchQuotesResponse]) error
+	// Bars of the past from the broker, a page at a time. FAILED_PRECONDITION where no broker here gives them
+	// (HISTORY_NOT_AVAILABLE) or nobody is signed in at it (BROKER_SESSION_NEEDED); UNAVAILABLE (BROKER_FAILED) where it
+	// does not answer. NOT_FOUND names an unknown symbol.
+	ListHistoricalBars(context.Context, *ListHistoricalBarsRequest) (*ListHistoricalBarsResponse, error)
 	// Market time and session of one exchange.
 	GetMarketStatus(context.Context, *GetMarketStatusRequest) (*GetMarketStatusResponse, error)
 	mustEmbedUnimplementedMarketDataServiceServer()
@@ -116,6 +135,9 @@ func (UnimplementedMarketDataServiceServer) GetQuotes(context.Context, *GetQuote
 }
 func (UnimplementedMarketDataServiceServer) WatchQuotes(*WatchQuotesRequest, grpc.ServerStreamingServer[WatchQuotesResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchQuotes not implemented")
+}
+func (UnimplementedMarketDataServiceServer) ListHistoricalBars(context.Context, *ListHistoricalBarsRequest) (*ListHistoricalBarsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListHistoricalBars not implemented")
 }
 func (UnimplementedMarketDataServiceServer) GetMarketStatus(context.Context, *GetMarketStatusRequest) (*GetMarketStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetMarketStatus not implemented")
@@ -170,6 +192,24 @@ func _MarketDataService_WatchQuotes_Handler(srv interface{}, stream grpc.ServerS
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MarketDataService_WatchQuotesServer = grpc.ServerStreamingServer[WatchQuotesResponse]
 
+func _MarketDataService_ListHistoricalBars_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListHistoricalBarsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MarketDataServiceServer).ListHistoricalBars(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MarketDataService_ListHistoricalBars_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MarketDataServiceServer).ListHistoricalBars(ctx, req.(*ListHistoricalBarsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MarketDataService_GetMarketStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetMarketStatusRequest)
 	if err := dec(in); err != nil {
@@ -198,6 +238,10 @@ var MarketDataService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetQuotes",
 			Handler:    _MarketDataService_GetQuotes_Handler,
+		},
+		{
+			MethodName: "ListHistoricalBars",
+			Handler:    _MarketDataService_ListHistoricalBars_Handler,
 		},
 		{
 			MethodName: "GetMarketStatus",

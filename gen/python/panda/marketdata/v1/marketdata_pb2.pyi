@@ -340,3 +340,139 @@ class GetMarketStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__speed_reached) -> _WhichOneofReturnType__speed_reached | None: ...
 
 Global___GetMarketStatusResponse: _TypeAlias = GetMarketStatusResponse  # noqa: Y015
+
+@_typing.final
+class ListHistoricalBarsRequest(_message.Message):
+    """Asks for bars of the past."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """Exchange and symbol, such as "NSE:INFY". Required."""
+    interval: _builtins.str
+    """Length of a bar: "1m", "3m", "5m", "10m", "15m", "30m", "1h" or "1d". Required."""
+    first_day: _builtins.str
+    """First day in Asia/Kolkata as YYYY-MM-DD. Required."""
+    last_day: _builtins.str
+    """Last day in Asia/Kolkata as YYYY-MM-DD, not before the first. Required."""
+    page_size: _builtins.int
+    """Most days of bars in the answer, at most 2000. 0, or more than the broker gives at once, means as many as it gives,
+    such as 60 days of minutes.
+    """
+    page_token: _builtins.str
+    """next_page_token of the page before, unchanged. Empty means the first page."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        interval: _builtins.str = ...,
+        first_day: _builtins.str = ...,
+        last_day: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_day", b"first_day", "interval", b"interval", "last_day", b"last_day", "page_size", b"page_size", "page_token", b"page_token", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHistoricalBarsRequest: _TypeAlias = ListHistoricalBarsRequest  # noqa: Y015
+
+@_typing.final
+class HistoricalBar(_message.Message):
+    """A bar of the past."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    CLOSE_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
+    OPEN_INTEREST_FIELD_NUMBER: _builtins.int
+    volume: _builtins.int
+    """Units traded in it."""
+    open_interest: _builtins.int
+    """Open interest at its end. Absent where the broker does not give it."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """Time at which it begins."""
+
+    @_builtins.property
+    def open(self) -> _decimal_pb2.Decimal:
+        """First price in it, rupees."""
+
+    @_builtins.property
+    def high(self) -> _decimal_pb2.Decimal:
+        """Highest price in it, rupees."""
+
+    @_builtins.property
+    def low(self) -> _decimal_pb2.Decimal:
+        """Lowest price in it, rupees."""
+
+    @_builtins.property
+    def close(self) -> _decimal_pb2.Decimal:
+        """Last price in it, rupees."""
+
+    def __init__(
+        self,
+        *,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        open: _decimal_pb2.Decimal | None = ...,
+        high: _decimal_pb2.Decimal | None = ...,
+        low: _decimal_pb2.Decimal | None = ...,
+        close: _decimal_pb2.Decimal | None = ...,
+        volume: _builtins.int = ...,
+        open_interest: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_open_interest", b"_open_interest", "close", b"close", "high", b"high", "low", b"low", "open", b"open", "open_interest", b"open_interest", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_open_interest", b"_open_interest", "close", b"close", "high", b"high", "low", b"low", "open", b"open", "open_interest", b"open_interest", "start", b"start", "volume", b"volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__open_interest: _TypeAlias = _typing.Literal["open_interest"]  # noqa: Y015
+    _WhichOneofArgType__open_interest: _TypeAlias = _typing.Literal["_open_interest", b"_open_interest"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__open_interest) -> _WhichOneofReturnType__open_interest | None: ...
+
+Global___HistoricalBar: _TypeAlias = HistoricalBar  # noqa: Y015
+
+@_typing.final
+class ListHistoricalBarsResponse(_message.Message):
+    """A page of bars, oldest first: what the broker gives at once, such as 60 days of minutes. It may be empty and not the
+    last one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BARS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COVERED_UNTIL_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page. Empty on the last."""
+    covered_until: _builtins.str
+    """Day of the last bar that this page could hold, as YYYY-MM-DD."""
+    @_builtins.property
+    def bars(self) -> _containers.RepeatedCompositeFieldContainer[Global___HistoricalBar]:
+        """Bars of this page."""
+
+    def __init__(
+        self,
+        *,
+        bars: _abc.Iterable[Global___HistoricalBar] | None = ...,
+        next_page_token: _builtins.str = ...,
+        covered_until: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bars", b"bars", "covered_until", b"covered_until", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHistoricalBarsResponse: _TypeAlias = ListHistoricalBarsResponse  # noqa: Y015

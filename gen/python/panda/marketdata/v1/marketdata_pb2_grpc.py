@@ -45,6 +45,11 @@ class MarketDataServiceStub:
                 request_serializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.WatchQuotesRequest.SerializeToString,
                 response_deserializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.WatchQuotesResponse.FromString,
                 _registered_method=True)
+        self.ListHistoricalBars = channel.unary_unary(
+                '/panda.marketdata.v1.MarketDataService/ListHistoricalBars',
+                request_serializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.ListHistoricalBarsRequest.SerializeToString,
+                response_deserializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.ListHistoricalBarsResponse.FromString,
+                _registered_method=True)
         self.GetMarketStatus = channel.unary_unary(
                 '/panda.marketdata.v1.MarketDataService/GetMarketStatus',
                 request_serializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.GetMarketStatusRequest.SerializeToString,
@@ -71,6 +76,15 @@ class MarketDataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListHistoricalBars(self, request, context):
+        """Bars of the past from the broker, a page at a time. FAILED_PRECONDITION where no broker here gives them
+        (HISTORY_NOT_AVAILABLE) or nobody is signed in at it (BROKER_SESSION_NEEDED); UNAVAILABLE (BROKER_FAILED) where it
+        does not answer. NOT_FOUND names an unknown symbol.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMarketStatus(self, request, context):
         """Market time and session of one exchange.
         """
@@ -90,6 +104,11 @@ def add_MarketDataServiceServicer_to_server(servicer, server):
                     servicer.WatchQuotes,
                     request_deserializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.WatchQuotesRequest.FromString,
                     response_serializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.WatchQuotesResponse.SerializeToString,
+            ),
+            'ListHistoricalBars': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHistoricalBars,
+                    request_deserializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.ListHistoricalBarsRequest.FromString,
+                    response_serializer=panda_dot_marketdata_dot_v1_dot_marketdata__pb2.ListHistoricalBarsResponse.SerializeToString,
             ),
             'GetMarketStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMarketStatus,
@@ -152,6 +171,33 @@ class MarketDataService:
             '/panda.marketdata.v1.MarketDataService/WatchQuotes',
             panda_dot_marketdata_dot_v1_dot_marketdata__pb2.WatchQuotesRequest.SerializeToString,
             panda_dot_marketdata_dot_v1_dot_marketdata__pb2.WatchQuotesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHistoricalBars(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.marketdata.v1.MarketDataService/ListHistoricalBars',
+            panda_dot_marketdata_dot_v1_dot_marketdata__pb2.ListHistoricalBarsRequest.SerializeToString,
+            panda_dot_marketdata_dot_v1_dot_marketdata__pb2.ListHistoricalBarsResponse.FromString,
             options,
             channel_credentials,
             insecure,

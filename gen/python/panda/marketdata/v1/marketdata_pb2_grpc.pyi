@@ -22,6 +22,11 @@ class MarketDataServiceStub:
     """Last prices as they change: a snapshot, then the latest price of each instrument that changed. NOT_FOUND names the
     first unknown symbol or id.
     """
+    ListHistoricalBars: _aio.UnaryUnaryMultiCallable[_marketdata_pb2.ListHistoricalBarsRequest, _marketdata_pb2.ListHistoricalBarsResponse]
+    """Bars of the past from the broker, a page at a time. FAILED_PRECONDITION where no broker here gives them
+    (HISTORY_NOT_AVAILABLE) or nobody is signed in at it (BROKER_SESSION_NEEDED); UNAVAILABLE (BROKER_FAILED) where it
+    does not answer. NOT_FOUND names an unknown symbol.
+    """
     GetMarketStatus: _aio.UnaryUnaryMultiCallable[_marketdata_pb2.GetMarketStatusRequest, _marketdata_pb2.GetMarketStatusResponse]
     """Market time and session of one exchange."""
 
@@ -44,6 +49,17 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_marketdata_pb2.WatchQuotesResponse]:
         """Last prices as they change: a snapshot, then the latest price of each instrument that changed. NOT_FOUND names the
         first unknown symbol or id.
+        """
+
+    @_abc_1.abstractmethod
+    def ListHistoricalBars(
+        self,
+        request: _marketdata_pb2.ListHistoricalBarsRequest,
+        context: _aio.ServicerContext[_marketdata_pb2.ListHistoricalBarsRequest, _abc.Awaitable[_marketdata_pb2.ListHistoricalBarsResponse]],
+    ) -> _abc.Awaitable[_marketdata_pb2.ListHistoricalBarsResponse]:
+        """Bars of the past from the broker, a page at a time. FAILED_PRECONDITION where no broker here gives them
+        (HISTORY_NOT_AVAILABLE) or nobody is signed in at it (BROKER_SESSION_NEEDED); UNAVAILABLE (BROKER_FAILED) where it
+        does not answer. NOT_FOUND names an unknown symbol.
         """
 
     @_abc_1.abstractmethod

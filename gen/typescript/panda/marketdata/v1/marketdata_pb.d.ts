@@ -334,6 +334,159 @@ export declare type GetMarketStatusResponse = Message<"panda.marketdata.v1.GetMa
 export declare const GetMarketStatusResponseSchema: GenMessage<GetMarketStatusResponse>;
 
 /**
+ * Asks for bars of the past.
+ *
+ * @generated from message panda.marketdata.v1.ListHistoricalBarsRequest
+ */
+export declare type ListHistoricalBarsRequest = Message<"panda.marketdata.v1.ListHistoricalBarsRequest"> & {
+  /**
+   * Exchange and symbol, such as "NSE:INFY". Required.
+   *
+   * @generated from field: string symbol = 1;
+   */
+  symbol: string;
+
+  /**
+   * Length of a bar: "1m", "3m", "5m", "10m", "15m", "30m", "1h" or "1d". Required.
+   *
+   * @generated from field: string interval = 2;
+   */
+  interval: string;
+
+  /**
+   * First day in Asia/Kolkata as YYYY-MM-DD. Required.
+   *
+   * @generated from field: string first_day = 3;
+   */
+  firstDay: string;
+
+  /**
+   * Last day in Asia/Kolkata as YYYY-MM-DD, not before the first. Required.
+   *
+   * @generated from field: string last_day = 4;
+   */
+  lastDay: string;
+
+  /**
+   * Most days of bars in the answer, at most 2000. 0, or more than the broker gives at once, means as many as it gives,
+   * such as 60 days of minutes.
+   *
+   * @generated from field: uint32 page_size = 5;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before, unchanged. Empty means the first page.
+   *
+   * @generated from field: string page_token = 6;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message panda.marketdata.v1.ListHistoricalBarsRequest.
+ * Use `create(ListHistoricalBarsRequestSchema)` to create a new message.
+ */
+export declare const ListHistoricalBarsRequestSchema: GenMessage<ListHistoricalBarsRequest>;
+
+/**
+ * A bar of the past.
+ *
+ * @generated from message panda.marketdata.v1.HistoricalBar
+ */
+export declare type HistoricalBar = Message<"panda.marketdata.v1.HistoricalBar"> & {
+  /**
+   * Time at which it begins.
+   *
+   * @generated from field: google.protobuf.Timestamp start = 1;
+   */
+  start?: Timestamp | undefined;
+
+  /**
+   * First price in it, rupees.
+   *
+   * @generated from field: google.type.Decimal open = 2;
+   */
+  open?: Decimal | undefined;
+
+  /**
+   * Highest price in it, rupees.
+   *
+   * @generated from field: google.type.Decimal high = 3;
+   */
+  high?: Decimal | undefined;
+
+  /**
+   * Lowest price in it, rupees.
+   *
+   * @generated from field: google.type.Decimal low = 4;
+   */
+  low?: Decimal | undefined;
+
+  /**
+   * Last price in it, rupees.
+   *
+   * @generated from field: google.type.Decimal close = 5;
+   */
+  close?: Decimal | undefined;
+
+  /**
+   * Units traded in it.
+   *
+   * @generated from field: int64 volume = 6;
+   */
+  volume: bigint;
+
+  /**
+   * Open interest at its end. Absent where the broker does not give it.
+   *
+   * @generated from field: optional int64 open_interest = 7;
+   */
+  openInterest?: bigint | undefined;
+};
+
+/**
+ * Describes the message panda.marketdata.v1.HistoricalBar.
+ * Use `create(HistoricalBarSchema)` to create a new message.
+ */
+export declare const HistoricalBarSchema: GenMessage<HistoricalBar>;
+
+/**
+ * A page of bars, oldest first: what the broker gives at once, such as 60 days of minutes. It may be empty and not the
+ * last one.
+ *
+ * @generated from message panda.marketdata.v1.ListHistoricalBarsResponse
+ */
+export declare type ListHistoricalBarsResponse = Message<"panda.marketdata.v1.ListHistoricalBarsResponse"> & {
+  /**
+   * Bars of this page.
+   *
+   * @generated from field: repeated panda.marketdata.v1.HistoricalBar bars = 1;
+   */
+  bars: HistoricalBar[];
+
+  /**
+   * Token of the next page. Empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * Day of the last bar that this page could hold, as YYYY-MM-DD.
+   *
+   * @generated from field: string covered_until = 3;
+   */
+  coveredUntil: string;
+};
+
+/**
+ * Describes the message panda.marketdata.v1.ListHistoricalBarsResponse.
+ * Use `create(ListHistoricalBarsResponseSchema)` to create a new message.
+ */
+export declare const ListHistoricalBarsResponseSchema: GenMessage<ListHistoricalBarsResponse>;
+
+/**
  * Prices, market time and sessions.
  *
  * @generated from service panda.marketdata.v1.MarketDataService
@@ -359,6 +512,18 @@ export declare const MarketDataService: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchQuotesRequestSchema;
     output: typeof WatchQuotesResponseSchema;
+  },
+  /**
+   * Bars of the past from the broker, a page at a time. FAILED_PRECONDITION where no broker here gives them
+   * (HISTORY_NOT_AVAILABLE) or nobody is signed in at it (BROKER_SESSION_NEEDED); UNAVAILABLE (BROKER_FAILED) where it
+   * does not answer. NOT_FOUND names an unknown symbol.
+   *
+   * @generated from rpc panda.marketdata.v1.MarketDataService.ListHistoricalBars
+   */
+  listHistoricalBars: {
+    methodKind: "unary";
+    input: typeof ListHistoricalBarsRequestSchema;
+    output: typeof ListHistoricalBarsResponseSchema;
   },
   /**
    * Market time and session of one exchange.

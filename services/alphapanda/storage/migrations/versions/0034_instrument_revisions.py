@@ -14,7 +14,3 @@ def upgrade() -> None:
     )
     op.execute("ALTER TABLE instruments.instruments ALTER COLUMN revision DROP DEFAULT")
     op.execute("CREATE INDEX instruments_changed ON instruments.instruments (revision)")
-
-
-def downgrade() -> None:
-    op.execute("ALTER TABLE instruments.instruments DROP COLUMN revision")
