@@ -25,7 +25,7 @@ def upgrade(config: Path | None) -> None:
     from alphapanda.app.prepare import upgrade_database
     from alphapanda.resilience.failures import in_one_line
 
-    settings = mesh_settings(config)
+    settings = mesh_settings(config, opens=["database"])
     try:
         with working("upgrading the database's schema"):
             before, after = asyncio.run(upgrade_database(settings))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -16,8 +17,17 @@ if TYPE_CHECKING:
 config_option = click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings")
 
 
-def mesh_settings(config: Path | None) -> Settings:
-    """Loads the settings of a mesh; without a database or a Redis URL the command ends."""
+STORES: Final = ("database", "redis")
+"""Stores whose address has no default; every service opens both."""
+
+
+def mesh_settings(config: Path | None, opens: Sequence[str] = STORES) -> Settings:
+    """Loads the settings of a mesh; without the URL of a store that it opens the command ends.
+
+    Args:
+        config: TOML file with settings.
+        opens: of STORES, those that the command opens.
+    """
     from alphapanda.settings.sources import SettingsInvalid, read_settings
 
     try:
@@ -28,6 +38,6 @@ def mesh_settings(config: Path | None) -> Settings:
         warn(note)
     settings = read.settings
     for name, url in (("database", settings.database.url), ("redis", settings.redis.url)):
-        if not url:
+        if name in opens and not url:
             fail(f"setting {name}.url is empty; the mesh needs one (ALPHAPANDA_{name.upper()}__URL)", USAGE)
     return settings

@@ -41,7 +41,7 @@ def ensure(config: Path | None) -> None:
     from alphapanda.app.prepare import ensure_topics
     from alphapanda.eventlog.port import LogUnavailable
 
-    settings = mesh_settings(config)
+    settings = mesh_settings(config, opens=[])
     try:
         with working("creating topics"):
             count, differing = asyncio.run(ensure_topics(settings))
