@@ -22,6 +22,8 @@ GRPCURL := .tools/bin/grpcurl
 PROMETHEUS := .tools/prometheus/usr/bin/prometheus
 # Its version is in its name, so that an update builds it again and nothing else does.
 JAEGER := .tools/bin/jaeger-$(shell sed -n 's/.*jaegertracing\/jaeger v\([0-9.]*\).*/\1/p' tools/jaeger/go.mod)
+PODMAN_COMPOSE := .tools/compose/bin/podman-compose
+COMPOSE_SPEC := .tools/bin/compose-spec
 PROTOC_GO := .tools/protoc/protoc-gen-go
 NODE_MODULES := clients/typescript/node_modules/.installed
 KAFKA := .tools/kafka/libs
@@ -200,8 +202,19 @@ image: ## the container image, with docker, podman or buildah: make image [BASE=
 	$(PYTHON) tools/image.py --base "$(BASE)" --requirements $(REQUIREMENTS) --tag $(IMAGE)
 
 .PHONY: image-check
-image-check: setup kafka ## every service started from the image, read-only and unprivileged, and an order traded (needs podman)
+image-check: setup kafka jaeger prometheus $(PODMAN_COMPOSE) $(COMPOSE_SPEC) ## every service started from the image, and all of deploy/compose; both trade (needs podman, Go, Java, Maven)
 	TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/image $(ARGS)
+
+# In an environment of its own: no part of ours needs it.
+$(PODMAN_COMPOSE): tools/compose/podman-compose.txt | setup
+	$(UV) venv --quiet --clear --python $(BIN)/python .tools/compose
+	$(UV) pip sync --quiet --require-hashes --python .tools/compose/bin/python $<
+	touch $@
+
+$(COMPOSE_SPEC): tools/compose/go.mod tools/compose/go.sum
+	@command -v go >/dev/null || { echo "checking deploy/compose needs Go (https://go.dev/dl/)"; exit 1; }
+	cd tools/compose && CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath -o ../../$@ github.com/compose-spec/compose-go/v2/cmd
+	touch $@
 
 .PHONY: kafka
 kafka: $(CLASSES) ## fetch Apache Kafka's jars into .tools/kafka (needs Java 17 and Maven)

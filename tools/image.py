@@ -71,9 +71,12 @@ def container_environment() -> dict[str, str]:
     if not confined_here() or "CONTAINERS_CONF" in os.environ:
         return dict(os.environ)
     CONTAINERS.mkdir(parents=True, exist_ok=True)
-    settings, storage = CONTAINERS / "containers.conf", CONTAINERS / "storage.conf"
+    folder = (
+        CONTAINERS.resolve()
+    )  # podman remembers where its storage is: by one path, also where several lead to it
+    settings, storage = folder / "containers.conf", folder / "storage.conf"
     settings.write_text(CONTAINERS_CONF, encoding="utf-8")
-    storage.write_text(STORAGE_CONF.format(folder=CONTAINERS), encoding="utf-8")
+    storage.write_text(STORAGE_CONF.format(folder=folder), encoding="utf-8")
     return {
         **os.environ,
         "CONTAINERS_CONF": str(settings),
