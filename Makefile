@@ -66,6 +66,7 @@ lock: $(UV) ## lock what pyproject.toml declares, with hashes, into requirements
 		| $(UV) $(COMPILE) - --output-file requirements/bootstrap.txt
 	grep -E '^(hatchling|uv)==' requirements/dev.txt | cut -d' ' -f1 \
 		| $(UV) $(COMPILE) - --constraint requirements/dev.txt --output-file requirements/build.txt
+	echo podman-compose==1.6.0 | $(UV) $(COMPILE) - --constraint requirements/dev.txt --output-file requirements/compose.txt
 
 .PHONY: gen
 gen: setup $(PROTOC_GO) $(NODE_MODULES) ## generate gen/ (Python, Go, TypeScript) from protos/; same protos, same bytes (needs Go, Node)
@@ -206,7 +207,7 @@ image-check: setup kafka jaeger prometheus $(PODMAN_COMPOSE) $(COMPOSE_SPEC) ## 
 	TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/image $(ARGS)
 
 # In an environment of its own: no part of ours needs it.
-$(PODMAN_COMPOSE): tools/compose/podman-compose.txt | setup
+$(PODMAN_COMPOSE): requirements/compose.txt | setup
 	$(UV) venv --quiet --clear --python $(BIN)/python .tools/compose
 	$(UV) pip sync --quiet --require-hashes --python .tools/compose/bin/python $<
 	touch $@
