@@ -20,8 +20,8 @@ STORE: Final = "alphapanda.io/store"
 NAME: Final = "app.kubernetes.io/name"
 COMPONENT: Final = "app.kubernetes.io/component"
 JOBS: Final[Mapping[str, tuple[str, ...]]] = {"migrate": ("postgres",), "topics": ("kafka",)}
-AT_THE_BROKER: Final = ("marketdata", "trading")
-"""Services that may reach a broker: its feed and its orders."""
+AT_THE_BROKER: Final = ("instruments", "marketdata", "trading", "auth")
+"""Services that may reach a broker: its list of instruments, its feed, its orders, its sign-in. Only trading sends orders."""
 
 Manifest = dict[str, Any]
 

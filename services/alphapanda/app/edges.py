@@ -21,6 +21,7 @@ ASKED_BY_ALL: Final = ("instruments", "auth")
 """Services that every other one asks: for the instruments when it starts, for what was revoked as long as it runs."""
 
 CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    "strategy": ("marketdata",),
     "risk": ("trading", "portfolio"),
     "trading": ("risk",),
     "ops": tuple(name for name in SERVICES if name != "ops"),

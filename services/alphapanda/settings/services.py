@@ -136,6 +136,10 @@ class StrategySettings(Section):
         le=1_000_000,
         description="strategies that there may be, deleted ones among them; one more is refused",
     )
+    warm_up_from_history: bool = Field(
+        default=False,
+        description="warm strategies on bars up on the broker's bars of the past where the log doesn't reach back (Zerodha)",
+    )
     folder: Path | None = Field(None, description="folder with the Python files of your own strategies")
     yaml: Path | None = Field(
         None, description="YAML file with the strategies to create where there has never been one"

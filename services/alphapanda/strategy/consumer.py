@@ -34,6 +34,7 @@ from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.contract.wire import frame_from, signal_event
 from alphapanda.domain.frame import Frame
+from alphapanda.domain.session import nanoseconds_of
 from alphapanda.domain.signal import Signal
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.port import EventLog, GroupReader
@@ -41,6 +42,7 @@ from alphapanda.resilience.failures import TransientFailure
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.isolator import StrategyBroken
 from alphapanda.strategy.decision_spans import BarLength, DecisionSpans
+from alphapanda.strategy.earlier_bars import EarlierBars
 from alphapanda.strategy.failed_strategies import FailedStrategies
 from alphapanda.strategy.foreign_frames import ForeignFrames
 from alphapanda.strategy.measuring import SignalFigures
@@ -89,6 +91,7 @@ class StrategyTicks:
         logger: logs failures and stops of strategies, and nothing for each tick.
         measured: reports the latencies of signals, and frames that came again; None: nothing is measured.
         spans: makes what records the decisions, given the length of a strategy's bars; None: nothing is recorded.
+        earlier: bars of the past for warm-ups; None: what the log has is all there is.
 
     Attributes:
         revisions: the strategies' revisions; what it is told takes effect with each partition's next batch.
@@ -106,6 +109,7 @@ class StrategyTicks:
         logger: FilteringBoundLogger,
         measured: SignalFigures | None = None,
         spans: Callable[[BarLength], DecisionSpans] | None = None,
+        earlier: EarlierBars | None = None,
     ) -> None:
         self._measured = measured or SignalFigures()
         self._store = store
@@ -120,7 +124,7 @@ class StrategyTicks:
         self._logger = logger
         self._failed = FailedStrategies(store, wall_clock, logger)
         (tick_topic,) = self.topics
-        warm_up_reader = WarmUpReader(log, topic_map, new_host)
+        warm_up_reader = WarmUpReader(log, topic_map, new_host, earlier, lambda: nanoseconds_of(wall_clock()))
         self.revisions = StrategyRevisions(
             store, tick_topic, warm_up_reader, self._orders, self._foreign, logger
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.contract.wire import frame_from
@@ -12,12 +12,15 @@ from alphapanda.eventlog.port import EventLog
 from alphapanda.strategy.core.config import StrategyConfig
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.warm_up import Warmed, narrowed, warmed
+from alphapanda.strategy.earlier_bars import EarlierBars
 
 MAX_RECORDS = 20_000
 _FIRST_RECORDS = 256
 _WIDER = 4
 _FETCH = 500
 _WAIT_SECONDS = 1.0
+_EARLIER_DAYS = (5, 60)
+"""Days of bars that are asked for, one after the other; a broker gives 60 days of minutes at once."""
 
 
 class WarmUpReader:
@@ -30,12 +33,23 @@ class WarmUpReader:
         log: the log.
         topic_map: the deployment's topics.
         new_host: makes an empty host.
+        earlier: bars of the past, for a strategy on bars for which the log doesn't reach back; None: it waits for its bars.
+        now_ns: returns the time before which they are asked for where the log has no frame, nanoseconds since the epoch.
     """
 
-    def __init__(self, log: EventLog, topic_map: TopicMap, new_host: Callable[[], StrategyHost]) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        topic_map: TopicMap,
+        new_host: Callable[[], StrategyHost],
+        earlier: EarlierBars | None = None,
+        now_ns: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._log = log
         self._topic_map = topic_map
         self._new_host = new_host
+        self._earlier = earlier
+        self._now_ns = now_ns
 
     async def warmed(self, ends: Mapping[TopicPartition, int], config: StrategyConfig) -> Warmed:
         """Makes the state with which a configuration begins that takes effect at an offset.
@@ -53,6 +67,7 @@ class WarmUpReader:
         tokens = frozenset(each.instrument_token for each in config.instruments)
         length = _FIRST_RECORDS
         made = warmed(self._new_host(), config, ())
+        frames: list[Frame] = []
         while not made.complete:
             firsts = {at: max(offset - length, 0) for at, offset in ends.items()}
             frames = [
@@ -65,6 +80,20 @@ class WarmUpReader:
             if not any(firsts.values()) or length >= MAX_RECORDS:
                 break
             length = min(length * _WIDER, MAX_RECORDS)
+        return made if made.complete or not made.on_bars else await self._with_earlier(config, frames, made)
+
+    async def _with_earlier(self, config: StrategyConfig, frames: Sequence[Frame], made: Warmed) -> Warmed:
+        """The same with bars from before the log's frames, from further and further back."""
+        if self._earlier is None:
+            return made
+        before_ns = frames[0].market_time_ns if frames else self._now_ns()
+        for days in _EARLIER_DAYS:
+            bars = await self._earlier.frames(config.instruments, before_ns, days)
+            if not bars:
+                break
+            made = warmed(self._new_host(), config, [*bars, *frames])
+            if made.complete:
+                break
         return made
 
     async def frame_before(self, at: TopicPartition, offset: int) -> Frame | None:

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
-from tests.integration.strategy.test_consumer import NO_FATE, TOKENS, Fate, World, config, flattens
+from structlog.testing import capture_logs
+from tests.integration.strategy.test_consumer import (
+    NO_FATE,
+    NOW,
+    TOKENS,
+    Fate,
+    World,
+    config,
+    flattens,
+    new_host,
+)
 from tests.values import replace
+from typing_extensions import override
 
+from alphapanda.contract.wire import decimal, timestamp
+from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.frame import Frame
+from alphapanda.domain.session import nanoseconds_of
 from alphapanda.strategy.api import StrategyServicer
-from alphapanda.strategy.core.config import StrategyState
+from alphapanda.strategy.core.config import StrategyConfig, StrategyState
 from alphapanda.strategy.core.registry import StrategyRegistry
+from alphapanda.strategy.core.warm_up import warmed
+from alphapanda.strategy.earlier_bars import EarlierBars, MarketDataBars
+from alphapanda.strategy.warm_up_reader import WarmUpReader
+from panda.marketdata.v1 import marketdata_pb2 as market_api
 from panda.strategy.v1 import strategy_pb2 as api
 
 SLOW = 12
+SCALE = 10_000
+MINUTE_NS = 60 * 10**9
+CALENDAR = load_nse_calendar()
 
 
 @pytest.fixture
@@ -123,3 +146,151 @@ async def test_bars_are_warm_too(world) -> None:
         "cold, it would need 16 steps"
     )
     assert await missing(world) == 0
+
+
+class Past(EarlierBars):
+    """Makes one-minute bars of the days before a time; keeps for how many days it was asked."""
+
+    def __init__(self, days: int) -> None:
+        self.there = days
+        self.asked: list[int] = []
+
+    @override
+    async def frames(self, instruments, before_ns, days):
+        self.asked.append(days)
+        token, last = (instruments[0].instrument_token,), CALENDAR.trading_day(NOW)
+        made = []
+        for day in (last - timedelta(days=ago) for ago in range(min(days, self.there), -1, -1)):
+            for session in CALENDAR.sessions(day, "NSE_EQ"):
+                for minute in range(375):
+                    start = session.open_ns + minute * MINUTE_NS
+                    end, price = start + MINUTE_NS, price_at(len(made))
+                    if end <= before_ns:
+                        others = ((price - 200,), (price + 500,), (price - 500,))
+                        frame = Frame(
+                            "past",
+                            0,
+                            len(made) + 1,
+                            end,
+                            SCALE,
+                            token,
+                            (price,),
+                            (end,),
+                            (start,),
+                            (),
+                            *others,
+                        )
+                        made.append(frame)
+        return made
+
+
+def price_at(number: int) -> int:
+    """A price that turns again and again, so that averages cross."""
+    return 1_000_000 + 100 * (number * 37 % 400)
+
+
+def on_minutes(slow: int) -> StrategyConfig:
+    made = config("a", TOKENS[:1], fast=3, slow=slow)
+    return replace(made, parameters={**made.parameters, "interval": "1m"})
+
+
+@pytest.mark.parametrize(
+    ("there", "slow", "asked", "complete"),
+    [(60, 50, [5], True), (10, 1900, [5, 60], True), (1, 1500, [5, 60], False), (None, 50, [], False)],
+)
+async def test_a_strategy_on_bars_is_warm_from_the_past_where_the_log_is_too_short(
+    world, there, slow, asked, complete
+) -> None:
+    """From further and further back until it has enough; where there isn't enough it says what it lacks, and waits."""
+    past = None if there is None else Past(there)
+    reader = WarmUpReader(
+        world.log,
+        world.topic_map,
+        lambda: new_host(world.directory),
+        past,
+        lambda: nanoseconds_of(NOW),
+    )
+    made = await reader.warmed({}, on_minutes(slow))
+    assert (past.asked if past else []) == asked
+    assert made.complete is complete
+    assert (made.missing == 0) is complete
+
+
+async def test_who_is_warm_from_bars_decides_as_who_has_seen_the_ticks_behind_them(world) -> None:
+    """The same targets at the same times, on the ticks that follow."""
+    wanted = on_minutes(50)
+    bars = await Past(3).frames(wanted.instruments, nanoseconds_of(NOW), 5)
+    ticks = [
+        Frame("t", 0, 4 * number + n, at, SCALE, bar.instrument_token, price, (at,))
+        for number, bar in enumerate(bars)
+        for n, (price, second) in enumerate(
+            zip((bar.open, bar.low, bar.high, bar.last_price), (1, 20, 40, 59), strict=True)
+        )
+        for at in (bar.bar_start[0] + second * 10**9,)
+    ]
+    later = [
+        Frame("t", 0, 10**6 + n, at, SCALE, bars[0].instrument_token, (price_at(n // 5),), (at,))
+        for n in range(1, 600)
+        for at in (nanoseconds_of(NOW) + n * 12 * 10**9,)
+    ]
+    decided = []
+    for earlier in (bars, [*ticks, Frame("t", 0, 10**6, bars[-1].market_time_ns + 1, SCALE)]):
+        made = warmed(new_host(world.directory), wanted, earlier)
+        host = new_host(world.directory)
+        host.configure(wanted, made.state)
+        decided.append([(one.market_time, one.target) for frame in later for one in host.on_frame(frame)])
+    assert len(decided[0]) > 10
+    assert decided[0] == decided[1]
+
+
+class Market:
+    """A stub of MarketDataService with two pages; or nobody there."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+        self.error = error
+
+    async def ListHistoricalBars(self, request):  # noqa: N802 - the contract's name
+        self.asked.append((request.symbol, request.first_day, request.last_day))
+        if self.error is not None:
+            raise self.error
+        begin = datetime(2026, 11, 19 if not request.page_token else 20, 3, 45, tzinfo=UTC)
+        bars = [
+            market_api.HistoricalBar(
+                start=timestamp(begin + timedelta(minutes=minute)),
+                open=decimal(Decimal("10.05")),
+                high=decimal(Decimal("10.5")),
+                low=decimal(Decimal(10)),
+                close=decimal(Decimal("10.2")),
+                volume=7,
+            )
+            for minute in range(20)
+        ]
+        return market_api.ListHistoricalBarsResponse(
+            bars=bars, next_page_token="" if request.page_token else "2"
+        )
+
+
+async def test_bars_of_market_data_are_frames_that_end_before_the_log_begins(world) -> None:
+    """Pages are read to their end; volumes add up within a day; the bar that isn't over then is left out."""
+    market = Market()
+    frames = await MarketDataBars(market).frames(on_minutes(5).instruments, nanoseconds_of(NOW), 5)
+    assert len(frames) == 20 + 15
+    assert {asked[1:] for asked in market.asked} == {("2026-11-16", "2026-11-20")}
+    assert [frame.volume[0] for frame in frames[18:22]] == [133, 140, 7, 14]
+    last = frames[-1]
+    assert last.market_time_ns == nanoseconds_of(NOW)
+    assert (last.open, last.high, last.low, last.last_price) == (
+        (100_500,),
+        (105_000,),
+        (100_000,),
+        (102_000,),
+    )
+
+
+async def test_where_market_data_has_no_bars_a_strategy_begins_without_them(world) -> None:
+    """A warning says why; nothing else fails."""
+    market = Market(TimeoutError())
+    with capture_logs() as lines:
+        assert await MarketDataBars(market).frames(on_minutes(5).instruments, nanoseconds_of(NOW), 5) == ()
+    assert [line["event"] for line in lines] == ["strategy.warm_up_bars_missing"]

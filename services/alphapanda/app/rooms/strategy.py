@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Final
 
+import grpc
 import structlog
 
 from alphapanda.app.active_strategies import check_strategies
@@ -19,12 +21,16 @@ from alphapanda.strategy.api import StrategyServicer
 from alphapanda.strategy.consumer import StrategyAssignment, StrategyTicks
 from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.decision_spans import DecisionSpans
+from alphapanda.strategy.earlier_bars import EarlierBars, MarketDataBars
 from alphapanda.strategy.folder import registry_with
 from alphapanda.strategy.measuring import SignalFigures
 from alphapanda.strategy.store.gauges import StrategyGauges
 from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE, PostgresStrategyStore
 from alphapanda.strategy.yaml_file import StrategyFallback, read_strategies
+from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
 from panda.strategy.v1.strategy_pb2_grpc import add_StrategyServiceServicer_to_server
+
+MARKET_DATA_SERVICE: Final = "panda.marketdata.v1.MarketDataService"
 
 
 def strategy_room(resources: ProcessResources, *, demo: bool = False) -> tuple[Room, StrategyTicks]:
@@ -41,6 +47,11 @@ def strategy_room(resources: ProcessResources, *, demo: bool = False) -> tuple[R
     registry = registry_with(
         resources.settings.strategy.folder, lambda bad: log.error("strategy.file_refused", error=bad.text)
     )
+    channels: list[grpc.aio.Channel] = []
+    earlier: EarlierBars | None = None
+    if resources.settings.strategy.warm_up_from_history:
+        channels.append(resources.channel("marketdata", MARKET_DATA_SERVICE, caller="strategy"))
+        earlier = MarketDataBars(MarketDataServiceStub(channels[0]))
     ticks = StrategyTicks(
         store=store,
         log=resources.log,
@@ -61,6 +72,7 @@ def strategy_room(resources: ProcessResources, *, demo: bool = False) -> tuple[R
         spans=None
         if not tracer.on
         else lambda bars: DecisionSpans(tracer, resources.tracer("marketdata"), resources.topic_map, bars),
+        earlier=earlier,
     )
     reader = resources.log.group_reader(strategy_topics.GROUP, ticks.topics, Start.LATEST)
     servicer = StrategyServicer(
@@ -125,5 +137,6 @@ def strategy_room(resources: ProcessResources, *, demo: bool = False) -> tuple[R
         counters=counters,
         gauges=[StrategyGauges(resources.engine).points],
         start_checks=[check],
+        channels=channels,
     )
     return room, ticks

@@ -27,12 +27,14 @@ class Warmed(NamedTuple):
         missing: ticks (or bars) that it still needs before its first target, on the instrument that lacks most.
         complete: whether it needs no earlier frames.
         failures: the errors that it raised during the warm-up.
+        on_bars: whether it gets bars.
     """
 
     state: bytes
     missing: int
     complete: bool
     failures: Sequence[StrategyFailure]
+    on_bars: bool = False
 
 
 def narrowed(frame: Frame, tokens: frozenset[int], stays: Callable[[int, int], bool] | None = None) -> Frame:
@@ -92,7 +94,7 @@ def warmed(host: StrategyHost, config: StrategyConfig, frames: Sequence[Frame]) 
         return Warmed(b"", wanted, complete=True, failures=())
     missing = host.missing(config.strategy_id)
     complete = missing == 0 if on_bars else missing <= 1
-    return Warmed(FRESH + host.state(config.strategy_id), missing, complete, failures)
+    return Warmed(FRESH + host.state(config.strategy_id), missing, complete, failures, on_bars)
 
 
 def _last_ticks(
