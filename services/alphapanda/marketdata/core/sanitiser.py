@@ -103,6 +103,18 @@ class Sanitiser:
         """
         self._closes.update(closes)
 
+    def remember(self, tick: Tick) -> None:
+        """Takes a tick as its instrument's last one, where somebody else has let it pass."""
+        self._last[tick[0]] = tick
+
+    def forget(self, token: int) -> None:
+        """Takes an instrument as one that has had no tick yet."""
+        self._last.pop(token, None)
+
+    def holds(self, token: int) -> bool:
+        """Whether a wild print of an instrument waits for a second one."""
+        return token in self._wild.held
+
     def _grid_of(self, token: int) -> InstrumentGrid | None:
         """The price grid of an instrument that is met for the first time; None if it isn't known."""
         instrument = self._directory.by_token(token)

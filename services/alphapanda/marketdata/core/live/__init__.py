@@ -1,0 +1,1 @@
+"""What the messages of a live feed mean: pure, in columns."""
