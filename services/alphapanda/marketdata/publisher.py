@@ -21,10 +21,11 @@ from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.port import EventLog, Record
 from alphapanda.marketdata.core.data_account import DataAccount, counted
 from alphapanda.marketdata.core.framing import FrameBuilder
+from alphapanda.marketdata.core.live.framer import LiveFramer
 from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
 from alphapanda.marketdata.core.wild_prints import DEFAULT_PERCENT
-from alphapanda.marketdata.feeds.feed import Feed, FeedRun, LastFrames, RecordedRun
+from alphapanda.marketdata.feeds.feed import Feed, FeedRun, LastFrames, LiveRun, RecordedRun
 from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line, is_transient
@@ -132,12 +133,14 @@ class MarketDataPublisher:
         self._tracer = tracer
         self._shards = len(topic_map.partitions(topic_map.topic(_PAYLOAD)))
         self._directory = directory
+        self._wild_print_percent = wild_print_percent
+        self._framer: LiveFramer | None = None
         self._sanitiser = Sanitiser(
             directory, PRICE_SCALE, self.account, wild_print_percent, doubts_firsts=not feed.simulated
         )
         self._last: LastFrames | None = None
-        self._runs: AsyncIterator[FeedRun | RecordedRun] | None = None
-        self._run: FeedRun | RecordedRun | None = None
+        self._runs: AsyncIterator[FeedRun | RecordedRun | LiveRun] | None = None
+        self._run: FeedRun | RecordedRun | LiveRun | None = None
         self._market_time_ns = 0
 
     @property
@@ -164,6 +167,11 @@ class MarketDataPublisher:
     def speed_reached(self) -> float | None:
         """Market seconds per wall second over the last ten seconds; None before."""
         return self._feed.pacer.reached
+
+    @property
+    def feed_problem(self) -> str:
+        """Why the feed doesn't bring what it should, in one line; empty where it does."""
+        return (self._framer.problem if self._framer else "") or self._feed.problem
 
     def dropped(self) -> Mapping[str, int]:
         """Ticks dropped since the process started, by reason."""
@@ -217,7 +225,10 @@ class MarketDataPublisher:
         clock = (await self._cache.read(())).clock
         return LastFrames(clock.feed_run, clock.market_time_ns) if clock else None
 
-    async def _publish_run(self, run: FeedRun | RecordedRun) -> None:
+    async def _publish_run(self, run: FeedRun | RecordedRun | LiveRun) -> None:
+        if isinstance(run, LiveRun):
+            await self._publish_live(run)
+            return
         before = self._last if self._last and self._last.feed_run == run.feed_run else None
         if isinstance(run, RecordedRun):
             logger.info("feed.run_started", feed=self._feed.name, feed_run=run.feed_run)
@@ -238,6 +249,21 @@ class MarketDataPublisher:
         async for batch in run.batches:
             frames = self._frames(builder, batch)
             await self._publish([frame for frame in frames if before is None or not before.holds(frame)])
+
+    async def _publish_live(self, run: LiveRun) -> None:
+        logger.info("feed.run_started", feed=self._feed.name, feed_run=run.feed_run)
+        self._framer = framer = LiveFramer(
+            run.feed_run,
+            self._directory,
+            run.calendar,
+            self._shards,
+            shard_of,
+            self.account,
+            self._wild_print_percent,
+            simulated=self._feed.simulated,
+        )
+        async for messages in run.messages:
+            await self._publish([frame for message in messages for frame in framer.frames(message)])
 
     def _frames(self, builder: FrameBuilder, batch: TickBatch) -> list[Frame]:
         kept = self._sanitiser.clean(batch.ticks)

@@ -159,7 +159,7 @@ async def test_it_signs_in_subscribes_and_hands_on_what_comes() -> None:
         await connection.send(b"\x00\x01\x00\x08abcdefgh")
         await connection.send(json.dumps({"type": "order", "data": {"order_id": "1"}}))
         await connection.send("no JSON")
-        await asyncio.sleep(10)
+        await connection.wait_closed()
 
     async with running(Server(serve=serve)) as rig:
         await until(lambda: rig.received.texts and len(rig.server.asked) == 2)
@@ -182,8 +182,8 @@ async def test_it_signs_in_subscribes_and_hands_on_what_comes() -> None:
 async def test_a_silent_server_is_left_and_everything_is_subscribed_again() -> None:
     """A half-open connection says nothing, not even heartbeats: that is noticed, and the next connection asks for all again."""
 
-    async def serve(_: Any) -> None:
-        await asyncio.sleep(10)
+    async def serve(connection: Any) -> None:
+        await connection.wait_closed()
 
     with capture_logs() as logs:
         async with running(Server(serve=serve), silent=0.05) as rig:

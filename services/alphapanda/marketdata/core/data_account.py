@@ -53,6 +53,7 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "wild": "their price is far from those before and after",
     "not_traded_yet": "nothing was traded yet",
     "earlier_day": "they are the last trades of an earlier day",
+    "not_in_paise": "their prices have more decimals than frames",
     "ahead_of_market": "their time is ahead of the market's",
     Unused.OUTSIDE_SESSION: "they lie outside the trading hours in IST; are their times of another zone?",
     Unused.NO_TRADING_DAY: "the market doesn't trade on their day",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from alphapanda.domain.frame import Frame
+from alphapanda.marketdata.core.live.columns import KeptColumns
 from alphapanda.marketdata.core.ticks import Tick
 
 
@@ -81,6 +82,31 @@ class FrameBuilder:
             current.tokens.add(tick[0])
             current.ticks.append(tick)
         return [self._frame(shard, each.ticks) for shard, each in filled]
+
+    def frames_of(self, market_time_ns: int, columns: Sequence[KeptColumns]) -> list[Frame]:
+        """Makes frames of sanitised columns, in each of which an instrument is once: a frame a shard."""
+        self._market_time_ns = max(self._market_time_ns, market_time_ns)
+        frames = []
+        for one in columns:
+            shards = one.shard.tolist()
+            found = sorted(set(shards))
+            for shard in found:
+                part = slice(None) if len(found) == 1 else one.shard == shard
+                frames.append(
+                    Frame(
+                        feed_run=self._feed_run,
+                        shard=shard,
+                        sequence=self._next(shard),
+                        market_time_ns=self._market_time_ns,
+                        price_scale=self._price_scale,
+                        instrument_token=one.token[part].tolist(),
+                        last_price=one.price[part].tolist(),
+                        exchange_time=one.time_ns[part].tolist(),
+                        volume=() if one.volume is None else one.volume[part].tolist(),
+                        simulated=self._simulated,
+                    )
+                )
+        return frames
 
     def heartbeats(self, market_time_ns: int, frames: Sequence[Frame] = ()) -> list[Frame]:
         """Makes a frame without ticks for each shard that has none among `frames`."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.marketdata.core.live.columns import LiveMessage
 from alphapanda.marketdata.core.recorded.options import NO_OPTIONS, ReadingOptions
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
 from alphapanda.marketdata.feeds.pace import Pacer
+
+if TYPE_CHECKING:
+    from alphapanda.marketdata.feeds.kite import KiteSource
 
 
 class MarketClockWouldGoBack(InvalidInput):
@@ -72,6 +76,21 @@ class FeedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveRun:
+    """A run of a live feed, as messages.
+
+    Attributes:
+        feed_run: name of the run, new at each start.
+        messages: what came, in order; several at once where they came faster than they were published.
+        calendar: the sessions.
+    """
+
+    feed_run: str
+    messages: AsyncIterator[Sequence[LiveMessage]]
+    calendar: TradingCalendar
+
+
+@dataclass(frozen=True, slots=True)
 class RecordedRun:
     """A recorded run, whose frames are published as they were recorded.
 
@@ -108,6 +127,11 @@ class Feed(Protocol):
     def pacer(self) -> Pacer:
         """Paces the feed, and tells what share of the wanted pace is reached."""
 
+    @property
+    def problem(self) -> str:
+        """Why it doesn't bring what it should, in one line; empty where it does."""
+        return ""
+
     def check(self) -> None:
         """Checks the feed's input as far as possible before anything is started.
 
@@ -115,7 +139,7 @@ class Feed(Protocol):
             InvalidInput: the input can't be used.
         """
 
-    def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun | RecordedRun]:
+    def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun | RecordedRun | LiveRun]:
         """Yields its runs, one after the other, continuing after the last frames.
 
         Raises:
@@ -138,6 +162,7 @@ class FeedContext:
         instrument: such as "NSE:INFY", for files that don't name their instrument.
         reading: what the user says about the files of a recording.
         shows_opens: whether a replay of bars has frames without ticks at the sessions' opens, so that orders can fill there.
+        kite: what the live feed of Kite is made of; None where Zerodha isn't used.
     """
 
     seed: int
@@ -150,3 +175,4 @@ class FeedContext:
     instrument: str | None = None
     reading: ReadingOptions = NO_OPTIONS
     shows_opens: bool = False
+    kite: KiteSource | None = None

@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Final
 
-from alphapanda.domain.errors import UnknownName
+from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext
 from alphapanda.marketdata.feeds.replay import ReplayFeed, open_replay
 from alphapanda.marketdata.feeds.sim import SimulatedFeed
 
+KITE: Final = "kite"
+"""The live feed of Kite, known by name without importing anything of it."""
+
+
+def _open_kite(argument: str, context: FeedContext) -> Feed:
+    """Opens the live feed; what it needs is imported here alone.
+
+    Raises:
+        InvalidInput: an argument was given, or Zerodha isn't used.
+    """
+    if argument:
+        raise InvalidInput("feed", f"kite:{argument}", "kite, without an argument")
+    if context.kite is None:
+        raise InvalidInput(
+            "feed",
+            "kite",
+            "a feed with an app at Kite: set zerodha.api_key and zerodha.api_secret, then sign in",
+        )
+    feed: Feed = import_module("alphapanda.marketdata.feeds.kite").KiteFeed(context)
+    return feed
+
+
 FEEDS: Final[Mapping[str, Callable[[str, FeedContext], Feed]]] = {
     SimulatedFeed.name: SimulatedFeed.open,
     ReplayFeed.name: open_replay,
+    KITE: _open_kite,
 }
 
 
 def open_feed(wanted: str, context: FeedContext) -> Feed:
-    """Opens the feed that `--feed` names: "sim" or "replay:FILE".
+    """Opens the feed that `--feed` names: "sim", "replay:FILE" or "kite".
 
     Raises:
         UnknownName: no feed has this name.

@@ -81,7 +81,7 @@ class Live:
         """What passes of one tick that comes at a time, traded then unless told otherwise."""
         now = at(time, day)
         raw = RawTick(token, price, now if traded is None else traded, volume, close)
-        return self.rules.clean(LiveMessage(now, [raw])).ticks
+        return self.rules.clean(LiveMessage(now, 0, [raw]), now).ticks
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -286,13 +286,13 @@ def test_columns_decide_as_the_rules_do_one_by_one(messages: list[list[RawTick]]
         now = BASE + number * SECOND_NS
         groups = [[one for one in ticks if (one.token == INDEX) is index] for index in (False, True)]
         few = [one for group in groups for one in group]
-        one_by_one = singly.rules.clean(LiveMessage(now, few)).ticks
+        one_by_one = singly.rules.clean(LiveMessage(now, 0, few), now).ticks
         columns = [
             RawColumns(*(np.array(column, dtype=np.int64) for column in zip(*group, strict=True)))
             for group in groups
             if group
         ]
-        kept = together.rules.clean(LiveMessage(now, (), columns))
+        kept = together.rules.clean(LiveMessage(now, 0, (), columns), now)
         passed = list(kept.ticks)
         for one in kept.columns:
             volumes = [None] * len(one.token) if one.volume is None else one.volume.tolist()

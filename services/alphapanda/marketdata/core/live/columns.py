@@ -16,6 +16,8 @@ UNTIMED: Final = -1
 """Stands for the time of a tick whose feed gives none: it is the market's time at which it came."""
 NEVER: Final = 0
 """Stands for the time of the last trade of what hasn't traded yet."""
+NOT_IN_PAISE: Final = -1
+"""Stands for a price with more decimals than frames have, as currencies' have."""
 NO_VOLUME: Final = -1
 """Stands for the volume of what has none, such as an index."""
 
@@ -25,7 +27,7 @@ class RawTick(NamedTuple):
 
     Attributes:
         token: the broker's token.
-        price: in 1/PRICE_SCALE rupees; 0: none.
+        price: in 1/PRICE_SCALE rupees; 0: none; NOT_IN_PAISE.
         traded_ns: time of the last trade (an index: of its value), nanoseconds since the epoch; UNTIMED, NEVER.
         volume: units traded in the day so far; NO_VOLUME.
         close: the previous day's close, in 1/PRICE_SCALE rupees; 0: not given.
@@ -49,15 +51,17 @@ class RawColumns(NamedTuple):
 
 
 class LiveMessage(NamedTuple):
-    """What a message of a live feed held; one without ticks only advances market time.
+    """What a message of a live feed held; one without ticks only says that the feed is there.
 
     Attributes:
-        market_time_ns: the market's time at which it came.
+        wall_ns: wall time at which it came, nanoseconds since the epoch.
+        newest_s: the newest of the exchange's timestamps in it, seconds since the epoch; 0: it has none.
         few: ticks one by one.
         many: ticks as columns.
     """
 
-    market_time_ns: int
+    wall_ns: int
+    newest_s: int = 0
     few: Sequence[RawTick] = ()
     many: Sequence[RawColumns] = ()
 

@@ -20,6 +20,7 @@ from alphapanda.marketdata.core.data_account import DataAccount, Unused
 from alphapanda.marketdata.core.live.columns import (
     NEVER,
     NO_VOLUME,
+    NOT_IN_PAISE,
     UNTIMED,
     Kept,
     KeptColumns,
@@ -59,6 +60,7 @@ class LiveDrop(StrEnum):
 
     NOT_TRADED_YET = "not_traded_yet"
     EARLIER_DAY = "earlier_day"
+    NOT_IN_PAISE = "not_in_paise"
     AHEAD_OF_MARKET = "ahead_of_market"
 
 
@@ -95,9 +97,8 @@ class LiveRules:
         self._order: Whole = np.zeros(0, dtype=np.int64)
         self._place: Whole = np.zeros(0, dtype=np.int64)
 
-    def clean(self, message: LiveMessage) -> Kept:
-        """What passes of a message."""
-        now = message.market_time_ns
+    def clean(self, message: LiveMessage, now: int) -> Kept:
+        """What passes of a message that came at a market time (nanoseconds since the epoch)."""
         self.table.at(now)
         ticks: list[Tick] = []
         columns: list[KeptColumns] = []
@@ -147,7 +148,7 @@ class LiveRules:
     def _unusable(self, price: int, traded: int, time: int, now: int, state: list[int]) -> str:
         """Why a tick is none of today's session, whatever came before it; empty if it is one."""
         if price <= 0:
-            return DropReason.NOT_POSITIVE
+            return LiveDrop.NOT_IN_PAISE if price == NOT_IN_PAISE else DropReason.NOT_POSITIVE
         if traded == NEVER:
             return LiveDrop.NOT_TRADED_YET
         if time > now + _AHEAD_NS:

@@ -1,0 +1,149 @@
+"""The live feed of Zerodha: Kite's WebSocket, by the account's session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import structlog
+from typing_extensions import override
+
+from alphapanda.domain.calendar import TradingCalendar
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.frame import instant
+from alphapanda.domain.pace import REAL
+from alphapanda.kite.decoder import MalformedMessage
+from alphapanda.kite.subscriptions import Mode
+from alphapanda.kite.ticker import Receiver
+from alphapanda.kite.tickers import TickerPool
+from alphapanda.marketdata.core.live.columns import LiveMessage
+from alphapanda.marketdata.feeds.feed import Feed, FeedContext, LastFrames, LiveRun
+from alphapanda.marketdata.feeds.inbox import Inbox, Received
+from alphapanda.marketdata.feeds.kite_messages import live_message
+from alphapanda.marketdata.feeds.pace import Pacer
+from alphapanda.resilience.rounds import Rounds
+
+FOLLOWED_SECONDS: Final = 0.5
+"""Wall time after which a change of what is wanted reaches the ticker."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class KiteSource:
+    """What the feed is made of.
+
+    Attributes:
+        pool: makes the connections, given who takes what they receive.
+        wanted: returns what is to be streamed now, the most important first.
+        wall_ns: wall time, nanoseconds since the epoch.
+        on_order_update: takes an order update, as a hint that the order is to be read.
+    """
+
+    pool: Callable[[Receiver], TickerPool]
+    wanted: Callable[[], Mapping[int, Mode]]
+    wall_ns: Callable[[], int]
+    on_order_update: Callable[[Mapping[str, Any]], None] = lambda _: None
+
+
+class KiteFeed(Feed, Receiver):
+    """Streams from Kite what strategies, positions and watchers need. It waits for a session where there is none.
+
+    Args:
+        context: with `kite`.
+    """
+
+    name: ClassVar[str] = "kite"
+    simulated: ClassVar[bool] = False
+    heartbeats: ClassVar[bool] = False
+    frame_by_frame: ClassVar[bool] = False
+
+    def __init__(self, context: FeedContext) -> None:
+        if context.kite is None:
+            raise InvalidInput("feed", self.name, "a feed with an app at Kite")
+        self._source = context.kite
+        self._calendar: TradingCalendar = context.calendar
+        self._pool = self._source.pool(self)
+        self._inbox = Inbox()
+        self._pacer = Pacer(REAL)
+        self._malformed = 0
+        self._following = Rounds("subscriptions", self._follow, FOLLOWED_SECONDS, _log, at_once=True)
+
+    @property
+    @override
+    def lockstep(self) -> bool:
+        return False
+
+    @property
+    @override
+    def pacer(self) -> Pacer:
+        return self._pacer
+
+    @property
+    @override
+    def problem(self) -> str:
+        return self._pool.problem or self._following.last_error
+
+    @override
+    def check(self) -> None:
+        """Does nothing: whether somebody is signed in shows when it runs, and may change."""
+
+    @override
+    async def runs(self, last: LastFrames | None) -> AsyncIterator[LiveRun]:
+        """Yields one run, which ends with the process.
+
+        Raises:
+            InvalidInput: the market's clock is ahead of the wall clock, as after a simulation of later days.
+        """
+        now = self._source.wall_ns()
+        if last is not None and last.market_time_ns > now:
+            raise InvalidInput(
+                "feed",
+                self.name,
+                f"this data directory's market clock is at {instant(last.market_time_ns).isoformat()}, ahead of now"
+                f" ({instant(now).isoformat()}); name another folder with --data-dir, or start over with --fresh",
+            )
+        await self._pool.start()
+        await self._following.start()
+        try:
+            yield LiveRun(f"{self.name}:{instant(now):%Y%m%dT%H%M%S.%fZ}", self._messages(), self._calendar)
+        finally:
+            await asyncio.gather(self._following.stop(), self._pool.stop())
+
+    @override
+    def message(self, connection: int, wall_ns: int, payload: bytes) -> None:
+        self._inbox.add(Received(connection, wall_ns, payload))
+
+    @override
+    def text(self, connection: int, wall_ns: int, message: dict[str, Any]) -> None:
+        if message.get("type") == "order" and isinstance(message.get("data"), dict):
+            self._source.on_order_update(message["data"])
+
+    @override
+    def disconnected(self, connection: int, wall_ns: int) -> None:
+        """Does nothing: the ticker's status tells of it."""
+
+    async def _follow(self) -> None:
+        self._pool.want(self._source.wanted())
+
+    async def _messages(self) -> AsyncIterator[Sequence[LiveMessage]]:
+        while True:
+            received = await self._inbox.take()
+            yield [message for one in received if (message := self._read(one)) is not None]
+
+    def _read(self, received: Received) -> LiveMessage | None:
+        """A message as ticks; None for bytes that are no message, which are counted and told of."""
+        try:
+            return live_message(received.payload, received.wall_ns)
+        except MalformedMessage as error:
+            self._malformed += 1
+            if self._malformed & (self._malformed - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+                _log.warning(
+                    "feed.message_malformed",
+                    connection=received.connection,
+                    error=str(error),
+                    messages=self._malformed,
+                )
+            return None
