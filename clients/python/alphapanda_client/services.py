@@ -6,6 +6,7 @@ from typing import Protocol
 
 from alphapanda_client.calling import Call, StreamCall
 from panda.auth.v1 import auth_pb2 as auth
+from panda.auth.v1 import broker_session_pb2 as broker_session
 from panda.instruments.v1 import instruments_pb2 as instruments
 from panda.marketdata.v1 import marketdata_pb2 as marketdata
 from panda.ops.v1 import ops_pb2 as ops
@@ -36,6 +37,29 @@ class AuthService(Protocol):
     SetRole: Call[auth.SetRoleRequest, auth.SetRoleResponse]
     GetSigningKeys: Call[auth.GetSigningKeysRequest, auth.GetSigningKeysResponse]
     GetRevocations: Call[auth.GetRevocationsRequest, auth.GetRevocationsResponse]
+
+
+class BrokerSessionService(Protocol):
+    """panda.auth.v1.BrokerSessionService."""
+
+    BeginBrokerLogin: Call[broker_session.BeginBrokerLoginRequest, broker_session.BeginBrokerLoginResponse]
+    CompleteBrokerLogin: Call[
+        broker_session.CompleteBrokerLoginRequest, broker_session.CompleteBrokerLoginResponse
+    ]
+    EndBrokerSession: Call[broker_session.EndBrokerSessionRequest, broker_session.EndBrokerSessionResponse]
+    GetBrokerSession: Call[broker_session.GetBrokerSessionRequest, broker_session.GetBrokerSessionResponse]
+    ListBrokerSessions: Call[
+        broker_session.ListBrokerSessionsRequest, broker_session.ListBrokerSessionsResponse
+    ]
+    WatchBrokerSession: StreamCall[
+        broker_session.WatchBrokerSessionRequest, broker_session.WatchBrokerSessionResponse
+    ]
+    WatchBrokerCredentials: StreamCall[
+        broker_session.WatchBrokerCredentialsRequest, broker_session.WatchBrokerCredentialsResponse
+    ]
+    ReportBrokerRefusal: Call[
+        broker_session.ReportBrokerRefusalRequest, broker_session.ReportBrokerRefusalResponse
+    ]
 
 
 class InstrumentService(Protocol):

@@ -123,7 +123,11 @@ def process_of(
     tokens = token_watch(resources)
 
     def about_process() -> Sequence[str]:
-        return [*host.notices(), *(tokens.notices() if tokens else ())]
+        return [
+            *host.notices(),
+            *(tokens.notices() if tokens else ()),
+            *(resources.kite.notices() if resources.kite else ()),
+        ]
 
     ops = ops_room(resources, sources, groups, servers, trail, about_process)
     running[ops.full_name] = running_service(ops, lambda: lifecycle.state)
@@ -139,6 +143,7 @@ def process_of(
         calendar_watch(resources.calendar, resources.settings.calendar.warn_days),
         host.rounds,
         *([tokens] if tokens else []),
+        *([resources.kite] if resources.kite else []),
         *measuring(resources, [*running.values()], groups, server.admission, servers, every, host),
     ]
     if (tls := resources.security.server.tls) is not None:

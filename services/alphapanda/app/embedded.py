@@ -21,7 +21,7 @@ from alphapanda.app.clocks import today, wall_clock
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.instruments import known_instruments, registry_of
-from alphapanda.app.local_auth import open_up_security, with_first_admin
+from alphapanda.app.local_auth import open_up_security, with_first_admin, with_session_key
 from alphapanda.app.lockstep import Barrier
 from alphapanda.app.log_check import require_agreement, require_usable_log
 from alphapanda.app.measuring import open_metrics
@@ -40,6 +40,7 @@ from alphapanda.app.start_failures import start_failure
 from alphapanda.app.topics import topics_of
 from alphapanda.app.up_options import UpOptions
 from alphapanda.app.waiting import until, within
+from alphapanda.app.zerodha import with_zerodha
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.embedded.directory import DataDirectory
@@ -182,6 +183,7 @@ class Embedded:
         self._settings, self.security = open_up_security(
             self._settings, auth=self._options.auth, layout=directory.layout
         )
+        self._settings = with_session_key(self._settings, directory.layout)
         resources, differences = await self._open_resources(directory, calendar, progress)
         self.checks = await preflight(resources, differences, wall_clock())
         if reasons := blocking(self.checks):
@@ -266,11 +268,13 @@ class Embedded:
         return await log.ensure(topic_map.specs())
 
     async def _services(self, resources: ProcessResources, progress: Callable[[str], None]) -> None:
+        resources, sessions = with_zerodha(resources, "up", logins=True)
         strategy, ticks = strategy_room(resources, demo=self._options.demo)
         risk, timer, decisions = risk_room(resources)
         trading, orders, held = trading_room(resources, self._options.at, decisions.payable)
         rooms = [instruments_room(resources, waits=False), strategy, risk, trading, portfolio_room(resources)]
         rooms += [auth_room(resources)] if self._settings.auth.enabled else []
+        rooms += sessions
         barrier = Barrier(rooms, orders, WriteWatch(resources.engine, [resources.paper_engine]))
         rooms.insert(1, self._feed_room(resources, barrier, timer, ticks, held))
         process = process_of(

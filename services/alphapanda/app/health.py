@@ -17,7 +17,9 @@ from alphapanda.ops.checks import ActiveCheck, HealthChecks, PeriodicCheck
 from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.resilience.failures import POSTGRESQL, REDIS
 
-ON_DATABASE: Final = frozenset({"instruments", "strategy", "risk", "trading", "portfolio", "auth"})
+ON_DATABASE: Final = frozenset(
+    {"instruments", "strategy", "risk", "trading", "portfolio", "auth", "broker-session"}
+)
 ON_LOG: Final = frozenset({"marketdata", "strategy", "risk", "trading", "portfolio"})
 DEPENDENCY_SECONDS: Final = 2.0
 """Between two rounds that ask database, Redis and log, at most: what hangs is told within seconds, and asking is cheap."""

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from alphapanda.settings.model import Settings
 from alphapanda.settings.zerodha import accounts_of
+
+BROKER_SESSION: Final = "broker-session"
+"""Short name of the service that keeps sessions at brokers; it runs in auth's process."""
+BROKER_SESSION_SERVICE: Final = "panda.auth.v1.BrokerSessionService"
 
 
 def kite_accounts(settings: Settings) -> tuple[str, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from alphapanda.app.kite_accounts import kite_accounts
 from alphapanda.app.security import ProcessSecurity, open_security
 from alphapanda.auth.store.postgres import PostgresAuthStore
 from alphapanda.domain.errors import InvalidInput
@@ -70,24 +72,37 @@ def with_local_secret(settings: Settings, layout: Layout) -> Settings:
     if settings.auth.secret:
         return with_auth(settings)
     if not layout.auth_secret.exists():
-        _write(layout)
-    return with_auth(settings, secret=local_secret(layout))
+        write_secret(layout, layout.auth_secret)
+    return with_auth(settings, secret=local_secret(layout.auth_secret))
 
 
 def with_known_secret(settings: Settings, layout: Layout) -> Settings:
     """The settings as those of the `up` that runs in this data directory, for who may read its secret; else unchanged."""
     if settings.auth.enabled or not layout.auth_secret.exists():
         return settings
-    return with_auth(settings, secret=local_secret(layout))
+    return with_auth(settings, secret=local_secret(layout.auth_secret))
 
 
-def local_secret(layout: Layout) -> str:
-    """The data directory's secret.
+def with_session_key(settings: Settings, layout: Layout) -> Settings:
+    """The settings with a key for access tokens at Zerodha: their own, else the data directory's, made where there is none.
+
+    Raises:
+        InvalidInput: others may read the key, or it can't be used.
+    """
+    if settings.zerodha.session_key or not kite_accounts(settings):
+        return settings
+    if not layout.session_key.exists():
+        write_secret(layout, layout.session_key)
+    zerodha = settings.zerodha.model_copy(update={"session_key": local_secret(layout.session_key)})
+    return settings.model_copy(update={"zerodha": zerodha})
+
+
+def local_secret(file: Path) -> str:
+    """A secret of the data directory.
 
     Raises:
         InvalidInput: others may read it, or it can't be read.
     """
-    file = layout.auth_secret
     try:
         if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise InvalidInput("secret", file, f"a file that its owner alone may read: chmod 600 {file}")
@@ -112,11 +127,11 @@ async def with_first_admin(settings: Settings, engine: AsyncEngine) -> tuple[Set
     return with_auth(settings, first_admin_password=password), password
 
 
-def _write(layout: Layout) -> None:
-    """Writes a new secret, whole or not at all."""
+def write_secret(layout: Layout, file: Path) -> None:
+    """Writes a new secret of the data directory, whole or not at all."""
     layout.secrets.mkdir(mode=0o700, exist_ok=True)
-    part = layout.auth_secret.with_suffix(".part")
+    part = file.with_suffix(".part")
     part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{secrets.token_urlsafe(SECRET_BYTES)}\n")
-    part.replace(layout.auth_secret)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(f"{secrets.token_urlsafe(SECRET_BYTES)}\n")
+    part.replace(file)

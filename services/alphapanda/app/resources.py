@@ -32,6 +32,7 @@ from alphapanda.telemetry.figures import NOT_MEASURED, Figures
 from alphapanda.trading.traders.registry import BrokerRegistry
 
 if TYPE_CHECKING:
+    from alphapanda.app.kite_parts import KiteParts
     from alphapanda.telemetry.metrics import Metrics
 
 REDIS_CONNECTIONS: Final = 5000
@@ -78,6 +79,7 @@ class ProcessResources:
         write_backup: writes a backup of the process's data directory; None where it has none.
         security: TLS of its server and its channels.
         elsewhere: returns whether a service, by its short name, runs in another process.
+        kite: calls Zerodha; None where it isn't used, or no service of this process does.
     """
 
     settings: Settings
@@ -95,6 +97,7 @@ class ProcessResources:
     write_backup: WriteBackup | None = None
     security: ProcessSecurity = UNSECURED
     elsewhere: Callable[[str], bool] = lambda _: False
+    kite: KiteParts | None = None
 
     def channel(self, service: str, *names: str, caller: str) -> grpc.aio.Channel:
         """A channel to a service, by its short name, for the stubs of these services (full names); `caller` records its calls."""

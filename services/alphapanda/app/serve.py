@@ -24,6 +24,7 @@ from alphapanda.app.clocks import wall_clock
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.instruments import known_instruments, registry_of
+from alphapanda.app.kite_accounts import BROKER_SESSION, kite_accounts
 from alphapanda.app.measuring import open_metrics
 from alphapanda.app.options import kafka_options
 from alphapanda.app.preflight import StartCheck, blocking, log_checks, preflight
@@ -39,6 +40,7 @@ from alphapanda.app.security import UNSECURED, open_security
 from alphapanda.app.spans import open_tracing
 from alphapanda.app.status import OPS_SERVICE
 from alphapanda.app.topics import topics_of
+from alphapanda.app.zerodha import CALLERS, require_extra, with_zerodha
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
@@ -116,6 +118,7 @@ class Serving:
             raise InvalidInput("--record", record, "marketdata among the services, whose feed is recorded")
         if "auth" in services:
             require_keys(settings.auth)  # refused here, before anything is opened
+        require_extra(settings)
         self._record = record
         self._settings = settings
         self._services = [name for name in SERVICES if name in services]
@@ -244,7 +247,11 @@ class Serving:
         return await until_it_works(ask, wait, lambda error: isinstance(error, _AWAY))
 
     async def _run(self, resources: ProcessResources) -> None:
-        rooms = await self._rooms(resources)
+        caller = next((name for name in self._services if name in CALLERS), "")
+        resources, sessions = with_zerodha(
+            resources, caller, calls=bool(caller), logins="auth" in self._services
+        )
+        rooms = [*await self._rooms(resources), *sessions]
         checks = await preflight(resources, (), wall_clock())
         checks += [await ask() for room in rooms for ask in room.start_checks]
         log_checks(checks)
@@ -257,6 +264,8 @@ class Serving:
             for name in SERVICES
             if watches_all and name not in self._services and (name != "auth" or self._settings.auth.enabled)
         ]
+        if watches_all and not sessions and kite_accounts(self._settings):
+            elsewhere.append(BROKER_SESSION)
         process = process_of(
             resources,
             rooms,
@@ -273,7 +282,8 @@ class Serving:
 
     def _remote(self, service: str) -> RemoteService:
         security = self._security.channels
-        channel = open_channel(self._settings.mesh.target(service), [OPS_SERVICE], security=security)
+        keeper = "auth" if service == BROKER_SESSION else service
+        channel = open_channel(self._settings.mesh.target(keeper), [OPS_SERVICE], security=security)
         self._stack.push_async_callback(channel.close, None)
         return RemoteService(service, OpsServiceStub(channel))
 

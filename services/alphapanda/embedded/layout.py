@@ -99,6 +99,11 @@ class Layout:
         return self.secrets / "auth"
 
     @property
+    def session_key(self) -> Path:
+        """What access tokens at Zerodha are encrypted with, where `up` made it."""
+        return self.secrets / "zerodha"
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """The folders that a fresh start removes."""
         return (self.postgres, self.redis, self.logs, self.event_log, self.secrets)

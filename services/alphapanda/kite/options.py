@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
+
+BROKER: Final = "zerodha"
+"""Name of the broker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,15 @@ class ZerodhaSettings(Section):
         pattern=r"^wss?://[^\s@?#]+$",
         description="where Kite's WebSocket with ticks and order updates answers",
     )
+    callback_url: str = Field(
+        "http://127.0.0.1:5017/kite/callback",
+        pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$",
+        description="redirect URL of the app, as Zerodha's developer console has it; `alphapanda kite login` listens there"
+        " where it is on this machine",
+    )
+    login_seconds: Seconds = Field(
+        600.0, le=3600, description="how long a login that was begun may take until it is completed"
+    )
     connect_timeout_seconds: Seconds = Field(
         3.0, description="longest wait for a connection to api_root; nothing was sent by then"
     )

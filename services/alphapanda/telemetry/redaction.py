@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 REDACTED = "[redacted]"
 
@@ -27,11 +27,21 @@ LEAST_KNOWN = 8
 """Characters of a secret that is removed wherever it stands; a shorter one, or a mere word, would take other words with it."""
 
 
+SECRETS_OF_OWNER = 2
+
+
 class _Known:
     """The secrets of this process's settings, as a pattern; None while there are none."""
 
     pattern: re.Pattern[str] | None = None
     values: frozenset[str] = frozenset()
+    of_owners: ClassVar[dict[str, tuple[str, ...]]] = {}
+
+
+def remember_session_secret(owner: str, value: str) -> None:
+    """Has a secret removed that is replaced now and then, such as a token; the owner's last two are known."""
+    _Known.of_owners[owner] = (value, *_Known.of_owners.get(owner, ()))[:SECRETS_OF_OWNER]
+    _renew_pattern()
 
 
 def remember_secrets(values: Iterable[str]) -> None:
@@ -40,8 +50,14 @@ def remember_secrets(values: Iterable[str]) -> None:
     if worth <= _Known.values:
         return
     _Known.values |= worth
-    longest_first = sorted(_Known.values, key=len, reverse=True)
-    _Known.pattern = re.compile("|".join(map(re.escape, longest_first)))
+    _renew_pattern()
+
+
+def _renew_pattern() -> None:
+    known = {*_Known.values, *(value for values in _Known.of_owners.values() for value in values)}
+    longest_first = sorted((value for value in known if len(value) >= LEAST_KNOWN), key=len, reverse=True)
+    if longest_first:
+        _Known.pattern = re.compile("|".join(map(re.escape, longest_first)))
 
 
 @lru_cache(maxsize=1000)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -95,4 +96,44 @@ REVOCATIONS = Table(
     column("forget_at", INSTANT),
     CheckConstraint("(session_id IS NULL) = (user_name <> '')"),
     Index("revocations_forgotten", "forget_at"),
+)
+
+# Accounts at brokers. revision: rises with each change of the account's session. broker_user_id: whose it is there.
+BROKER_ACCOUNTS = Table(
+    "broker_accounts",
+    METADATA,
+    column("broker", SORTED_TEXT, primary_key=True),
+    column("account", SORTED_TEXT, primary_key=True),
+    column("revision", BigInteger, CheckConstraint("revision > 0")),
+    column("broker_user_id", Text),
+)
+
+# Sessions at brokers. state: the contract's number. login_id: of the login that began it, so that none begins two.
+# sealed_token: encrypted, and empty once the session was ended. One session of an account lives.
+TRADING_SESSIONS = Table(
+    "trading_sessions",
+    METADATA,
+    column("session_id", Uuid, primary_key=True),
+    column("number", BigInteger, Identity(always=True)),
+    column("broker", SORTED_TEXT),
+    column("account", SORTED_TEXT),
+    column("revision", BigInteger, CheckConstraint("revision > 0")),
+    column("state", SmallInteger, CheckConstraint("state BETWEEN 2 AND 6")),
+    column("login_id", Uuid, unique=True),
+    column("broker_user_id", Text),
+    column("sealed_token", LargeBinary),
+    column("opened_at", INSTANT),
+    column("opened_by", Text),
+    column("valid_until", INSTANT),
+    Column("ended_at", INSTANT),
+    column("ended_because", Text, server_default=""),
+    CheckConstraint("(ended_at IS NULL) = (state = 2)"),
+    CheckConstraint("(ended_at IS NULL) = (ended_because = '')"),
+    CheckConstraint("(ended_at IS NULL) = (sealed_token <> ''::bytea)"),
+    Index("trading_sessions_newest", "number", unique=True),
+    Index("trading_sessions_of_account", "broker", "account", "number"),
+    Index(
+        "trading_sessions_live", "broker", "account", unique=True, postgresql_where=text("ended_at IS NULL")
+    ),
+    Index("trading_sessions_over", "valid_until"),
 )
