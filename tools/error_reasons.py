@@ -52,6 +52,24 @@ CALLS: Final[Described] = {
     "USER_EXISTS": ("there is a user of this name", "choose another name"),
     "USER_NOT_FOUND": ("there is no user of this name", "`alphapanda users` lists them"),
     "SESSION_NOT_FOUND": ("there is no such session", "`alphapanda users sessions` lists them"),
+    "BROKER_ACCOUNT_NOT_FOUND": (
+        "there is no such account at a broker here, or several and none is named",
+        "name one that the message knows; `zerodha.accounts` says which there are",
+    ),
+    "BROKER_AWAY": ("the broker doesn't answer, or not in a way that can be read", "try again"),
+    "BROKER_LOGIN_REFUSED": (
+        "the broker refuses a login: its request token was used or is too old, or the app's secret is wrong",
+        "`alphapanda kite login` again; if it is refused again, compare key and secret with the broker's page of the app",
+    ),
+    "BROKER_SESSION_NOT_FOUND": ("there is no such session at a broker", "none: it was reported too late"),
+    "LOGIN_NOT_BEGUN": (
+        "a login at a broker was not begun here, or too long ago",
+        "begin with `alphapanda kite login`, and use the address that it shows",
+    ),
+    "OTHER_BROKER_USER": (
+        "another user of the broker has signed in than the account is of",
+        "sign in as the account's user; if it is another's from now on, `alphapanda kite login --other-user`",
+    ),
     "NO_SESSION": (
         "the call came without a user's token: authentication is off, or a certificate says who calls",
         "none is needed; with authentication on, `alphapanda login`",

@@ -51,6 +51,8 @@ def test_what_stops_trading_is_urgent(method) -> None:
 
 ABOUT_PEOPLE = {"ListAuditEntries"}
 """Questions that need more than PERMISSION_READ."""
+WITH_TOKENS = {"WatchBrokerCredentials"}
+"""Questions for services alone: their answers hold tokens of brokers."""
 
 
 @every_rpc
@@ -63,7 +65,9 @@ def test_a_question_is_safe_and_a_command_is_remembered(method) -> None:
     policy = policy_of(method)
     assert (policy.retry == options.RETRY_SAFE) is question
     about_people = method.name in ABOUT_PEOPLE or of_auth(method)
-    assert (policy.permission == options.PERMISSION_READ) is (question and not about_people)
+    with_tokens = method.name in WITH_TOKENS
+    assert (policy.permission == options.PERMISSION_READ) is (question and not (about_people or with_tokens))
+    assert (policy.permission == options.PERMISSION_INTERNAL) is with_tokens or not question or about_people
 
 
 @every_rpc

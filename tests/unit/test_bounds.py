@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from alphapanda.app.tables import TABLES
+from alphapanda.auth.store.broker_statements import trading_sessions_purge
 from alphapanda.auth.store.statements import REVOCATIONS_PURGE, sessions_purge
 from alphapanda.contract.topics import payload_policies
 from alphapanda.risk.store.statements import verdicts_purge
@@ -36,6 +37,7 @@ PURGES = [
     tombstones_purge(KEEP),
     REVOCATIONS_PURGE,
     sessions_purge(KEEP),
+    trading_sessions_purge(KEEP),
     requests_purge("auth", KEEP),
     *(
         made(service, KEEP)

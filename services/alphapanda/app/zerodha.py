@@ -50,7 +50,7 @@ def with_zerodha(
         return resources, ()
     require_extra(resources.settings)
     from alphapanda.app.kite_parts import kite_parts  # noqa: PLC0415 - only where Zerodha is used
-    from alphapanda.app.rooms.broker_sessions import broker_session_room  # noqa: PLC0415
+    from alphapanda.app.rooms.kite_sessions import broker_session_room  # noqa: PLC0415
 
     if calls:
         resources = replace(resources, kite=kite_parts(resources, caller))
