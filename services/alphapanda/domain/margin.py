@@ -9,7 +9,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -22,6 +22,7 @@ from alphapanda.domain.money import ZERO, to_paisa
 from alphapanda.domain.order import Product
 
 HUNDRED = Decimal(100)
+_REMEMBERED = 64
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _WEEKLY_MONTHS = "123456789OND"
 _OPTIONS = ("CE", "PE")
@@ -40,6 +41,7 @@ class MarginModel:
     """Margin percentages by kind, each a series of (in force from, percent) ordered by date."""
 
     percents: Mapping[MarginKind, tuple[tuple[date, Decimal], ...]]
+    _found: dict[tuple[MarginKind, date], Decimal] = field(default_factory=dict, compare=False, repr=False)
 
     def with_percents(self, given: Mapping[MarginKind, Decimal | None]) -> "MarginModel":
         """The model with other percentages, of any date; None keeps the dated ones."""
@@ -48,9 +50,14 @@ class MarginModel:
 
     def percent(self, kind: MarginKind, day: date) -> Decimal:
         """The percentage in force on a day; before the first known day the oldest one."""
-        series = self.percents[kind]
-        at = bisect_right(series, day, key=lambda rate: rate[0]) - 1
-        return series[max(at, 0)][1]
+        found = self._found.get((kind, day))  # a decision asks twice, of one day
+        if found is None:
+            series = self.percents[kind]
+            at = bisect_right(series, day, key=lambda rate: rate[0]) - 1
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            found = self._found[kind, day] = series[max(at, 0)][1]
+        return found
 
     def margin(
         self, instrument: Instrument, product: Product, quantity: int, value: Decimal, day: date

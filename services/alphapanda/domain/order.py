@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Final
 
@@ -111,7 +111,7 @@ class OrderStatus(IntEnum):
     """True if no transition leads to another status."""
 
 
-class OrderEvent(Enum):
+class OrderEvent(StrEnum):
     """Events that change the status of an order or an intent."""
 
     VALIDATED = "validated"

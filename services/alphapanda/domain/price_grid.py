@@ -89,7 +89,10 @@ class GridRule:
         """The step at a price."""
         if not price.is_finite():
             return self.bands[-1].tick
-        return next(band.tick for band in self.bands if band.holds(price))
+        for band in self.bands:
+            if band.holds(price):
+                return band.tick
+        return self.bands[-1].tick
 
     def against(self, price: Decimal, *, buys: bool) -> Decimal:
         """The price on the grid that is next to a price, or equal to it: above it for a purchase, below it for a sale.
@@ -97,6 +100,8 @@ class GridRule:
         It is at least one step.
         """
         tick = self.tick(price)
+        if not price % tick and price > 0:
+            return price.quantize(tick)
         steps = (price / tick).quantize(_WHOLE, ROUND_CEILING if buys else ROUND_FLOOR)
         return max((steps * tick).quantize(tick), tick)
 

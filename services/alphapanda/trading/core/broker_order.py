@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 from msgspec import Struct
 
 from alphapanda.domain.order_events import Fill
 
 
-class BrokerOrderStatus(Enum):
+class BrokerOrderStatus(StrEnum):
     """Status of an order at the broker. COMPLETE may come before the broker lists all trades.
 
     UNPAID is a rejection of what the account's funds don't pay.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 
 from alphapanda.domain.funds import AccountFunds
 from alphapanda.domain.order import PositionEffect
@@ -26,15 +27,14 @@ def judge(check: Check) -> RuleResult:
     funds = check.account.funds_of(check.signal.key)
     if funds is None:
         return only_exits_pass(check, NAME, "", "unknown", "the account's funds are unknown", unknown=True)
-    limit = f"<= {rupees(funds.available)}"
-    need = needed_by(check, terms, check.quantity)
+    available, need = funds.available, needed_by(check, terms, check.quantity)
+    if need is not None and need <= available:
+        return RuleResult(NAME, RuleOutcome.PASSED, partial(_at_most, available), partial(rupees, need))
     if need is None:
         message = f"what {check.signal.key.instrument_id} needs is unknown: {_missing(check)}"
-        return only_exits_pass(check, NAME, limit, "unknown", message, unknown=True)
-    if need <= funds.available:
-        return RuleResult(NAME, RuleOutcome.PASSED, limit, rupees(need))
+        return only_exits_pass(check, NAME, _at_most(available), "unknown", message, unknown=True)
     message = _too_little(check, need, funds)
-    return only_exits_pass(check, NAME, limit, rupees(need), message)
+    return only_exits_pass(check, NAME, _at_most(available), rupees(need), message)
 
 
 def largest_quantity(check: Check) -> int:
@@ -46,6 +46,10 @@ def largest_quantity(check: Check) -> int:
     lot = check.instrument.lot_size
     lots = most_lots(check.quantity // lot, lambda lots: needed_by(check, terms, lots * lot), funds.available)
     return lots * lot
+
+
+def _at_most(available: Decimal) -> str:
+    return f"<= {rupees(available)}"
 
 
 def _missing(check: Check) -> str:
