@@ -311,7 +311,7 @@ bench-peers: $(patsubst %,.tools/bench/%/.installed,nautilus_trader backtrader v
 secrets-scan: setup ## fail where a tracked file holds something that looks like a secret
 	@! git ls-files | grep -E '(^|/)\.env($$|\.)' | grep -vE '\.env\.example$$' || { echo "a .env is tracked"; exit 1; }
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --plugin tools/kite_secrets.py \
-		--exclude-lines 'secretName: [a-z-]+($$|[,}])|secretKey: [a-z-]+$$|[sS]ecret(AccessKey)?: \{name: ' \
+		--exclude-lines 'secretName: "?[a-z-]+"?($$|[,}])|secretKey: "?[a-z-]+"?$$|[sS]ecret(AccessKey)?: \{name: ' \
 		--exclude-files '^(gen|requirements)/|^tools/(go\.sum|kite_secrets\.py)$$|^clients/typescript/package-lock\.json$$|^tools/[a-z]*/go\.sum$$|(^|/)go\.sum$$|^tests/e2e/true_bars/(pnl|signals)\.json$$'
 	@echo "no secrets in $$(git ls-files | wc -l) tracked files"
 
