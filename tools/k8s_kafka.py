@@ -46,7 +46,7 @@ def kafka_users(topics: TopicMap) -> Iterable[Manifest]:
     """A user a service, with the rights that its edges need; one for the topics Job, one for KEDA."""
     for service in SERVICES:
         yield _user(service, rights(edges_of(service, topics), watches=service == "ops"))
-    yield _user("topics", [_see_topics("Describe", "DescribeConfigs")])
+    yield _user("topics", [_see_topics("Describe", "DescribeConfigs"), _open_producer()])
     yield _user("keda", [_see_topics("Describe"), _see_groups()])
 
 
@@ -60,7 +60,14 @@ def rights(edges: Edges, *, watches: bool = False) -> list[Manifest]:
         _rule({"type": "group", "name": GROUPS_PREFIX + group, "patternType": "literal"}, "Read")
         for group in edges.groups
     ]
+    if not edges.writes:
+        rules.append(_open_producer())
     return [*rules, _see_groups()] if watches else rules
+
+
+def _open_producer() -> Manifest:
+    """Every process opens an idempotent producer when it starts; who may write a topic may do that anyway."""
+    return _rule({"type": "cluster"}, "IdempotentWrite")
 
 
 def _see_topics(*operations: str) -> Manifest:

@@ -73,11 +73,11 @@ class Kafka:
     """Kafka as a store.
 
     Args:
-        folder: where its data lives.
+        server: its process, not started.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._server = KafkaServer(folder)
+    def __init__(self, server: KafkaServer) -> None:
+        self._server = server
 
     @property
     def pid(self) -> int | None:
@@ -124,7 +124,7 @@ class Mesh:
         directory = DataDirectory(self.folder)
         directory.acquire(datetime.now(UTC))
         self._stack.callback(directory.release)
-        kafka = Kafka(self.folder / "kafka")
+        kafka = Kafka(self.kafka_server(self.folder / "kafka"))
         bootstrap = await kafka.start()
         self._stack.push_async_callback(kafka.stop)
         postgres, redis = EmbeddedPostgres(self.folder), EmbeddedRedis(self.folder)
@@ -148,6 +148,10 @@ class Mesh:
         for service in self.services if services is None else services:
             self.start_service(service)
 
+    def kafka_server(self, folder: Path) -> KafkaServer:
+        """Kafka's process: anybody may do everything there."""
+        return KafkaServer(folder)
+
     def run(self, *arguments: str) -> None:
         """Runs a command of ours to its end."""
         subprocess.run([PROGRAM, *arguments], env=self.environment, check=True)
@@ -159,11 +163,15 @@ class Mesh:
         with (logs / f"{service}.log").open("ab") as log:
             self.processes[service] = subprocess.Popen(
                 [PROGRAM, "serve", service],
-                env=self.environment | ({} if self.secure is None else self.secure.of_service(service)),
+                env=self.environment | self.of_service(service),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def of_service(self, service: str) -> Mapping[str, str]:
+        """Settings of one service's process."""
+        return {} if self.secure is None else self.secure.of_service(service)
 
     async def keep_running(self) -> None:
         """Starts again what ended, as who runs a mesh in earnest does; at once, then more and more patiently.

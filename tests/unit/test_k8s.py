@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import sys
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import k8s_kafka
+import k8s_manifests
 import pytest
 import yaml
+from sqlalchemy import make_url
 
 from alphapanda.app.groups import GROUPS
+from alphapanda.app.resources import open_redis
 from alphapanda.app.security import SERVICES
 from alphapanda.contract.catalogue import service_descriptors
 from alphapanda.mesh.dev_certificates import new_authority
@@ -19,10 +24,6 @@ from alphapanda.settings.sources import SettingsInvalid, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy/k8s"
-sys.path.append(str(ROOT / "tools"))
-
-import k8s_kafka  # noqa: E402 - of tools
-import k8s_manifests  # noqa: E402
 
 NO_SECRET = "not-a-secret-not-a-secret"  # pragma: allowlist secret
 SECRETS = {
@@ -216,3 +217,35 @@ def test_the_rights_of_a_user_are_its_services_edges() -> None:
         for topic in ("portfolio.snapshots", "orders.filled.dlq")
     }
     assert users.keys() == {f"alphapanda-{name}" for name in (*SERVICES, "topics", "keda")}
+
+
+def test_stores_are_the_ones_of_compose() -> None:
+    """One version of each, to be changed in both places."""
+    composed = re.findall(
+        r"docker\.io/\S+?:v?[\d.]+", (ROOT / "deploy/compose/compose.yaml").read_text(encoding="utf-8")
+    )
+    files = [*(FOLDER / "components/dev-stores").glob("*.yaml"), FOLDER / "components/redis/redis.yaml"]
+    files.append(FOLDER / "components/jaeger/jaeger.yaml")
+    used = {
+        image for file in files for image in re.findall(r"docker\.io/\S+", file.read_text(encoding="utf-8"))
+    }
+    assert used <= set(composed)
+    assert len(used) == len({"kafka", "postgres", "redis", "jaeger"})
+
+
+def test_production_verifies_its_stores(authority: Path, tmp_path: Path) -> None:
+    """The addresses in the Secrets make the clients check certificates by the authority that is mounted."""
+    templates = {
+        one["metadata"]["name"]: one["spec"]["target"]["template"]["data"]
+        for one in documents("components/external-secrets/secrets.yaml")
+        if "template" in one["spec"].get("target", {})
+    }
+    urls = {name: re.sub(r"\{\{.*?\}\}", "x", templates[name]["url"]) for name in ("database", "redis")}
+    settings = load_settings(variables("production", "risk", authority), dotenv=tmp_path / "none")
+    assert parse_qs(urlsplit(urls["redis"]).query)["ssl_ca_certs"] == [str(settings.tls.ca)]
+    redis = open_redis(urls["redis"].replace(str(settings.tls.ca), str(authority)), settings.retry, 1.0)
+    context = redis.connection_pool.make_connection().ssl_context
+    assert (context.check_hostname, context.ca_certs) == (True, str(authority))
+    (patch,) = documents("components/cloudnative-pg/patches/service.yaml")
+    assert environment(patch) == {"PGSSLROOTCERT": "/etc/alphapanda/postgres-ca/ca.crt"}
+    assert make_url(urls["database"]).query == {"ssl": "verify-full"}

@@ -54,9 +54,11 @@ from alphapanda.instruments.syncing import recover
 from alphapanda.marketdata.feeds.recording_folder import FolderRecorder, check_recording_folder
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.server import probe_port
+from alphapanda.mesh.status import describe_rpc_error
 from alphapanda.ops.remote import RemoteService
 from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.backoff import Backoff
+from alphapanda.resilience.failures import in_one_line
 from alphapanda.settings.model import Settings
 from alphapanda.storage.schema import schema_version
 from alphapanda.trading.execution_context import no_step
@@ -238,10 +240,11 @@ class Serving:
         backoff = Backoff(again.initial_seconds, again.max_seconds)
 
         async def wait(away: Exception, failures: int) -> None:
+            why = describe_rpc_error(away) if isinstance(away, grpc.aio.AioRpcError) else in_one_line(away)
             if asyncio.get_running_loop().time() >= until:
-                raise NotReady(f"{what} did not answer within {wait_seconds:g} s") from away
+                raise NotReady(f"{what} did not answer within {wait_seconds:g} s: {why}") from away
             if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
-                _log.info("start.waiting", dependency=what, failures=failures)
+                _log.info("start.waiting", dependency=what, failures=failures, error=why)
             await asyncio.sleep(backoff.seconds(failures))
 
         return await until_it_works(ask, wait, lambda error: isinstance(error, _AWAY))
