@@ -196,7 +196,8 @@ observability-check: setup ## rules, alerts and dashboards on the real promtool 
 # What to build on, pinned by digest: make image BASE=python:3.11-slim-bookworm@sha256:… . Without it the base is made here.
 BASE ?=
 REQUIREMENTS ?= runtime
-IMAGE ?= localhost/alphapanda:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' services/alphapanda/__init__.py)
+PRESENT := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' services/alphapanda/__init__.py)
+IMAGE ?= localhost/alphapanda:$(PRESENT)
 
 .PHONY: image
 image: ## the container image, with docker, podman or buildah: make image [BASE=NAME@sha256:…] [REQUIREMENTS=zerodha]
@@ -216,6 +217,17 @@ $(COMPOSE_SPEC): tools/compose/go.mod tools/compose/go.sum
 	@command -v go >/dev/null || { echo "checking deploy/compose needs Go (https://go.dev/dl/)"; exit 1; }
 	cd tools/compose && CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath -o ../../$@ github.com/compose-spec/compose-go/v2/cmd
 	touch $@
+
+VERSION ?=
+
+.PHONY: release
+release: setup ## all files of a version, with notes and checksums, into dist/: make release VERSION=0.2.0 [ARGS="--parts python contract"]
+	$(BIN)/python tools/release.py "$(VERSION)" $(ARGS)
+
+.PHONY: release-check
+release-check: setup ## make this version's files and use each as who has nothing else: the wheel alone trades (needs Go, Node, Java, Maven)
+	$(BIN)/python tools/release.py $(PRESENT) --to .tools/release
+	TEST_RELEASE=$(CURDIR)/.tools/release $(BIN)/python -m pytest -n 0 tests/release $(ARGS)
 
 .PHONY: kafka
 kafka: $(CLASSES) ## fetch Apache Kafka's jars into .tools/kafka (needs Java 17 and Maven)
