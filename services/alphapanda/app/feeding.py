@@ -32,6 +32,7 @@ from alphapanda.marketdata.feeds.recording import FrameRecorder
 from alphapanda.marketdata.feeds.recording_folder import FolderRecorder
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.feeds.replay import ReplayFeed
+from alphapanda.marketdata.history import HistorySource
 from alphapanda.marketdata.publisher import MarketDataPublisher
 from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.resilience.backoff import Backoff
@@ -255,8 +256,13 @@ def marketdata_room(
             resources, "marketdata", "marketdata.quotes", "tick_frame", on_event, Start.LATEST
         ),
     )
+    history: HistorySource | None = None
+    if resources.kite is not None:
+        from alphapanda.app.kite_market import kite_history  # noqa: PLC0415 - only where Zerodha is used
+
+        history = kite_history(resources.kite.rest)
     servicer = MarketDataServicer(
-        resources.prices, resources.directory, resources.calendar, publisher, watches
+        resources.prices, resources.directory, resources.calendar, publisher, watches, history
     )
     room = Room(
         service="marketdata",

@@ -29,11 +29,16 @@ def instruments_room(resources: ProcessResources, *, waits: bool) -> Room:
     commands = InstrumentCommands(registry_of(resources.settings), resources.engine, clocks.today, sync.sync)
     servicer = InstrumentServicer(store, commands)
     purges = purging(resources, "instruments")
+    dumps = []
+    if resources.kite is not None:
+        from alphapanda.app.kite_market import daily_dump  # noqa: PLC0415 - only where Zerodha is used
+
+        dumps.append(daily_dump(resources.settings, resources.kite.rest))
     return Room(
         service="instruments",
         full_name="panda.instruments.v1.InstrumentService",
         registration=lambda server: add_InstrumentServiceServicer_to_server(servicer, server),
-        parts=[(Phase.LISTEN, sync), (Phase.WAKE, purges.rounds)],
+        parts=[(Phase.LISTEN, sync), (Phase.WAKE, purges.rounds), *((Phase.WAKE, dump) for dump in dumps)],
         checks=[purges.rounds],
         counters=lambda: {"instruments": len(resources.directory)},
     )
