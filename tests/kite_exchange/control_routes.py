@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields, replace
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from aiohttp import web
+from tests.kite_exchange.account import Holding
+from tests.kite_exchange.errors import KiteError
 from tests.kite_exchange.exchange import Exchange, exchange_of
 from tests.kite_exchange.faults import KINDS, Fault
 from tests.kite_exchange.ticker import Habits
@@ -31,6 +34,9 @@ async def state(request: web.Request) -> web.StreamResponse:
             "habits": asdict(exchange.ticker.habits),
             "requests_refused": dict(exchange.limits.refused),
             "busiest_second": dict(exchange.limits.busiest),
+            "orders": len(exchange.desk.orders),
+            "trades": len(exchange.desk.trades),
+            "postbacks": exchange.postbacks.posted,
             "faults_met": exchange.script.met,
             "faults_to_come": [asdict(fault) for fault in exchange.script.faults if fault.times > 0],
         }
@@ -107,6 +113,49 @@ def dump(exchange: Exchange, told: Told) -> str:
     return "done"
 
 
+def orders(exchange: Exchange, told: Told) -> str:
+    """POST /stub/orders {"account": …, "form": {…}}: an order by phone, which no app has placed."""
+    form = {name: str(value) for name, value in told["form"].items()}
+    try:
+        return exchange.desk.place(told["account"], form.pop("variety", "regular"), form).order_id
+    except KiteError as error:
+        raise ValueError(error.message) from error
+
+
+def square_off(exchange: Exchange, told: Told) -> str:
+    """POST /stub/square_off {"account": …}: the broker closes the intraday positions; no update is sent."""
+    return f"{len(exchange.desk.square_off(told['account']))} closed"
+
+
+def holdings(exchange: Exchange, told: Told) -> str:
+    """POST /stub/holdings {"account", "instrument", "quantity", "average_price", "t1_quantity", "collateral_quantity", "unauthorised"}: shares."""
+    listed = exchange.market.listing.by_key[told["instrument"]]
+    held = Holding(
+        listed,
+        f"INE{listed.exchange_token:09}",
+        int(told["quantity"]),
+        Decimal(str(told.get("average_price", 100))),
+        int(told.get("t1_quantity", 0)),
+        int(told.get("collateral_quantity", 0)),
+        bool(told.get("unauthorised", False)),
+    )
+    exchange.desk.account(told["account"]).holdings[listed.tradingsymbol] = held
+    return f"{held.sellable} to sell"
+
+
+def funds(exchange: Exchange, told: Told) -> str:
+    """POST /stub/funds {"account", "paid_in"}: pays in, or out."""
+    account = exchange.desk.account(told["account"])
+    account.paid_in += Decimal(str(told["paid_in"]))
+    return f"{account.opening + account.paid_in}"
+
+
+def day(exchange: Exchange, told: Told) -> str:
+    """POST /stub/day {"day": "2026-12-02"}: that day's instruments; the order book begins anew, and accounts roll."""
+    exchange.list_day(date.fromisoformat(told["day"]))
+    return f"{len(exchange.market.listing.rows)} instruments"
+
+
 async def kinds(request: web.Request) -> web.StreamResponse:
     """GET /stub/faults: the kinds that there are."""
     return web.json_response(KINDS)
@@ -135,6 +184,11 @@ _TOLD: Final = {
     "price": price,
     "ips": allowed_ips,
     "dump": dump,
+    "orders": orders,
+    "square_off": square_off,
+    "holdings": holdings,
+    "funds": funds,
+    "day": day,
 }
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from typing import Any, Final
 
 from aiohttp import web
 from tests.kite_exchange.errors import TIMED_OUT, KiteError, dead_session
 from tests.kite_exchange.exchange import Exchange, exchange_of
 from tests.kite_exchange.faults import NOT_DONE, ORDERS, Fault
+from tests.kite_exchange.json_form import dumps
 from tests.kite_exchange.sessions import App, require_allowed_ip
 
 APP_OF: Final = web.RequestKey("app", App)
@@ -23,7 +22,7 @@ _HTML: Final = "<html><head><title>502 Bad Gateway</title></head><body><center><
 
 def success(data: Any) -> web.Response:
     """{"status": "success", "data": …}."""
-    return web.json_response({"status": "success", "data": data}, dumps=_dumps)
+    return web.json_response({"status": "success", "data": data}, dumps=dumps)
 
 
 def failure(error: KiteError) -> web.Response:
@@ -152,13 +151,3 @@ def _cut(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
-
-
-def _dumps(data: Any) -> str:
-    return json.dumps(data, default=_number)
-
-
-def _number(value: Any) -> float | int:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    raise TypeError(f"{type(value)} has no place in JSON")

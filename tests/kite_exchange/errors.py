@@ -38,3 +38,14 @@ def dead_session(message: str = SESSION_DEAD) -> KiteError:
 def too_many(message: str = TOO_MANY) -> KiteError:
     """A limit of requests is used up."""
     return KiteError(429, "NetworkException", message)
+
+
+def require_text(value: object, name: str) -> str:
+    """A parameter that may not be missing.
+
+    Raises:
+        KiteError: it is.
+    """
+    if value in {None, ""}:
+        raise bad_input(f"Missing or empty field `{name}`")
+    return str(value)

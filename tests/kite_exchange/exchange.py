@@ -10,10 +10,13 @@ from typing import Final
 from aiohttp import web
 from tests.kite_exchange.candles import Candles
 from tests.kite_exchange.clock import Clock
+from tests.kite_exchange.desk import Desk
 from tests.kite_exchange.faults import Script
+from tests.kite_exchange.gtt import Triggers
 from tests.kite_exchange.limits import Limits
 from tests.kite_exchange.listed import ROWS, Listing
 from tests.kite_exchange.market import Market
+from tests.kite_exchange.postbacks import Postbacks
 from tests.kite_exchange.sessions import App, Sessions
 from tests.kite_exchange.ticker import Ticker
 
@@ -31,6 +34,9 @@ class Exchange:
         market: prices.
         candles: history.
         ticker: the WebSocket's connections.
+        desk: orders, trades and accounts.
+        triggers: GTTs.
+        postbacks: order updates.
         script: what goes wrong.
         dumps: what the instruments dump is replaced by, for the next answers; None: the listing itself.
         logs_in: whether a login needs no person: the redirect comes at once.
@@ -44,6 +50,9 @@ class Exchange:
     market: Market
     candles: Candles
     ticker: Ticker
+    desk: Desk
+    triggers: Triggers
+    postbacks: Postbacks
     script: Script = field(default_factory=Script)
     dumps: str | None = None
     logs_in: bool = True
@@ -70,8 +79,12 @@ class Exchange:
         clock = clock or Clock()
         sessions = Sessions.of(apps, clock)
         market = Market(Listing(day or clock.day(), rows))
-        made = cls(clock, sessions, Limits(clock), market, Candles(), Ticker(market, sessions))
+        limits, ticker = Limits(clock), Ticker(market, sessions)
+        desk = Desk(clock, market, limits)
+        postbacks = Postbacks(ticker, sessions.apps)
+        made = cls(clock, sessions, limits, market, Candles(), ticker, desk, Triggers(desk), postbacks)
         market.changed.append(made.on_prices)
+        desk.told.append(postbacks.told)
         return made
 
     def on_prices(self, tokens: set[int]) -> None:
@@ -80,6 +93,8 @@ class Exchange:
             quote = self.market.quote(token)
             if quote is not None:
                 self.candles.see(quote)
+        self.desk.on_prices(tokens)
+        self.triggers.on_prices(tokens)
         self.ticker.on_prices(tokens)
 
     def market_ns(self) -> int:
@@ -89,12 +104,14 @@ class Exchange:
     def beat(self) -> None:
         """What happens by itself, some times a second: sessions end, and what follows no feed trades."""
         self.ticker.cut_sessionless()
+        self.desk.beat()
         if self.wanders:
             self.market.wander(self.ticker.subscribed(), self.market_ns())
 
     def list_day(self, day: date) -> None:
-        """A new day's instruments; prices begin anew."""
+        """A new day's instruments; the order book begins anew, and accounts roll."""
         self.market.list_day(Listing(day, len(self.market.listing.rows)))
+        self.desk.list_day()
 
 
 EXCHANGE: Final = web.AppKey("exchange", Exchange)

@@ -27,6 +27,8 @@ ORDERS: Final = {
     "hidden": "takes the order, which the order book shows only after some seconds",
     "stuck": "takes the order, which stays in PUT ORDER REQ RECEIVED for some seconds",
     "rejected": "takes the order, and its checks reject it with the message",
+    "stop_lost": "takes the order, which is cancelled when it triggers, its price being out of the exchange's range",
+    "quiet": "takes the order, of which no update is sent",
     "partial": "takes the order, of which `quantity` can be traded at each price",
 }
 KINDS: Final = {**NOT_DONE, **DONE, **ORDERS}

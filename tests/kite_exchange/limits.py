@@ -42,10 +42,10 @@ class Limits:
         Raises:
             KiteError: 429: a limit is used up; 400: the day's orders are.
         """
-        self._within(kind, who, 1, PER_SECOND[kind])
         if kind == "order":
-            self._within("minute", who, 60, ORDERS_A_MINUTE)
             self.count_orders(who, 1)
+            self._within("minute", who, 60, ORDERS_A_MINUTE)
+        self._within(kind, who, 1, PER_SECOND[kind])
 
     def count_orders(self, user: str, orders: int) -> None:
         """Counts orders to the user's day; the legs of an iceberg each count.

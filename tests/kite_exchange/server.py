@@ -10,12 +10,29 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from aiohttp import web
-from tests.kite_exchange import control_routes, market_routes, session_routes
+from tests.kite_exchange import (
+    control_routes,
+    gtt_routes,
+    margin_routes,
+    market_routes,
+    order_routes,
+    portfolio_routes,
+    session_routes,
+)
 from tests.kite_exchange.envelope import answer
 from tests.kite_exchange.exchange import EXCHANGE, Exchange, exchange_of
 
 _BEAT_SECONDS: Final = 0.25
 _STARTED_WITHIN_SECONDS: Final = 30.0
+_ROUTES: Final = (
+    session_routes,
+    market_routes,
+    order_routes,
+    portfolio_routes,
+    margin_routes,
+    gtt_routes,
+    control_routes,
+)
 T = TypeVar("T")
 
 
@@ -92,7 +109,7 @@ def application(exchange: Exchange) -> web.Application:
     """The routes of an exchange."""
     app = web.Application(middlewares=[answer])
     app[EXCHANGE] = exchange
-    for part in (session_routes, market_routes, control_routes):
+    for part in _ROUTES:
         app.add_routes(part.routes())
     app.add_routes([web.get("/", _ticker), web.get("/ws", _ticker)])
     return app
@@ -121,7 +138,7 @@ class ServerThread:
 
     def stop(self) -> None:
         """Stops it."""
-        asyncio.run_coroutine_threadsafe(self.server.stop(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -133,6 +150,13 @@ class ServerThread:
             return what(self.server.exchange)
 
         return asyncio.run_coroutine_threadsafe(done(), self._loop).result()
+
+    async def _end(self) -> None:
+        await self.server.stop()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from aiohttp import web
 from tests.kite_exchange.envelope import app_of, success
-from tests.kite_exchange.errors import KiteError, bad_input, dead_session
+from tests.kite_exchange.errors import bad_input, dead_session
 from tests.kite_exchange.exchange import exchange_of
 from tests.kite_exchange.sessions import App
 
@@ -120,14 +120,3 @@ def routes() -> list[web.RouteDef]:
         web.post("/session/refresh_token", renew),
         web.get("/user/profile", profile),
     ]
-
-
-def require_text(value: object, name: str) -> str:
-    """A parameter that may not be missing.
-
-    Raises:
-        KiteError: it is.
-    """
-    if value in {None, ""}:
-        raise KiteError(400, "InputException", f"Missing or empty field `{name}`")
-    return str(value)

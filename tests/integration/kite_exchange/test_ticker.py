@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -37,8 +38,9 @@ class Said:
 
     def until(self, right: Callable[[str, Any], bool], seconds: float = 20) -> Any:
         """What is told with the first thing said for which this holds."""
+        end = time.monotonic() + seconds
         while True:
-            kind, told = json.loads(self._lines.get(timeout=seconds))
+            kind, told = json.loads(self._lines.get(timeout=max(end - time.monotonic(), 0.01)))
             if right(kind, told):
                 return told
 
@@ -57,6 +59,7 @@ def shared() -> Iterator[tuple[ServerThread, KiteConnect, Said]]:
     """A stub, a client and a connected KiteTicker."""
     with serving(fixed_exchange()) as stub:
         stub.do(lambda exchange: setattr(exchange, "wanders", False))
+        stub.do(lambda exchange: exchange.market.opens([(INFY, 150_000)]))
         kite = logged_in(stub)
         said = Said(stub, kite.access_token)
         try:
@@ -102,6 +105,14 @@ def test_texts_arrive(shared: tuple[ServerThread, KiteConnect, Said]) -> None:
     assert said.until(lambda kind, _: kind == "error") == [0, "Something"]
     stub.do(lambda exchange: exchange.ticker.order_update(APP.user_id, {"order_id": "1"}))
     assert said.until(lambda kind, _: kind == "order") == {"order_id": "1"}
+
+
+def test_an_orders_end_arrives(shared: tuple[ServerThread, KiteConnect, Said]) -> None:
+    """An order that trades is told as COMPLETE, with a blank checksum."""
+    _, kite, said = shared
+    order_id = kite.place_order("regular", "NSE", "INFY", "BUY", 1, "MIS", "MARKET", market_protection=1)
+    told = said.until(lambda kind, told: kind == "order" and told["order_id"] == order_id)
+    assert (told["status"], told["filled_quantity"], told["checksum"]) == ("COMPLETE", 1, "")
 
 
 def test_a_cut_connection_comes_back_with_its_subscriptions(
