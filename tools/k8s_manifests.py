@@ -66,8 +66,8 @@ def _certificate(name: str, **whom: Any) -> Manifest:
 
 def routes() -> Iterable[Manifest]:
     """Each gRPC service's calls go to the Service of its name, whose certificate the gateway checks."""
-    names = {found.full_name.split(".")[1]: found.full_name for found in service_descriptors()}
     for service in SERVICES:
+        names = [one.full_name for one in service_descriptors() if one.full_name.split(".")[1] == service]
         yield {
             "apiVersion": "gateway.networking.k8s.io/v1",
             "kind": "GRPCRoute",
@@ -77,7 +77,7 @@ def routes() -> Iterable[Manifest]:
                 "hostnames": ["alphapanda.example"],
                 "rules": [
                     {
-                        "matches": [{"method": {"type": "Exact", "service": names[service]}}],
+                        "matches": [{"method": {"type": "Exact", "service": name}} for name in names],
                         "backendRefs": [{"name": service, "port": policies.API}],
                     }
                 ],

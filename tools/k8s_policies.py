@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from alphapanda.app.edges import edges_of
+from alphapanda.app.edges import AT_THE_BROKER, edges_of
 from alphapanda.app.security import SERVICES
 from alphapanda.contract.topics import TopicMap
 
@@ -13,15 +13,16 @@ API: Final = 50051
 METRICS: Final = 9464
 STORES: Final[Mapping[str, int]] = {"kafka": 9092, "postgres": 5432, "redis": 6379}
 OTLP: Final = 4317
-PROXY: Final = 3128
+HTTPS: Final = 443
+HERE: Final = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
+"""Addresses of clusters and of their clouds, where no broker is."""
+
 API_SERVER: Final = (443, 6443)
 POSTGRES_STATUS: Final = 8000
 STORE: Final = "alphapanda.io/store"
 NAME: Final = "app.kubernetes.io/name"
 COMPONENT: Final = "app.kubernetes.io/component"
 JOBS: Final[Mapping[str, tuple[str, ...]]] = {"migrate": ("postgres",), "topics": ("kafka",)}
-AT_THE_BROKER: Final = ("instruments", "marketdata", "trading", "auth")
-"""Services that may reach a broker: its list of instruments, its feed, its orders, its sign-in. Only trading sends orders."""
 
 Manifest = dict[str, Any]
 
@@ -121,9 +122,10 @@ def scaling_policies() -> Iterable[Manifest]:
 
 
 def broker_policies() -> Iterable[Manifest]:
-    """Who may reach a broker does so through the proxy that has the static address."""
+    """Who calls Zerodha reaches the internet, by HTTPS and WebSocket; nobody else does."""
     (pods,) = _named(AT_THE_BROKER)
-    yield _policy("to-broker", pods["podSelector"], egress=[_to([_namespace("egress")], PROXY)])
+    internet = {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(HERE)}}
+    yield _policy("to-broker", pods["podSelector"], egress=[_to([internet], HTTPS)])
 
 
 def _policy(name: str, pods: Mapping[str, Any], **rules: Sequence[Any]) -> Manifest:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
+from alphapanda.app.edges import AT_THE_BROKER
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.resources import open_redis
 from alphapanda.app.security import SERVICES
@@ -31,6 +32,9 @@ SECRETS = {
     "/etc/alphapanda/redis/url": f"rediss://:{NO_SECRET}@redis:6379/0",
     "/etc/alphapanda/kafka-user/password": NO_SECRET,
     "/etc/alphapanda/auth/private-key": "",
+    "/etc/alphapanda/zerodha/session-key": 2 * NO_SECRET,
+    "/etc/alphapanda/zerodha-app/api-key": "key",
+    "/etc/alphapanda/zerodha-app/api-secret": NO_SECRET,
     "/etc/alphapanda/auth/admin-password": NO_SECRET,
 }
 
@@ -82,12 +86,17 @@ COMPONENTS = {
     ]
     for overlay in ("dev", "production")
 }
+COMPONENTS["zerodha"] = [*COMPONENTS["production"], "components/zerodha"]
 
 
 def variables(overlay: str, name: str, authority: Path) -> dict[str, str]:
-    """What a container of ours has for settings: of the ConfigMap, of its own, and of the components' patches."""
+    """What a container of ours has for settings: of the ConfigMap, of its own, and of the components' patches.
+
+    The overlay `zerodha` is production with that component.
+    """
     found = settings_map(
-        *(line for part in COMPONENTS[overlay] for line in merged(part)), *merged(f"overlays/{overlay}")
+        *(line for part in COMPONENTS[overlay] for line in merged(part)),
+        *merged(f"overlays/{'production' if overlay == 'zerodha' else overlay}"),
     )
     is_service = name in SERVICES
     found |= environment(EVERY_SERVICE) if is_service else {}
@@ -95,7 +104,10 @@ def variables(overlay: str, name: str, authority: Path) -> dict[str, str]:
     for part in COMPONENTS[overlay]:
         for file in sorted((FOLDER / part / "patches").glob("*.yaml")):
             for patch in documents(str(file.relative_to(FOLDER))):
-                if patch["metadata"]["name"] == name or (is_service and file.name == "service.yaml"):
+                for_all = is_service and file.name == "service.yaml"
+                if patch["metadata"]["name"] == name or (
+                    for_all and (part != "components/zerodha" or name in AT_THE_BROKER)
+                ):
                     found |= environment(patch)
     return {
         key: str(authority) if value == "/etc/alphapanda/kafka-ca/ca.crt" else value
@@ -118,15 +130,15 @@ def test_generated_manifests_are_up_to_date() -> None:
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `make k8s-manifests`"
 
 
-@pytest.mark.parametrize("overlay", ["dev", "production"])
+@pytest.mark.parametrize("overlay", ["dev", "production", "zerodha"])
 @pytest.mark.parametrize("name", [*SERVICES, "migrate", "topics"])
 def test_every_setting_exists_and_they_agree(
     overlay: str, name: str, authority: Path, tmp_path: Path
 ) -> None:
     """As a container reads them; in production nothing is in plaintext, and each service is a user of its own in Kafka."""
     settings = load_settings(variables(overlay, name, authority), dotenv=tmp_path / "none")
-    assert settings.environment == ("production" if overlay == "production" else "development")
-    opens_kafka = overlay == "production" and name != "migrate"
+    assert settings.environment == ("development" if overlay == "dev" else "production")
+    opens_kafka = overlay != "dev" and name != "migrate"
     assert settings.kafka.sasl_username == (f"alphapanda-{name}" if opens_kafka else "")
 
 
@@ -139,12 +151,9 @@ def test_a_service_answers_and_is_probed_where_the_others_look_for_it(
     assert name == "ops" or settings.mesh.target(name) == f"dns:///{name}:50051"
     assert container(DEPLOYMENTS[name])["args"] == ["serve", name, "--port", "50051"]
     probe = container(DEPLOYMENTS[name])["readinessProbe"]["grpc"]
-    assert probe == {
-        "port": settings.api.health_port,
-        "service": next(
-            each.full_name for each in service_descriptors() if each.full_name.split(".")[1] == name
-        ),
-    }
+    known = {each.full_name for each in service_descriptors() if each.full_name.split(".")[1] == name}
+    assert probe["port"] == settings.api.health_port
+    assert probe["service"] in known - {"panda.auth.v1.BrokerSessionService"}
     for other in ("startupProbe", "livenessProbe"):
         assert container(EVERY_SERVICE)[other]["grpc"] == {
             "port": settings.api.health_port,
@@ -249,3 +258,13 @@ def test_production_verifies_its_stores(authority: Path, tmp_path: Path) -> None
     (patch,) = documents("components/cloudnative-pg/patches/service.yaml")
     assert environment(patch) == {"PGSSLROOTCERT": "/etc/alphapanda/postgres-ca/ca.crt"}
     assert make_url(urls["database"]).query == {"ssl": "verify-full"}
+
+
+def test_only_who_calls_zerodha_reaches_the_internet() -> None:
+    """And is labelled for the egress gateway that has the registered address."""
+    found = yaml.safe_load((FOLDER / "components/zerodha/kustomization.yaml").read_text(encoding="utf-8"))
+    pattern = found["patches"][0]["target"]["name"]
+    assert {name for name in SERVICES if re.search(pattern, name)} == set(AT_THE_BROKER)
+    (policy,) = documents("components/zerodha/network-policies.yaml")
+    (chosen,) = policy["spec"]["podSelector"]["matchExpressions"]
+    assert set(chosen["values"]) == set(AT_THE_BROKER)

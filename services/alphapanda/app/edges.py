@@ -13,6 +13,7 @@ from typing import Final
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.log_agreement import OUTBOXES
 from alphapanda.app.security import SERVICES
+from alphapanda.app.zerodha import CALLERS
 from alphapanda.consuming.known_strategies import PAYLOAD as STRATEGIES
 from alphapanda.contract.topics import TopicMap, dead_letter_topic
 from alphapanda.strategy.order_tail import PAYLOADS as ORDERS
@@ -27,6 +28,9 @@ CALLS: Final[Mapping[str, tuple[str, ...]]] = {
     "ops": tuple(name for name in SERVICES if name != "ops"),
 }
 """Further services that a service calls."""
+
+AT_THE_BROKER: Final = tuple(name for name in SERVICES if name in CALLERS or name == "auth")
+"""Services that reach Zerodha, where it is used: for orders, ticks and instruments; auth for sessions. Only trading sends orders."""
 
 FOLLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "marketdata": ("tick_frame",),
