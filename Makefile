@@ -229,6 +229,56 @@ release-check: setup ## make this version's files and use each as who has nothin
 	$(BIN)/python tools/release.py $(PRESENT) --to .tools/release
 	TEST_RELEASE=$(CURDIR)/.tools/release $(BIN)/python -m pytest -n 0 tests/release $(ARGS)
 
+# What tools/k8s pins: a folder of Kubernetes' programs, kwok and cyclonus, each with its version in its name.
+KUBERNETES_VERSION := $(shell sed -n 's/.*k8s.io\/kubernetes v\([0-9.]*\).*/\1/p' tools/k8s/go.mod)
+KUBERNETES := .tools/k8s/$(KUBERNETES_VERSION)
+KWOK := .tools/k8s/kwok-$(shell sed -n 's/.*sigs.k8s.io\/kwok v\([0-9.]*\).*/\1/p' tools/k8s/kwok/go.mod)
+CYCLONUS := .tools/k8s/cyclonus-$(shell sed -n 's/.*mattfenwick\/cyclonus v\([0-9.]*\).*/\1/p' tools/k8s/cyclonus/go.mod)
+DEFINITIONS := .tools/k8s/crds/.made
+VERSION_STAMP := k8s.io/component-base/version
+# Without it the server calls itself v0.0.0, and "latest" rules of pods would be of no version.
+STAMPED := -s -w -X $(VERSION_STAMP).gitVersion=v$(KUBERNETES_VERSION) -X $(VERSION_STAMP).gitTreeState=clean \
+	-X $(VERSION_STAMP).gitMajor=$(word 1,$(subst ., ,$(KUBERNETES_VERSION))) \
+	-X $(VERSION_STAMP).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES_VERSION)))
+
+.PHONY: k8s-tools
+k8s-tools: $(KUBERNETES)/kubectl $(KWOK) $(CYCLONUS) $(DEFINITIONS) ## build a Kubernetes control plane into .tools/k8s, once, some minutes (needs Go, Java 17, Maven)
+
+$(KUBERNETES)/kubectl:
+	@command -v go >/dev/null || { echo "Kubernetes needs Go (https://go.dev/dl/)"; exit 1; }
+	@echo "building Kubernetes from source, once: about 17 minutes of processor time"
+	mkdir -p $(@D)
+	cd tools/k8s && CGO_ENABLED=0 GOFLAGS=-mod=readonly nice go build -trimpath -ldflags "$(STAMPED)" -o ../../$(@D)/etcd \
+		go.etcd.io/etcd/server/v3
+	cd tools/k8s && CGO_ENABLED=0 GOFLAGS=-mod=readonly nice go build -trimpath -ldflags "$(STAMPED)" -o ../../$(@D)/ \
+		$(foreach name,kube-apiserver kube-controller-manager kube-scheduler kubectl,k8s.io/kubernetes/cmd/$(name))
+
+$(KWOK):
+	@command -v go >/dev/null || { echo "kwok needs Go (https://go.dev/dl/)"; exit 1; }
+	cd tools/k8s/kwok && CGO_ENABLED=0 GOFLAGS=-mod=readonly nice go build -trimpath -ldflags "-s -w" -o ../../../$@ \
+		sigs.k8s.io/kwok/cmd/kwok
+
+$(CYCLONUS):
+	@command -v go >/dev/null || { echo "cyclonus needs Go (https://go.dev/dl/)"; exit 1; }
+	cd tools/k8s/cyclonus && CGO_ENABLED=0 GOFLAGS=-mod=readonly nice go build -trimpath -ldflags "-s -w" -o ../../../$@ \
+		github.com/mattfenwick/cyclonus/cmd/cyclonus
+
+$(DEFINITIONS): tools/k8s/definitions.toml tools/k8s/strimzi/pom.xml tools/k8s/kwok/go.mod tools/k8s/fetch_definitions.py | $(KUBERNETES)/kubectl
+	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "Strimzi's definitions need Java 17 or later (https://adoptium.net) and Maven (https://maven.apache.org) on the PATH"; exit 1; }
+	$(PYTHON) tools/k8s/fetch_definitions.py .tools/k8s $(KUBERNETES)/kubectl
+	touch $@
+
+.PHONY: cyclonus
+cyclonus: $(CYCLONUS) ## build cyclonus, which evaluates NetworkPolicies, into .tools/k8s (needs Go)
+
+.PHONY: k8s-check
+k8s-check: setup kafka jaeger cyclonus ## deploy/k8s: settings, probes, policies pod by pod, and its pods on the image that `make image` built (needs podman, kubectl)
+	TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest -n 0 tests/k8s $(ARGS)
+
+.PHONY: k8s-cluster-check
+k8s-cluster-check: setup k8s-tools ## deploy/k8s on a real control plane with simulated nodes: applied, started, rolled, drained (needs Go, Java 17, Maven)
+	$(BIN)/python -m pytest -n 0 tests/control_plane $(ARGS)
+
 .PHONY: kafka
 kafka: $(CLASSES) ## fetch Apache Kafka's jars into .tools/kafka (needs Java 17 and Maven)
 
