@@ -26,6 +26,7 @@ COMMANDS = {
     "whoami": "show who you are, your roles and what you may do",
     "token": "print an access token, for grpcurl or a service account",
     "users": "show, create and change users, roles, sessions and service accounts",
+    "kite": "sign in to Zerodha, see who is signed in and until when",
     "status": "show the state of every service",
     "strategies": "show strategies and their types; create, start, stop, change, delete them",
     "orders": "show orders, place one, square off positions",

@@ -17,10 +17,18 @@ from rich.console import Group, RenderableType
 from typing_extensions import override
 
 from alphapanda.commands.console import fail, out, wide
-from alphapanda.commands.finding import Target, channel_to, find_services, target_option, why_no_answer
+from alphapanda.commands.finding import (
+    BROKER_SESSION,
+    Target,
+    channel_to,
+    find_services,
+    target_option,
+    why_no_answer,
+)
 from alphapanda.commands.last_call import LastCall
 from alphapanda.mesh.status import call_failure
 from panda.auth.v1.auth_pb2_grpc import AuthServiceStub
+from panda.auth.v1.broker_session_pb2_grpc import BrokerSessionServiceStub
 from panda.instruments.v1.instruments_pb2_grpc import InstrumentServiceStub
 from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
@@ -65,6 +73,11 @@ class Services:
     def auth(self) -> AuthServiceStub:
         """AuthService."""
         return AuthServiceStub(self._channel("auth"))
+
+    @property
+    def broker_sessions(self) -> BrokerSessionServiceStub:
+        """BrokerSessionService."""
+        return BrokerSessionServiceStub(self._channel(BROKER_SESSION))
 
     @property
     def instruments(self) -> InstrumentServiceStub:

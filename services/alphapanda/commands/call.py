@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from alphapanda.commands.asking import renewed_after
 from alphapanda.commands.console import USAGE, fail, out
-from alphapanda.commands.finding import SERVICES, Target, find_services, target_option, why_no_answer
+from alphapanda.commands.finding import EVERY, Target, find_services, target_option, why_no_answer
 from alphapanda.contract.catalogue import service_descriptors
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.mesh.channel import secured_channel
@@ -95,7 +95,7 @@ async def _called(
     target: Target, method: descriptor.MethodDescriptor, request: Message, timeout: float | None
 ) -> None:
     found = await find_services(target)
-    names = {full_name: found[service] for service, full_name in SERVICES.items()}
+    names = {full_name: found[service] for service, full_name in EVERY.items()}
     address = names.get(method.containing_service.full_name, target.first)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopping.set)

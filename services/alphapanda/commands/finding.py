@@ -48,6 +48,9 @@ SERVICES: Final = {
     "ops": "panda.ops.v1.OpsService",
 }
 """Full names of the services, in the order of the flow."""
+BROKER_SESSION: Final = "broker-session"
+EVERY: Final = {**SERVICES, BROKER_SESSION: "panda.auth.v1.BrokerSessionService"}
+"""Those, and what only runs where a broker is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,12 @@ class Target:
 async def find_services(target: Target) -> dict[str, str]:
     """Returns host:port by service: where it answers, or would answer if it ran."""
     if not target.mesh:
-        return dict.fromkeys(SERVICES, target.first)
+        return dict.fromkeys(EVERY, target.first)
     async with channel_to(target, target.first) as channel:
-        served = await asyncio.gather(*(_serves(channel, name) for name in SERVICES.values()))
+        served = await asyncio.gather(*(_serves(channel, name) for name in EVERY.values()))
     return {
         service: target.first if here else target.mesh.get(service, target.first)
-        for service, here in zip(SERVICES, served, strict=True)
+        for service, here in zip(EVERY, served, strict=True)
     }
 
 
@@ -95,7 +98,7 @@ def channel_to(
 ) -> grpc.aio.Channel:
     """A channel for the stubs of all services; where it may not be opened, the command ends."""
     try:
-        return open_channel(address, SERVICES.values(), interceptors, target.security)
+        return open_channel(address, EVERY.values(), interceptors, target.security)
     except InvalidInput as error:
         fail(str(error), USAGE)
 
@@ -173,6 +176,7 @@ def target_of(address: str | None, ctx: click.Context) -> Target:
         refuse(error.problems)
     mesh = settings.mesh
     places = {service: mesh.target(service) for service in SERVICES if service in MeshSettings.model_fields}
+    places[BROKER_SESSION] = mesh.target("auth")
     first = f"{settings.api.host}:{settings.api.port}"
     return Target(first, places, _with_session(security_of(ctx, settings), first))
 
