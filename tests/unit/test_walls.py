@@ -64,6 +64,7 @@ TASKS_STARTED = {
     "app/waiting.py": "awaited there",
     "app/feeding.py": "its end is logged, the service's state and what ends `up`",
     "commands/call.py": "awaited there",
+    "commands/kite_callback.py": "its failure ends the wait for what it reads",
     "commands/stopping.py": "awaited there",
     "commands/watch.py": "awaited there",
     "commands/live/following.py": "of a task group",

@@ -58,6 +58,7 @@ async def completed_login(begun: BeginBrokerLoginResponse) -> Redirect:
     if sys.stdin.isatty():
         ways.append("or paste the address that you are sent to, and press Enter")
         pasting = asyncio.create_task(pasted(begun.state, found))
+        pasting.add_done_callback(lambda task: _pass_on(task, found))
     if not ways:
         raise AddressNeeded(
             f"sign in, then run `alphapanda kite login 'ADDRESS'` with the address that you are sent to ({begun.callback_url}?…)"
@@ -73,6 +74,12 @@ async def completed_login(begun: BeginBrokerLoginResponse) -> Redirect:
             pasting.cancel()
         if server is not None:
             server.close()
+
+
+def _pass_on(task: asyncio.Task[None], found: asyncio.Future[Redirect]) -> None:
+    """Ends the wait with the error of what reads the terminal."""
+    if not task.cancelled() and (error := task.exception()) is not None and not found.done():
+        found.set_exception(error)
 
 
 async def listen(
