@@ -17,7 +17,7 @@ from uuid import uuid4
 import pytest
 from compose_project import ComposeProject, missing_for_compose
 
-pytestmark = pytest.mark.timeout(900)  # sixteen containers on a machine that may be busy
+pytestmark = pytest.mark.timeout(1200)  # sixteen containers on a machine that may be busy
 
 SECONDS = 300.0
 SERVICES = ("auth", "instruments", "portfolio", "trading", "risk", "strategy", "marketdata", "ops")
@@ -67,6 +67,8 @@ def _eventually(said: Callable[[], Any]) -> Any:
 
 def test_a_trader_signs_in_trades_and_finds_the_order_s_trace(project: ComposeProject) -> None:
     """By the commands of the page: an order is filled, its position is in the books, its spans are in Jaeger."""
+    cat = ("--profile", "cli", "run", "--rm", "-T", "--entrypoint", "cat", "cli")
+    assert len(project.compose(*cat, "/prepared/admin-password").strip()) > 40
     project.command("login", "--user", "admin", "--password-file", "/prepared/admin-password")
 
     def filled() -> dict[str, Any] | None:

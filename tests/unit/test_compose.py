@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from alphapanda import __version__
 from alphapanda.settings.sources import SettingsInvalid, load_settings
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy/compose"
@@ -107,6 +108,15 @@ def test_every_image_has_a_version_and_every_port_is_this_machine_s() -> None:
     for name, one in CONTAINERS.items():
         assert re.search(r":v?\d+\.\d+(\.\d+)?\}?$", one["image"]), name
         assert all(port.startswith("127.0.0.1:") for port in one.get("ports", ())), name
+
+
+def test_the_image_is_of_this_version_and_every_other_may_be_pinned() -> None:
+    """`make image` builds the one that is started; a desk gives digests by environment, without changing the file."""
+    assert {one["image"] for one in OURS.values()} == {
+        f"${{ALPHAPANDA_IMAGE:-localhost/alphapanda:{__version__}}}"
+    }
+    for name in CONTAINERS.keys() - OURS.keys():
+        assert CONTAINERS[name]["image"].startswith(f"${{{name.upper()}_IMAGE:-docker.io/"), name
 
 
 def test_every_file_that_is_mounted_is_there_and_every_volume_declared() -> None:

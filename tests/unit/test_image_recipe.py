@@ -45,6 +45,19 @@ def test_only_root_who_may_not_raise_limits_needs_settings(
     assert image.is_confined(capabilities, user) is confined
 
 
+def test_storage_has_one_path_however_it_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Podman refuses a storage whose path is another than at its first use, so that of a link is its target's."""
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.mkdir()
+    link.symlink_to(target)
+    monkeypatch.setattr(image, "confined_here", lambda: True)
+    monkeypatch.setattr(image, "CONTAINERS", link)
+    monkeypatch.delenv("CONTAINERS_CONF", raising=False)
+    given = image.container_environment()
+    assert given["CONTAINERS_STORAGE_CONF"] == str(target / "storage.conf")
+    assert str(link) not in (target / "storage.conf").read_text()
+
+
 @pytest.mark.parametrize("base", ["python:3.11-slim-bookworm", "registry.example/python:3.11"])
 def test_a_base_without_a_digest_is_refused(base: str) -> None:
     """A tag means another image tomorrow."""
