@@ -21,8 +21,10 @@ import (
 	strategyv1 "github.com/alphapanda/alphapanda/gen/go/panda/strategy/v1"
 	tradingv1 "github.com/alphapanda/alphapanda/gen/go/panda/trading/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 )
 
 // Client has the platform's services over one connection. Close it in the end.
@@ -90,6 +92,8 @@ func Connect(target string, options ...Option) (*Client, error) {
 		grpc.WithTransportCredentials(transport),
 		grpc.WithDefaultServiceConfig(ServiceConfig()),
 		grpc.WithUnaryInterceptor(prepare),
+		// A connection that broke without a word would let a watch wait for ever.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16 << 20)),
 	}
 	if chosen.token != nil {
@@ -110,6 +114,21 @@ func Connect(target string, options ...Option) (*Client, error) {
 		Strategies:  strategyv1.NewStrategyServiceClient(conn),
 		Trading:     tradingv1.NewTradingServiceClient(conn),
 	}, nil
+}
+
+// Ready connects and returns once a first attempt has ended, so that no call's deadline is spent on it. An attempt that
+// failed is no error here: the first call tells why. It returns the context's error where that ends before.
+func (c *Client) Ready(ctx context.Context) error {
+	c.Conn.Connect()
+	for {
+		state := c.Conn.GetState()
+		if state != connectivity.Idle && state != connectivity.Connecting {
+			return nil
+		}
+		if !c.Conn.WaitForStateChange(ctx, state) {
+			return ctx.Err()
+		}
+	}
 }
 
 // Close closes the connection.

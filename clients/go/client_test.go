@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -30,6 +31,32 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 		}
 		_ = client.Close()
 	}
+}
+
+func TestReadyWaitsForAnAttemptAndTheCallTellsHowItEnded(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	go func() { _ = server.Serve(listener) }()
+	check := func(want codes.Code) {
+		client, err := Connect(listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = client.Close() }()
+		if err := client.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.Trading.GetOrder(t.Context(), &tradingv1.GetOrderRequest{})
+		if status.Code(err) != want {
+			t.Errorf("expected %s, was told %v", want, err)
+		}
+	}
+	check(codes.Unimplemented)
+	server.Stop()
+	check(codes.Unavailable)
 }
 
 func TestACommandGetsARequestIDAndKeepsItsOwn(t *testing.T) {

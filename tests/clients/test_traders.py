@@ -42,7 +42,7 @@ FIELDS = {
 """What each step tells, as clients/README.md says."""
 
 SECONDS = 180.0
-SLOW_FRAMES_MS = 6000
+SLOW = {"ALPHAPANDA_MARKETDATA__FRAME_INTERVAL_MS": "20000"}
 """Between two frames there is time to kill a platform under all who wait for the next."""
 FIRST_PASSWORD = re.compile(r"`admin`, password (\S+) ")
 OWN_PASSWORD = "bought-and-sold-side-by-side"  # pragma: allowlist secret
@@ -227,30 +227,27 @@ def test_all_languages_trade_with_tls_and_tokens(languages: tuple[Language, ...]
 
 def test_watches_outlive_a_platform_that_is_killed(languages: tuple[Language, ...], tmp_path: Path) -> None:
     """Killed while all watch quotes: every trader watches on when it is there again, and trades once, as the books say."""
-    with (
-        ExitStack() as stack,
-        Platform(
-            tmp_path / "data",
-            "--port",
-            str(free_port()),
-            environment={"ALPHAPANDA_MARKETDATA__FRAME_INTERVAL_MS": str(SLOW_FRAMES_MS)},
-        ) as platform,
-    ):
-        platform.start()
-        outs = {one.name: tmp_path / f"{one.name}.out" for one in languages}
+    where = (tmp_path / "data", "--port", str(free_port()))
+    outs = {one.name: tmp_path / f"{one.name}.out" for one in languages}
+    with ExitStack() as stack, Platform(*where) as quick, Platform(*where, environment=SLOW) as slow:
+        slow.start()
         programs = {
             one.name: one.start(
-                "trader", platform.target, symbol, stdout=stack.enter_context(outs[one.name].open("w"))
+                "trader",
+                slow.target,
+                symbol,
+                stdout=stack.enter_context(outs[one.name].open("w")),
+                ALPHAPANDA_PATIENCE_SECONDS=str(int(SECONDS)),
             )
             for one, symbol in zip(languages, SYMBOLS, strict=True)
         }
         until(lambda: all('"quote"' in out.read_text() for out in outs.values()), 30, "a quote each")
-        platform.kill()
+        slow.kill()
         assert not any('"order"' in out.read_text() for out in outs.values())
-        platform.start()
+        quick.start()
         ended_well(programs)
-        check_traders({name: out.read_text() for name, out in outs.items()}, platform.channel)
-        platform.stop()
+        check_traders({name: out.read_text() for name, out in outs.items()}, quick.channel)
+        quick.stop()
 
 
 def free_port() -> int:

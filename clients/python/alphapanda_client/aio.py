@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 import grpc
 
-from alphapanda_client.connection import Connection
+from alphapanda_client.connection import CONNECT_SECONDS, Connection
 from alphapanda_client.errors import PlatformError, platform_error
 from alphapanda_client.policy import default_deadline, named
 from alphapanda_client.watching import Progress
@@ -67,6 +68,19 @@ class AsyncClient:
     async def close(self) -> None:
         """Closes the connection; watches end."""
         await self._channel.close()
+
+    async def ready(self, timeout: float = CONNECT_SECONDS) -> None:
+        """Connects, so that no call's deadline is spent on it; the first call tells why an attempt failed.
+
+        Args:
+            timeout: seconds to wait for a first attempt to end.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                state = self._channel.get_state(try_to_connect=True)
+                while state in {grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING}:
+                    await self._channel.wait_for_state_change(state)
+                    state = self._channel.get_state()
 
     async def call(self, method: str, request: Any, answer: Callable[[bytes], Message]) -> Message:
         """Calls an RPC by its name, "/package.Service/Method".

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar, cast
@@ -11,7 +12,7 @@ from google.protobuf.message import Message as ContractMessage
 
 from alphapanda_client import services
 from alphapanda_client.calling import Stream, StreamCall
-from alphapanda_client.connection import Connection
+from alphapanda_client.connection import CONNECT_SECONDS, Connection
 from alphapanda_client.errors import PlatformError, platform_error
 from alphapanda_client.policy import default_deadline, named
 from alphapanda_client.watching import Progress
@@ -72,6 +73,22 @@ class Client:
     def close(self) -> None:
         """Closes the connection; watches end."""
         self._channel.close()
+
+    def ready(self, timeout: float = CONNECT_SECONDS) -> None:
+        """Connects, so that no call's deadline is spent on it; the first call tells why an attempt failed.
+
+        Args:
+            timeout: seconds to wait for a first attempt to end.
+        """
+        ended = threading.Event()
+
+        def seen(state: grpc.ChannelConnectivity) -> None:
+            if state not in {grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING}:
+                ended.set()
+
+        self._channel.subscribe(seen, try_to_connect=True)
+        ended.wait(timeout)
+        self._channel.unsubscribe(seen)
 
     def call(self, method: str, request: Any, answer: Callable[[bytes], Message]) -> Message:
         """Calls an RPC by its name, "/package.Service/Method".

@@ -11,6 +11,7 @@ import grpc
 
 from alphapanda_client.policy import service_config
 
+CONNECT_SECONDS = 20.0
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),

@@ -36,6 +36,7 @@ def main() -> None:
     scenarios = json.loads(Path(file).read_text())["scenarios"]
     failed = False
     with Client(from_environment(target)) as client:
+        client.ready()
         for scenario in scenarios:
             outcome = replay(scenario, asking(client))
             failed = failed or outcome != "passed"

@@ -6,6 +6,7 @@ alphapanda-trader 127.0.0.1:50051 NSE:INFY
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from panda.trading.v1.trading_pb2 import Order, PlaceOrderRequest, SquareOffRequ
 
 QUANTITY = 10
 QUOTES = 3
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = float(os.environ.get("ALPHAPANDA_PATIENCE_SECONDS", "60"))
 ENDED_UNFILLED: Final = (
     OrderStatus.ORDER_STATUS_CANCELLED,
     OrderStatus.ORDER_STATUS_REJECTED,
@@ -42,6 +43,7 @@ def main() -> None:
     target, symbol = (*arguments, "NSE:INFY")[:2]
     try:
         with Client(from_environment(target)) as client:
+            client.ready()
             trade(client, symbol)
     except (PlatformError, NotFilled, ValueError, OSError) as error:
         sys.exit(str(error))

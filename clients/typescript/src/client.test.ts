@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createServer, type AddressInfo } from "node:net";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@alphapanda/contract/google/rpc/error_details_pb.js";
@@ -16,6 +17,16 @@ test("plain text stays on this machine", () => {
   for (const target of ["127.0.0.1:50051", "localhost:1", "[::1]:50051"]) {
     assert.ok(new AlphaPanda(target));
   }
+});
+
+test("a first attempt to connect is waited for, and the call tells how it ended", async () => {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  const client = new AlphaPanda(`127.0.0.1:${port}`);
+  await client.ready();
+  await assert.rejects(client.trading.getOrder({ orderId: "any" }), { code: Code.Unavailable });
 });
 
 test("deadlines and retries are the contract's", () => {

@@ -11,7 +11,7 @@ import { StrategyService } from "@alphapanda/contract/panda/strategy/v1/strategy
 import { TradingService, type WatchOrdersResponse } from "@alphapanda/contract/panda/trading/v1/trading_pb.js";
 import type { DescService } from "@bufbuild/protobuf";
 import type { Client, Interceptor, Transport } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { policyClient } from "./policy.js";
 import { goingOn } from "./watch.js";
 
@@ -30,6 +30,7 @@ export interface Options {
 /** The platform's services over one connection. */
 export class AlphaPanda {
   readonly transport: Transport;
+  readonly #connection: Http2SessionManager;
   readonly auth: Client<typeof AuthService>;
   readonly instruments: Client<typeof InstrumentService>;
   readonly marketData: Client<typeof MarketDataService>;
@@ -49,10 +50,17 @@ export class AlphaPanda {
     if (!tls && !onThisMachine(target)) {
       throw new Error(`${target} is another machine: use TLS (ca or tls)`);
     }
+    const baseUrl = `${tls ? "https" : "http"}://${target}`;
+    this.#connection = new Http2SessionManager(
+      baseUrl,
+      // A connection that broke without a word would let a watch wait for ever.
+      { pingIntervalMs: 30_000, pingTimeoutMs: 10_000 },
+      options.ca === undefined ? {} : { ca: readFileSync(options.ca) },
+    );
     this.transport = createGrpcTransport({
-      baseUrl: `${tls ? "https" : "http"}://${target}`,
+      baseUrl,
       interceptors: tokenOf(options),
-      ...(options.ca === undefined ? {} : { nodeOptions: { ca: readFileSync(options.ca) } }),
+      sessionManager: this.#connection,
     });
     this.auth = this.service(AuthService);
     this.instruments = this.service(InstrumentService);
@@ -62,6 +70,11 @@ export class AlphaPanda {
     this.risk = this.service(RiskService);
     this.strategies = this.service(StrategyService);
     this.trading = this.service(TradingService);
+  }
+
+  /** Connects, so that no call's deadline is spent on it; the first call tells why an attempt failed. */
+  async ready(): Promise<void> {
+    await this.#connection.connect();
   }
 
   /** A client of a service of the contract. */

@@ -45,6 +45,7 @@ if (target === undefined || file === undefined) {
 }
 const client = new AlphaPanda(target, optionsOfEnvironment());
 const all = JSON.parse(readFileSync(file, "utf8")) as { scenarios: { name: string; steps: Step[] }[] };
+await client.ready();
 let failed = 0;
 for (const { name, steps } of all.scenarios) {
   const known = new Map([["run", newRequestId().slice(0, 8)]]);

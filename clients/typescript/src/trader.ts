@@ -5,7 +5,7 @@ import { AlphaPanda, describeError, exact, newRequestId, rupees, toFixed } from 
 import { optionsOfEnvironment } from "./environment.js";
 
 const QUANTITY = 10n;
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 1000 * Number(process.env["ALPHAPANDA_PATIENCE_SECONDS"] ?? "60");
 const ENDED_UNFILLED = [OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.FAILED];
 
 const [target, symbol = "NSE:INFY"] = process.argv.slice(2);
@@ -16,6 +16,7 @@ if (target === undefined || process.argv.length > 4) {
 const client = new AlphaPanda(target, optionsOfEnvironment());
 const patience = AbortSignal.timeout(PATIENCE_MS);
 try {
+  await client.ready();
   await showBooks();
   await showQuotes();
   await buyAndSell();

@@ -74,6 +74,9 @@ func run(target, file string) (int, error) {
 		return 0, err
 	}
 	defer func() { _ = client.Close() }()
+	if err := client.Ready(context.Background()); err != nil {
+		return 0, err
+	}
 	failed := 0
 	for _, one := range all.Scenarios {
 		known := map[string]string{"run": alphapanda.NewRequestID()[:8]}

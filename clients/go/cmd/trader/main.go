@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,7 +20,6 @@ import (
 const (
 	quantity = 10
 	quotes   = 3
-	patience = 60 * time.Second
 )
 
 func main() {
@@ -51,8 +51,15 @@ func trade(target, symbol string) error {
 		return err
 	}
 	defer func() { _ = client.Close() }()
+	patience, err := time.ParseDuration(cmp.Or(os.Getenv("ALPHAPANDA_PATIENCE_SECONDS"), "60") + "s")
+	if err != nil {
+		return fmt.Errorf("ALPHAPANDA_PATIENCE_SECONDS: %w", err)
+	}
 	ctx, cancel := alphapanda.Until(context.Background(), patience)
 	defer cancel()
+	if err := client.Ready(ctx); err != nil {
+		return err
+	}
 	if err := showBooks(ctx, client); err != nil {
 		return err
 	}
@@ -98,7 +105,7 @@ func showQuotes(ctx context.Context, client *alphapanda.Client, symbol string) e
 			return nil
 		}
 	}
-	return fmt.Errorf("fewer than %d quotes of %s in %s", quotes, symbol, patience)
+	return fmt.Errorf("fewer than %d quotes of %s in time", quotes, symbol)
 }
 
 func buyAndSell(ctx context.Context, client *alphapanda.Client, symbol string) error {
@@ -154,7 +161,7 @@ func untilFilled(ctx context.Context, client *alphapanda.Client, id string) erro
 			}
 		}
 	}
-	return fmt.Errorf("order %s didn't end in %s", id, patience)
+	return fmt.Errorf("order %s didn't end in time", id)
 }
 
 func say(line map[string]any) {

@@ -16,8 +16,10 @@ import io.alphapanda.trading.v1.WatchOrdersRequest;
 import io.alphapanda.trading.v1.WatchOrdersResponse;
 import io.grpc.Channel;
 import io.grpc.ClientInterceptors;
+import io.grpc.ConnectivityState;
 import io.grpc.ManagedChannel;
 import java.time.Duration;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -51,6 +53,26 @@ public final class AlphaPanda implements AutoCloseable {
   /** A connection with TLS or a token, to be described. */
   public static Connection to(String target) {
     return new Connection(target);
+  }
+
+  /**
+   * Connects and returns once a first attempt has ended, so that no call's deadline is spent on it.
+   * An attempt that failed is no error here: the first call tells why.
+   *
+   * @param limit to wait at most so long
+   * @throws InterruptedException if the thread is interrupted meanwhile
+   */
+  public void ready(Duration limit) throws InterruptedException {
+    long end = System.nanoTime() + limit.toNanos();
+    for (var state = connection.getState(true);
+        state == ConnectivityState.IDLE || state == ConnectivityState.CONNECTING;
+        state = connection.getState(true)) {
+      var changed = new CountDownLatch(1);
+      connection.notifyWhenStateChanged(state, changed::countDown);
+      if (!changed.await(end - System.nanoTime(), TimeUnit.NANOSECONDS)) {
+        return;
+      }
+    }
   }
 
   /**

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.alphapanda.trading.v1.GetOrderRequest;
 import io.alphapanda.trading.v1.Order;
 import io.alphapanda.trading.v1.PlaceOrderRequest;
 import io.alphapanda.trading.v1.PlaceOrderResponse;
@@ -16,12 +17,15 @@ import io.grpc.ServerCall;
 import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
 import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
 import io.grpc.stub.StreamObserver;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -72,6 +76,21 @@ class AlphaPandaTest {
     long limit =
         Policies.of(TradingServiceGrpc.getPlaceOrderMethod()).orElseThrow().getDefaultDeadlineMs();
     assertTrue(deadlines.get(0) > 0 && deadlines.get(0) <= limit, deadlines.toString());
+  }
+
+  @Test
+  void aFirstAttemptIsWaitedForAndTheCallTellsHowItEnded() throws Exception {
+    int port;
+    try (var socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      port = socket.getLocalPort();
+    }
+    try (var client = AlphaPanda.connect("127.0.0.1:" + port)) {
+      client.ready(Duration.ofSeconds(20));
+      var order = GetOrderRequest.getDefaultInstance();
+      var told =
+          assertThrows(StatusRuntimeException.class, () -> client.trading().getOrder(order));
+      assertEquals(Status.Code.UNAVAILABLE, told.getStatus().getCode());
+    }
   }
 
   @Test

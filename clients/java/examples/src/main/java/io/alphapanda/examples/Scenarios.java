@@ -21,6 +21,7 @@ import java.io.IOException;
 import java.math.BigDecimal;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -70,13 +71,17 @@ public final class Scenarios {
     }
     int failed = 0;
     try (var client = AlphaPanda.to(arguments[0]).fromEnvironment().connect()) {
+      client.ready(Duration.ofSeconds(20));
       String text = Files.readString(Path.of(arguments[1]));
       for (Scenario scenario : new Gson().fromJson(text, All.class).scenarios()) {
         String outcome = new Scenarios(client).replay(scenario.steps());
         System.out.printf("%s: %s%n", scenario.name(), outcome);
         failed += outcome.equals("passed") ? 0 : 1;
       }
-    } catch (IOException | JsonParseException | IllegalArgumentException unusable) {
+    } catch (IOException
+        | JsonParseException
+        | IllegalArgumentException
+        | InterruptedException unusable) {
       System.err.println(unusable.getMessage());
       System.exit(2);
     }

@@ -18,6 +18,7 @@ import io.grpc.Context;
 import io.grpc.StatusRuntimeException;
 import java.math.BigDecimal;
 import java.math.RoundingMode;
+import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.Executors;
@@ -30,7 +31,8 @@ import java.util.concurrent.TimeUnit;
  */
 public final class Trader {
   private static final long QUANTITY = 10;
-  private static final long PATIENCE_S = 60;
+  private static final long PATIENCE_S =
+      Long.parseLong(System.getenv().getOrDefault("ALPHAPANDA_PATIENCE_SECONDS", "60"));
 
   private final AlphaPanda client;
   private final String symbol;
@@ -50,11 +52,12 @@ public final class Trader {
     ScheduledExecutorService timers = Executors.newSingleThreadScheduledExecutor();
     try (var client = AlphaPanda.to(arguments[0]).fromEnvironment().connect();
         var limited = Context.current().withDeadlineAfter(PATIENCE_S, TimeUnit.SECONDS, timers)) {
+      client.ready(Duration.ofSeconds(PATIENCE_S));
       limited.run(() -> new Trader(client, symbol).trade());
     } catch (StatusRuntimeException refused) {
       System.err.println(Refusal.of(refused).orElseThrow());
       System.exit(1);
-    } catch (IllegalArgumentException | IllegalStateException failed) {
+    } catch (IllegalArgumentException | IllegalStateException | InterruptedException failed) {
       System.err.println(failed.getMessage());
       System.exit(1);
     } finally {
