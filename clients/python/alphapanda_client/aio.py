@@ -82,14 +82,17 @@ class AsyncClient:
                     await self._channel.wait_for_state_change(state)
                     state = self._channel.get_state()
 
-    async def call(self, method: str, request: Any, answer: Callable[[bytes], Message]) -> Message:
+    async def call(
+        self, method: str, request: Any, answer: Callable[[bytes], Message], timeout: float | None = None
+    ) -> Message:
         """Calls an RPC by its name, "/package.Service/Method".
 
         Raises:
             PlatformError: it was refused or failed.
         """
         calls = _Calls(self._channel, self.connection)
-        made: Message = await calls.unary_unary(method, type(request).SerializeToString, answer)(request)
+        rpc = calls.unary_unary(method, type(request).SerializeToString, answer)
+        made: Message = await rpc(request, timeout)
         return made
 
     def watch_orders(

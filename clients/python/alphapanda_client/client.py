@@ -90,14 +90,17 @@ class Client:
         ended.wait(timeout)
         self._channel.unsubscribe(seen)
 
-    def call(self, method: str, request: Any, answer: Callable[[bytes], Message]) -> Message:
+    def call(
+        self, method: str, request: Any, answer: Callable[[bytes], Message], timeout: float | None = None
+    ) -> Message:
         """Calls an RPC by its name, "/package.Service/Method".
 
         Raises:
             PlatformError: it was refused or failed.
         """
         calls = _Calls(self._channel, self.connection)
-        made: Message = calls.unary_unary(method, type(request).SerializeToString, answer)(request)
+        rpc = calls.unary_unary(method, type(request).SerializeToString, answer)
+        made: Message = rpc(request, timeout)
         return made
 
     def watch_orders(

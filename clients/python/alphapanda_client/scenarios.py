@@ -20,6 +20,8 @@ from alphapanda_client.connection import from_environment
 from alphapanda_client.errors import PlatformError
 from alphapanda_client.policy import new_request_id
 
+PATIENCE_SECONDS = 60.0
+"""A call's deadline: scenarios are about answers, not about how soon they come."""
 Ask = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
@@ -52,7 +54,7 @@ def asking(client: Client) -> Ask:
         method = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
         sent = json_format.ParseDict(request, message_factory.GetMessageClass(method.input_type)())
         answer: Any = message_factory.GetMessageClass(method.output_type)
-        return json_format.MessageToDict(client.call(f"/{rpc}", sent, answer.FromString))
+        return json_format.MessageToDict(client.call(f"/{rpc}", sent, answer.FromString, PATIENCE_SECONDS))
 
     return ask
 

@@ -57,8 +57,10 @@ def trade(client: Client, symbol: str) -> None:
         NotFilled: the order failed.
         ValueError: an amount is unknown.
     """
-    books = client.portfolio.GetPortfolio(GetPortfolioRequest(broker="paper")).portfolio
-    positions = client.portfolio.ListPositions(ListPositionsRequest(broker="paper")).positions
+    books = client.portfolio.GetPortfolio(GetPortfolioRequest(broker="paper"), PATIENCE_SECONDS).portfolio
+    positions = client.portfolio.ListPositions(
+        ListPositionsRequest(broker="paper"), PATIENCE_SECONDS
+    ).positions
     _say(step="books", cash=f"{to_rupees(books.cash):.2f}", positions=len(positions))
     seen = 0
     for message in client.watch_quotes(WatchQuotesRequest(symbols=[symbol]), PATIENCE_SECONDS):
@@ -70,13 +72,16 @@ def trade(client: Client, symbol: str) -> None:
     order = PlaceOrderRequest(
         request_id=new_request_id(), broker="paper", symbol=symbol, side=SIDE_BUY, quantity=QUANTITY
     )
-    first, second = (client.trading.PlaceOrder(order).order.state.order_id for _ in range(2))
+    first, second = (
+        client.trading.PlaceOrder(order, PATIENCE_SECONDS).order.state.order_id for _ in range(2)
+    )
     _say(step="order", order_id=first, same=first == second)
     _watch_until_filled(client, first)
     squared = client.trading.SquareOff(
         SquareOffRequest(
             broker="paper", strategy_id="manual", symbol=symbol, reason="the trader example ends"
-        )
+        ),
+        PATIENCE_SECONDS,
     )
     _say(step="square-off", positions=len(squared.plan))
 

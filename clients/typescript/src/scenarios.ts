@@ -10,8 +10,11 @@ import { file_panda_risk_v1_risk } from "@alphapanda/contract/panda/risk/v1/risk
 import { file_panda_strategy_v1_strategy } from "@alphapanda/contract/panda/strategy/v1/strategy_pb.js";
 import { file_panda_trading_v1_trading } from "@alphapanda/contract/panda/trading/v1/trading_pb.js";
 import { Code } from "@connectrpc/connect";
-import { AlphaPanda, defaultDeadlineMs, describeError, exact, newRequestId, sameValue } from "./index.js";
+import { AlphaPanda, describeError, exact, newRequestId, sameValue } from "./index.js";
 import { optionsOfEnvironment } from "./environment.js";
+
+/** A call's deadline: scenarios are about answers, not about how soon they come. */
+const PATIENCE_MS = 60_000;
 
 interface Fact {
   path: string;
@@ -72,7 +75,7 @@ async function take(step: Step, known: Map<string, string>): Promise<string | un
   let answer: JsonValue;
   try {
     const unary = rpc as DescMethodUnary;
-    const told = await client.transport.unary(unary, undefined, defaultDeadlineMs(rpc), undefined, request);
+    const told = await client.transport.unary(unary, undefined, PATIENCE_MS, undefined, request);
     answer = toJson(rpc.output, told.message);
   } catch (error) {
     return refusedAsExpected(step, error);

@@ -14,6 +14,7 @@ if (target === undefined || process.argv.length > 4) {
   process.exit(2);
 }
 const client = new AlphaPanda(target, optionsOfEnvironment());
+const options = { timeoutMs: PATIENCE_MS };
 const patience = AbortSignal.timeout(PATIENCE_MS);
 try {
   await client.ready();
@@ -28,8 +29,8 @@ try {
 }
 
 async function showBooks(): Promise<void> {
-  const books = await client.portfolio.getPortfolio({ broker: "paper" });
-  const held = await client.portfolio.listPositions({ broker: "paper" });
+  const books = await client.portfolio.getPortfolio({ broker: "paper" }, options);
+  const held = await client.portfolio.listPositions({ broker: "paper" }, options);
   say({ step: "books", cash: toFixed(rupees(books.portfolio?.cash), 2), positions: held.positions.length });
 }
 
@@ -49,17 +50,15 @@ async function showQuotes(): Promise<void> {
 
 async function buyAndSell(): Promise<void> {
   const command = { requestId: newRequestId(), broker: "paper", symbol, side: Side.BUY, quantity: QUANTITY };
-  const first = await client.trading.placeOrder(command);
-  const second = await client.trading.placeOrder(command);
+  const first = await client.trading.placeOrder(command, options);
+  const second = await client.trading.placeOrder(command, options);
   const id = first.order?.state?.orderId;
   say({ step: "order", order_id: id, same: id !== undefined && id === second.order?.state?.orderId });
   await untilFilled(id);
-  const squared = await client.trading.squareOff({
-    broker: "paper",
-    strategyId: "manual",
-    symbol,
-    reason: "the trader example ends",
-  });
+  const squared = await client.trading.squareOff(
+    { broker: "paper", strategyId: "manual", symbol, reason: "the trader example ends" },
+    options,
+  );
   say({ step: "square-off", positions: squared.plan.length });
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	alphapanda "github.com/alphapanda/alphapanda/clients/go"
 	"github.com/shopspring/decimal"
@@ -18,6 +19,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
 )
+
+// patience is a call's deadline: scenarios are about answers, not about how soon they come.
+const patience = time.Minute
 
 type fact struct {
 	Path    string  `json:"path"`
@@ -117,7 +121,9 @@ func take(client *alphapanda.Client, step step, known map[string]string) error {
 		return err
 	}
 	response := dynamicpb.NewMessage(method.Output())
-	err = client.Conn.Invoke(context.Background(), "/"+step.RPC, request, response)
+	ctx, cancel := alphapanda.Until(context.Background(), patience)
+	defer cancel()
+	err = client.Conn.Invoke(ctx, "/"+step.RPC, request, response)
 	if err != nil {
 		return refusedAsExpected(step, alphapanda.AsError(err))
 	}

@@ -25,6 +25,7 @@ import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 
 /**
  * Replays ../../scenarios.json against a platform: {@code scenarios TARGET FILE}. It prints a line
@@ -128,8 +129,9 @@ public final class Scenarios {
     var prototypes = (MethodDescriptor.PrototypeMarshaller<Message>) typed.getRequestMarshaller();
     Message.Builder request = prototypes.getMessagePrototype().newBuilderForType();
     JsonFormat.parser().merge(json, request);
-    return ClientCalls.blockingUnaryCall(
-        client.channel(), typed, CallOptions.DEFAULT, request.build());
+    // Scenarios are about answers, not about how soon they come.
+    var patient = CallOptions.DEFAULT.withDeadlineAfter(1, TimeUnit.MINUTES);
+    return ClientCalls.blockingUnaryCall(client.channel(), typed, patient, request.build());
   }
 
   private static void checkRefusal(Expected expected, Refusal told) throws Unexpected {
