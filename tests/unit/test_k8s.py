@@ -21,7 +21,10 @@ from alphapanda.app.security import SERVICES
 from alphapanda.contract.catalogue import service_descriptors
 from alphapanda.mesh.dev_certificates import new_authority
 from alphapanda.mesh.health_port import LIVENESS
+from alphapanda.resilience.lanes import Lane
+from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import SettingsInvalid, load_settings
+from alphapanda.storage.laned_engine import pool_size_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy/k8s"
@@ -268,3 +271,25 @@ def test_only_who_calls_zerodha_reaches_the_internet() -> None:
     (policy,) = documents("components/zerodha/network-policies.yaml")
     (chosen,) = policy["spec"]["podSelector"]["matchExpressions"]
     assert set(chosen["values"]) == set(AT_THE_BROKER)
+
+
+def test_postgresql_has_connections_for_all() -> None:
+    """For every process that there may be, with all of its connections open, and a few for operators and people."""
+    size = Settings().database.pool_size
+    doubled = {Lane.QUERY: 1, Lane.COMMAND: 1}
+    each = sum(pool_size_of(lane, size) * doubled.get(lane, 2) for lane in Lane)
+    scaled = [
+        one["spec"]["maxReplicaCount"]
+        for one in documents("components/keda/strategy.yaml", "components/keda/risk.yaml")
+    ]
+    (cluster, _) = documents("components/cloudnative-pg/postgres.yaml")
+    (server, _) = documents("components/dev-stores/postgres.yaml")
+    most = {
+        "dev": (len(SERVICES), int(container(server)["args"][-1].removeprefix("max_connections="))),
+        "production": (
+            len(SERVICES) - len(scaled) + sum(scaled),
+            int(cluster["spec"]["postgresql"]["parameters"]["max_connections"]),
+        ),
+    }
+    for overlay, (processes, connections) in most.items():
+        assert processes * each + 2 * size + 20 <= connections, overlay
