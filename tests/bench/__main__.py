@@ -27,6 +27,7 @@ BENCHMARKS = {
     "P8": "tests.bench.p8_serve_start",
     "P9": "tests.bench.p9_strategy_memory",
     "P10": "tests.bench.p10_two_strategy_processes",
+    "P11": "tests.bench.p11_kite_frames",
     "P12": "tests.bench.p12_first_fill",
     "P13": "tests.bench.p13_sweep",
     "P15": "tests.bench.p15_manual_orders",
