@@ -23,6 +23,7 @@ ASKED_BY_ALL: Final = ("instruments", "auth")
 
 CALLS: Final[Mapping[str, tuple[str, ...]]] = {
     "strategy": ("marketdata",),
+    "marketdata": ("portfolio",),
     "risk": ("trading", "portfolio"),
     "trading": ("risk",),
     "ops": tuple(name for name in SERVICES if name != "ops"),
@@ -33,7 +34,7 @@ AT_THE_BROKER: Final = tuple(name for name in SERVICES if name in CALLERS or nam
 """Services that reach Zerodha, where it is used: for orders, ticks and instruments; auth for sessions. Only trading sends orders."""
 
 FOLLOWED: Final[Mapping[str, tuple[str, ...]]] = {
-    "marketdata": ("tick_frame",),
+    "marketdata": ("tick_frame", STRATEGIES),
     "strategy": (STRATEGIES, *ORDERS),
     "risk": (STRATEGIES,),
     "trading": (STRATEGIES,),

@@ -6,22 +6,25 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from alphapanda.app import clocks
 from alphapanda.app.clocks import wall_clock
 from alphapanda.app.instruments import known_instruments
-from alphapanda.app.probes import latency, ticks
+from alphapanda.app.kite_accounts import kite_accounts
+from alphapanda.app.probes import brings, latency, ticks
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.reading import reading_of
 from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.reading import follower
+from alphapanda.app.zerodha import require_extra
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.fill_rule import FillRule
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.pace import REAL
 from alphapanda.eventlog.port import Start
 from alphapanda.instruments.core import shipped_reference_prices
 from alphapanda.marketdata.api import MarketDataServicer
@@ -30,7 +33,7 @@ from alphapanda.marketdata.core.slowest import Slowest
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext
 from alphapanda.marketdata.feeds.recording import FrameRecorder
 from alphapanda.marketdata.feeds.recording_folder import FolderRecorder
-from alphapanda.marketdata.feeds.registry import open_feed
+from alphapanda.marketdata.feeds.registry import KITE, open_feed
 from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.marketdata.history import HistorySource
 from alphapanda.marketdata.publisher import MarketDataPublisher
@@ -43,6 +46,9 @@ from alphapanda.telemetry.gauges import MARKET_DATA_LATENCY
 from alphapanda.trading.held_orders import HeldOrders
 from panda.marketdata.v1.marketdata_pb2_grpc import add_MarketDataServiceServicer_to_server
 
+if TYPE_CHECKING:
+    from alphapanda.marketdata.feeds.kite import KiteSource
+
 _CANCEL_AGAIN_SECONDS: Final = 0.5
 _log = structlog.get_logger(__name__)
 
@@ -52,7 +58,7 @@ class FeedWanted:
     """A request for a feed.
 
     Attributes:
-        feed: "sim" or "replay:FILE".
+        feed: "sim", "replay:FILE" or "kite".
         speed: market seconds per wall second; None: the feed's default.
         instrument: "NSE:INFY", for recordings of bars that don't name their instrument.
     """
@@ -129,6 +135,7 @@ class Feeding:
         while self.task is not None and not self.task.done():  # the Redis client may swallow a cancellation
             self.task.cancel()
             await asyncio.wait([self.task], timeout=_CANCEL_AGAIN_SECONDS)
+        await self.feed.stop()
 
     async def _run(self) -> None:
         await self._ready()
@@ -157,6 +164,11 @@ def check_feed(settings: Settings, calendar: TradingCalendar, wanted: FeedWanted
     Raises:
         InvalidInput: the feed can't be used.
     """
+    if wanted.feed == KITE and kite_accounts(settings):
+        require_extra(settings)
+        if wanted.speed not in {None, REAL}:
+            raise InvalidInput("--speed", wanted.speed, "left out: the live market has its own")
+        return
     today = clocks.today()
     _open(settings, calendar, known_instruments(settings, today), wanted).check()
 
@@ -167,11 +179,20 @@ def open_named_feed(resources: ProcessResources, wanted: FeedWanted) -> Feed:
     Raises:
         InvalidInput: the feed can't be opened.
     """
-    return _open(resources.settings, resources.calendar, resources.directory, wanted)
+    kite = None
+    if wanted.feed == KITE and resources.kite is not None:
+        from alphapanda.app.kite_feed import kite_source  # noqa: PLC0415 - only where it is the feed
+
+        kite = kite_source(resources)
+    return _open(resources.settings, resources.calendar, resources.directory, wanted, kite)
 
 
 def _open(
-    settings: Settings, calendar: TradingCalendar, directory: InstrumentDirectory, wanted: FeedWanted
+    settings: Settings,
+    calendar: TradingCalendar,
+    directory: InstrumentDirectory,
+    wanted: FeedWanted,
+    kite: KiteSource | None = None,
 ) -> Feed:
     market = settings.marketdata
     context = FeedContext(
@@ -185,6 +206,7 @@ def _open(
         reference_prices=shipped_reference_prices(),
         reading=reading_of(settings.replay),
         shows_opens=settings.paper_trading.fill is FillRule.NEXT_OPEN,
+        kite=kite,
     )
     return open_feed(wanted.feed, context)
 
@@ -281,8 +303,13 @@ def marketdata_room(
         checks=[feeding],
         probes={
             "ticks": ticks(resources, feeding),
+            "feed": brings(publisher),
             "latency": latency(for_probe, resources.settings.health_checks.market_data_max_latency_seconds),
         },
         gauges=[gauges],
     )
+    if feed.name == KITE:
+        from alphapanda.app.kite_feed import with_followed  # noqa: PLC0415 - only where it is the feed
+
+        with_followed(room, resources, feed, watches)
     return room, feeding

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -19,8 +18,6 @@ from alphapanda.kite.rest import KiteRest
 from alphapanda.kite.session import KiteSession, SessionFollower
 from alphapanda.mesh.sealing import Sealer
 from alphapanda.telemetry.redaction import remember_session_secret
-
-AUTH: Final = "auth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ def kite_parts(resources: ProcessResources, caller: str) -> KiteParts:
     """
     settings = resources.settings
     options = kite_options(settings)
-    channel = resources.channel(AUTH, BROKER_SESSION_SERVICE, caller=caller)
+    channel = resources.channel("auth", BROKER_SESSION_SERVICE, caller=caller)
     followers: dict[str, SessionFollower] = {}
     watch = KiteSessionWatch(
         channel, Sealer(kite_session_keys(settings), BROKER), followers, remember_session_secret

@@ -88,6 +88,8 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
         wanted = [self._require(symbol) for symbol in request.symbols] or sorted(
             self._directory, key=lambda instrument: instrument.symbol
         )
+        if request.symbols:
+            self._watches.ask(instrument.instrument_token for instrument in wanted)
         reading = await self._cache.read([instrument.instrument_token for instrument in wanted])
         market_time = self._cache.market_time(reading.clock)
         priced = [i for i in wanted if i.instrument_token in reading.prices]

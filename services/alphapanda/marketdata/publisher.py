@@ -160,8 +160,8 @@ class MarketDataPublisher:
 
     @property
     def speed(self) -> float | None:
-        """Market seconds per wall second that the feed is asked for; None where it goes as fast as it can."""
-        return None if self._feed.pacer.speed == MAX else self._feed.pacer.speed
+        """Market seconds per wall second that the feed is asked for; None where it goes as fast as it can, or is live."""
+        return None if self._feed.pacer.speed == MAX or not self._feed.simulated else self._feed.pacer.speed
 
     @property
     def speed_reached(self) -> float | None:
@@ -185,12 +185,12 @@ class MarketDataPublisher:
         """
         self._last = await last_frames(self._log, self._topic_map) or await self._last_clock()
         self._market_time_ns = self._last.market_time_ns if self._last else 0
-        if not self._feed.simulated:
+        self._runs = self._feed.runs(self._last)
+        self._run = await anext(self._runs, None)
+        if isinstance(self._run, FeedRun) and not self._feed.simulated:
             known = await self._cache.read([one.instrument_token for one in self._directory])
             closes = {token: int(cached.last.price * PRICE_SCALE) for token, cached in known.prices.items()}
             self._sanitiser.expect_near(closes)
-        self._runs = self._feed.runs(self._last)
-        self._run = await anext(self._runs, None)
 
     async def run(self) -> None:
         """Publishes until the feed ends or the task is cancelled. Call it after `start`.
@@ -261,6 +261,7 @@ class MarketDataPublisher:
             self.account,
             self._wild_print_percent,
             simulated=self._feed.simulated,
+            market_time_ns=self._market_time_ns,
         )
         async for messages in run.messages:
             await self._publish([frame for message in messages for frame in framer.frames(message)])

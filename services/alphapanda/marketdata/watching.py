@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -19,6 +21,9 @@ from panda.marketdata.v1 import marketdata_pb2 as api
 
 _RETRY_SECONDS: Final = 0.5
 _LONGEST_RETRY_SECONDS: Final = 2.0
+_ASKED_SECONDS: Final = 300.0
+MOST_ASKED: Final = 1_000
+"""Instruments that were asked for without a watch, and are remembered."""
 
 Follow = Callable[[Callable[[Event], Awaitable[None]]], TopicFollower]
 """Makes a follower that calls a handler with each frame from now on."""
@@ -34,12 +39,23 @@ class QuoteWatches:
         directory: the known instruments.
         follow: makes a follower of the frames.
 
+        elapsed: seconds of a clock that doesn't go back.
+
     Attributes:
         watchers: number of open watches.
     """
 
-    def __init__(self, cache: PriceCache, directory: InstrumentDirectory, follow: Follow) -> None:
+    def __init__(
+        self,
+        cache: PriceCache,
+        directory: InstrumentDirectory,
+        follow: Follow,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.watchers = 0
+        self._elapsed = elapsed
+        self._tokens: Counter[int] = Counter()
+        self._asked: dict[int, float] = {}
         self._cache = cache
         self._directory = directory
         self._follow = follow
@@ -50,6 +66,22 @@ class QuoteWatches:
         self._following = asyncio.Event()
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    def tokens(self) -> Iterable[int]:
+        """Tokens of the instruments that are watched, or were asked for in the last minutes."""
+        now = self._elapsed()
+        while self._asked and next(iter(self._asked.values())) < now - _ASKED_SECONDS:
+            del self._asked[next(iter(self._asked))]
+        return [*self._tokens, *reversed(self._asked)]
+
+    def ask(self, tokens: Iterable[int]) -> None:
+        """Somebody has asked for these prices: they are wanted for some minutes."""
+        now = self._elapsed()
+        for token in tokens:
+            self._asked.pop(token, None)
+            self._asked[token] = now
+        while len(self._asked) > MOST_ASKED:
+            del self._asked[next(iter(self._asked))]
 
     async def start(self) -> None:
         """Starts the background task, which follows the frames while there is a watch."""
@@ -80,6 +112,7 @@ class QuoteWatches:
         """
         wanted = {one.instrument_token for one in instruments} or None
         self.watchers += 1
+        self._tokens.update(wanted or ())
         self._watched.set()
         try:
             await self._following.wait()
@@ -103,6 +136,7 @@ class QuoteWatches:
             yield api.WatchQuotesResponse(draining=True).SerializeToString()
         finally:
             self.watchers -= 1
+            self._tokens -= Counter(wanted or ())
             if not self.watchers:
                 self._watched.clear()
                 self._unwatched.set()

@@ -78,8 +78,9 @@ def test_nothing_else_of_a_process_opens_a_channel() -> None:
     }
     assert others == {
         "token_watch.py": {"auth"},
-        "kite_parts.py": {"auth"},
         "embedded.py": {"strategy"},  # `up`, to itself
+        "kite_parts.py": {"auth"},
+        "kite_feed.py": {*CALLS["marketdata"]},  # the feed of marketdata
     }
     assert {*edges.ASKED_BY_ALL} == {"instruments", "auth"}
     assert set(CALLS["ops"]) == set(serve.SERVICES) - {"ops"}
@@ -101,9 +102,15 @@ def test_followers_read_what_is_written_down() -> None:
     in_code = {
         service: set(_followed(FOLDER / "app/rooms" / f"{service}.py"))
         for service in ("strategy", "risk", "trading", "portfolio")
-    } | {"marketdata": set(_followed(FOLDER / "app/feeding.py"))}
+    } | {
+        "marketdata": {
+            *_followed(FOLDER / "app/feeding.py"),
+            *_followed(FOLDER / "app/kite_feed.py"),
+        }
+    }
     names = {
         "PAYLOAD": "strategy_changed",
+        "STRATEGIES": "strategy_changed",
         "OPT_IN_PAYLOAD": "strategy_changed",
         "strategy_statuses_topic.PAYLOAD": "strategy_changed",
     }

@@ -139,6 +139,9 @@ class Feed(Protocol):
             InvalidInput: the input can't be used.
         """
 
+    async def stop(self) -> None:
+        """Stops what it has started, once nobody reads its run any more."""
+
     def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun | RecordedRun | LiveRun]:
         """Yields its runs, one after the other, continuing after the last frames.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -15,13 +14,13 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant
 from alphapanda.domain.pace import REAL
 from alphapanda.kite.decoder import MalformedMessage
-from alphapanda.kite.subscriptions import Mode
 from alphapanda.kite.ticker import Receiver
 from alphapanda.kite.tickers import TickerPool
 from alphapanda.marketdata.core.live.columns import LiveMessage
 from alphapanda.marketdata.feeds.feed import Feed, FeedContext, LastFrames, LiveRun
 from alphapanda.marketdata.feeds.inbox import Inbox, Received
 from alphapanda.marketdata.feeds.kite_messages import live_message
+from alphapanda.marketdata.feeds.kite_streamed import StreamedInstruments
 from alphapanda.marketdata.feeds.pace import Pacer
 from alphapanda.resilience.rounds import Rounds
 
@@ -37,14 +36,16 @@ class KiteSource:
 
     Attributes:
         pool: makes the connections, given who takes what they receive.
-        wanted: returns what is to be streamed now, the most important first.
+        streamed: knows what is to be streamed now.
         wall_ns: wall time, nanoseconds since the epoch.
+        simulated: whether a simulated exchange stands in Kite's place, which owns its market time.
         on_order_update: takes an order update, as a hint that the order is to be read.
     """
 
     pool: Callable[[Receiver], TickerPool]
-    wanted: Callable[[], Mapping[int, Mode]]
+    streamed: StreamedInstruments
     wall_ns: Callable[[], int]
+    simulated: bool = False
     on_order_update: Callable[[Mapping[str, Any]], None] = lambda _: None
 
 
@@ -53,6 +54,9 @@ class KiteFeed(Feed, Receiver):
 
     Args:
         context: with `kite`.
+
+    Attributes:
+        streamed: knows what is to be streamed now.
     """
 
     name: ClassVar[str] = "kite"
@@ -64,6 +68,7 @@ class KiteFeed(Feed, Receiver):
         if context.kite is None:
             raise InvalidInput("feed", self.name, "a feed with an app at Kite")
         self._source = context.kite
+        self.streamed: Final = context.kite.streamed
         self._calendar: TradingCalendar = context.calendar
         self._pool = self._source.pool(self)
         self._inbox = Inbox()
@@ -98,7 +103,7 @@ class KiteFeed(Feed, Receiver):
             InvalidInput: the market's clock is ahead of the wall clock, as after a simulation of later days.
         """
         now = self._source.wall_ns()
-        if last is not None and last.market_time_ns > now:
+        if last is not None and last.market_time_ns > now and not self.simulated:
             raise InvalidInput(
                 "feed",
                 self.name,
@@ -107,10 +112,12 @@ class KiteFeed(Feed, Receiver):
             )
         await self._pool.start()
         await self._following.start()
-        try:
-            yield LiveRun(f"{self.name}:{instant(now):%Y%m%dT%H%M%S.%fZ}", self._messages(), self._calendar)
-        finally:
-            await asyncio.gather(self._following.stop(), self._pool.stop())
+        yield LiveRun(f"{self.name}:{instant(now):%Y%m%dT%H%M%S.%fZ}", self._messages(), self._calendar)
+
+    @override
+    async def stop(self) -> None:
+        await self._following.stop()
+        await self._pool.stop()
 
     @override
     def message(self, connection: int, wall_ns: int, payload: bytes) -> None:
@@ -126,7 +133,7 @@ class KiteFeed(Feed, Receiver):
         """Does nothing: the ticker's status tells of it."""
 
     async def _follow(self) -> None:
-        self._pool.want(self._source.wanted())
+        self._pool.want(self.streamed.modes())
 
     async def _messages(self) -> AsyncIterator[Sequence[LiveMessage]]:
         while True:
@@ -147,3 +154,9 @@ class KiteFeed(Feed, Receiver):
                     messages=self._malformed,
                 )
             return None
+
+
+class SimulatedKiteFeed(KiteFeed):
+    """The same feed of a simulated exchange, such as a stub of Kite's: its timestamps are market time at any hour."""
+
+    simulated: ClassVar[bool] = True

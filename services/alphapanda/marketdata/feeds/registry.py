@@ -29,7 +29,8 @@ def _open_kite(argument: str, context: FeedContext) -> Feed:
             "kite",
             "a feed with an app at Kite: set zerodha.api_key and zerodha.api_secret, then sign in",
         )
-    feed: Feed = import_module("alphapanda.marketdata.feeds.kite").KiteFeed(context)
+    kite = import_module("alphapanda.marketdata.feeds.kite")
+    feed: Feed = (kite.SimulatedKiteFeed if context.kite.simulated else kite.KiteFeed)(context)
     return feed
 
 

@@ -204,6 +204,10 @@ class ReplayFeed(Feed):
         self._read()
 
     @override
+    async def stop(self) -> None:
+        """Does nothing: it has started nothing."""
+
+    @override
     async def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun]:
         """Yields one run, from the start of the recording; the publisher skips frames that are on the log already.
 
@@ -273,6 +277,10 @@ class RecordedFeed(Feed):
     @override
     def check(self) -> None:
         self._begin()
+
+    @override
+    async def stop(self) -> None:
+        """Does nothing: it has started nothing."""
 
     @override
     async def runs(self, last: LastFrames | None) -> AsyncIterator[RecordedRun]:

@@ -107,6 +107,10 @@ class SimulatedFeed(Feed):
         """Does nothing: the feed has no input."""
 
     @override
+    async def stop(self) -> None:
+        """Does nothing: it has started nothing."""
+
+    @override
     async def runs(self, last: LastFrames | None) -> AsyncIterator[FeedRun]:
         """Yields a run for each day. The day of the last frames continues after the last step that all shards have."""
         run = self._first_run(last)

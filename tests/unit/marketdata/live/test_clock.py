@@ -91,3 +91,13 @@ def test_snapshots_of_quiet_instruments_between_live_ones_mean_nothing() -> None
     for second in range(30):
         clock.advance(ns(second), TEN + second if second % 5 == 0 else TEN - 3600, open_now=True)
     assert clock.apart_seconds(ns(30)) == 0
+
+
+def test_a_simulated_exchange_owns_its_time() -> None:
+    """Its ten o'clock may be at night: there is no time before its first timestamp, and the wall clock only tells what has passed."""
+    clock = LiveClock(owns_time=True)
+    assert clock.advance(ns(50_000), 0, open_now=False) == 0
+    assert clock.advance(ns(50_001), TEN, open_now=False) == ns(0)
+    assert clock.advance(ns(50_003), 0, open_now=True) == ns(2)
+    assert clock.advance(ns(50_004), TEN + 100, open_now=True) == ns(100)
+    assert clock.apart_seconds(ns(50_100)) == 0

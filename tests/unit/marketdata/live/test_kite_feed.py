@@ -21,7 +21,6 @@ from alphapanda.domain.frame import SECOND_NS, Frame
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.kite.options import ReconnectionOptions
 from alphapanda.kite.session import KiteSession, SessionFollower
-from alphapanda.kite.subscriptions import Mode
 from alphapanda.kite.ticker import TickerConnection
 from alphapanda.kite.tickers import TickerPool
 from alphapanda.marketdata.core.data_account import DataAccount
@@ -30,6 +29,7 @@ from alphapanda.marketdata.feeds.feed import FeedContext, LastFrames, LiveRun
 from alphapanda.marketdata.feeds.inbox import Inbox, Received
 from alphapanda.marketdata.feeds.kite import KiteFeed, KiteSource
 from alphapanda.marketdata.feeds.kite_messages import live_message
+from alphapanda.marketdata.feeds.kite_streamed import StreamedInstruments
 from alphapanda.marketdata.feeds.registry import open_feed
 
 server = pytest.importorskip("websockets.asyncio.server")
@@ -78,13 +78,11 @@ class Source:
     """A server that sends what a test puts into it, and what the feed is made of.
 
     Attributes:
-        wanted: what is to be streamed.
         sent: messages that the next connection sends.
         orders: order updates that came.
         now: wall time, seconds since the epoch.
     """
 
-    wanted: dict[int, Mode] = field(default_factory=lambda: {INFY: Mode.FULL})
     sent: asyncio.Queue[bytes | str] = field(default_factory=asyncio.Queue)
     orders: list[Mapping[str, Any]] = field(default_factory=list)
     now: float = TEN
@@ -121,7 +119,10 @@ class Source:
 
     def context(self) -> FeedContext:
         """A context with this source."""
-        source = KiteSource(self.pool, lambda: self.wanted, self.wall_ns, self.orders.append)
+        streamed = StreamedInstruments(InstrumentDirectory([known(INFY, "INFY")]))
+        streamed.strategy("one", ["NSE:INFY"])
+        streamed.watched = lambda: [RELIANCE]
+        source = KiteSource(self.pool, streamed, self.wall_ns, on_order_update=self.orders.append)
         return FeedContext(7, 250, DIRECTORY, CALENDAR, date(2026, 12, 1), {}, kite=source)
 
 
@@ -139,7 +140,7 @@ async def streaming(source: Source) -> AsyncIterator[tuple[KiteFeed, LiveRun, Da
         try:
             yield feed, run, account, framer
         finally:
-            await runs.aclose()
+            await feed.stop()
 
 
 async def frames_of(run: LiveRun, framer: LiveFramer, messages: int) -> list[Frame]:
@@ -157,7 +158,7 @@ async def frames_of(run: LiveRun, framer: LiveFramer, messages: int) -> list[Fra
 
 async def test_what_the_exchange_sends_becomes_frames() -> None:
     """Stocks with volumes and an index without; each shard has a frame a second; order updates and garbage don't disturb."""
-    source = Source(wanted={INFY: Mode.FULL, RELIANCE: Mode.QUOTE, NIFTY: Mode.FULL})
+    source = Source()
     async with streaming(source) as (feed, run, account, framer):
         await source.sent.put('{"type": "order", "data": {"order_id": "1"}}')
         await source.sent.put(b"\x00\x02\x00")

@@ -22,10 +22,16 @@ class LiveClock:
     A timestamp ahead of the wall clock isn't believed, because one wrong one would move market time for good. Where for ten
     seconds nothing but such timestamps come, or during a session nothing but old ones, the clocks are apart: one of them is
     wrong, or the prices are old.
+
+    Args:
+        market_time_ns: market time so far, nanoseconds since the epoch.
+        owns_time: whether the exchange is a simulated one, whose timestamps alone are market time: nothing is compared with the
+            wall clock, and there is no market time before the first of them.
     """
 
-    def __init__(self, market_time_ns: int = 0) -> None:
+    def __init__(self, market_time_ns: int = 0, *, owns_time: bool = False) -> None:
         self._now = market_time_ns
+        self._owns_time = owns_time
         self._stamp = 0
         self._stamped_at = 0
         self._newest = 0
@@ -45,6 +51,8 @@ class LiveClock:
             open_now: whether a session is on.
         """
         stamp = newest_s * SECOND_NS
+        if self._owns_time:
+            return self._followed(wall_ns, stamp)
         if self._fine_at is None or wall_ns < self._fine_at:
             self._fine_at = wall_ns
         if stamp:
@@ -61,6 +69,14 @@ class LiveClock:
                 self._fine_at = wall_ns
         self._now = max(self._now, self._running(wall_ns, open_now=open_now))
         return self._now
+
+    def _followed(self, wall_ns: int, stamp: int) -> int:
+        """Market time of an exchange that owns it; 0 before its first timestamp."""
+        if stamp > self._stamp:
+            self._stamp, self._stamped_at = stamp, wall_ns
+        if self._stamp:
+            self._now = max(self._now, self._running(wall_ns, open_now=False))
+        return self._now if self._stamp else 0
 
     def apart_seconds(self, wall_ns: int) -> int:
         """How far the exchange's clock is ahead of (> 0) or behind (< 0) the wall clock, where that is too far; else 0."""

@@ -34,7 +34,8 @@ class LiveFramer:
         shard_of: returns an instrument token's shard.
         account: counts the ticks that passed and those that were dropped, by reason.
         wild_print_percent: distance from the last price from which on a price waits for a second one; 0: never.
-        simulated: whether the feed owns its market time: a recording that is replayed.
+        simulated: whether the feed owns its market time: a simulated exchange.
+        market_time_ns: market time so far, nanoseconds since the epoch; frames don't go back behind it.
 
     Attributes:
         problem: why no frames are made, in one line; empty where they are.
@@ -51,17 +52,20 @@ class LiveFramer:
         wild_print_percent: float = DEFAULT_PERCENT,
         *,
         simulated: bool = False,
+        market_time_ns: int = 0,
     ) -> None:
         self.problem = ""
         self._builder = FrameBuilder(feed_run, shards, shard_of, PRICE_SCALE, simulated=simulated)
         self._rules = LiveRules(directory, calendar, shard_of, account, wild_print_percent)
-        self._clock = LiveClock()
+        self._clock = LiveClock(market_time_ns, owns_time=simulated)
         self._heartbeat_at = 0
 
     def frames(self, message: LiveMessage) -> list[Frame]:
         """The frames of a message: those of its ticks, and once a second one for every shard."""
         wall_ns = message.wall_ns
         now = self._clock.advance(wall_ns, message.newest_s, open_now=self._rules.open_at(self._clock.now_ns))
+        if not now:
+            return []
         kept = self._rules.clean(message, now)
         apart = self._clock.apart_seconds(wall_ns)
         self.problem = _apart(apart) if apart else ""
