@@ -78,11 +78,13 @@ def edges_of(service: str, topics: TopicMap) -> Edges:
         everything = tuple(spec.name for spec in topics.specs())
         return Edges(_calls(service), groups, everything, everything)
     failed = [dead_letter_topic(topic) for topic in topics.topics(*grouped)]
+    decided = OUTBOXES.get(service, ())  # written, and compared with the database at a start
+    read = dict.fromkeys((*grouped, *FOLLOWED.get(service, ()), *decided))
     return Edges(
         _calls(service),
         groups,
-        topics.topics(*grouped, *FOLLOWED.get(service, ())),
-        (*topics.topics(*OUTBOXES.get(service, ()), *DIRECT.get(service, ())), *failed),
+        topics.topics(*read),
+        (*topics.topics(*decided, *DIRECT.get(service, ())), *failed),
     )
 
 

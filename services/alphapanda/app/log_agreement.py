@@ -143,21 +143,31 @@ async def _unknown_records(
 ) -> str:
     topics = frozenset(existing)
     for schema, payloads in OUTBOXES.items():
-        oldest_ns = await kept_since(connection, schema)
         newest: list[StoredRecord] = []
         for topic in topic_map.topics(*payloads):
             partitions: Sequence[TopicPartition] = topic_map.partitions(topic) if topic in topics else ()
             newest += [record for at in partitions if (record := await log.last(at)) is not None]
-        asked = {
-            event_id_of(record): record
-            for record in newest
-            if record.appended_at_ns > oldest_ns and source_of(record) == schema and event_id_of(record)
-        }
-        unknown = asked.keys() - await OutboxHistory(schema).known(connection, asked)
-        if unknown:
-            record = asked[min(unknown)]
-            return f"{record.topic} has the event {min(unknown)}, which {schema} never decided"
+        record = await first_unknown(connection, schema, newest)
+        if record is not None:
+            return f"{record.topic} has the event {event_id_of(record)}, which {schema} never decided"
     return ""
+
+
+async def first_unknown(
+    connection: AsyncConnection, schema: str, records: Iterable[StoredRecord]
+) -> StoredRecord | None:
+    """The record, the one of the lowest id, that a service made and its outbox never held; None where there is none.
+
+    What is older than the outbox's oldest row may have been deleted from it, and counts as known.
+    """
+    oldest_ns = await kept_since(connection, schema)
+    asked = {
+        event_id_of(record): record
+        for record in records
+        if record.appended_at_ns > oldest_ns and source_of(record) == schema and event_id_of(record)
+    }
+    unknown = asked.keys() - await OutboxHistory(schema).known(connection, asked)
+    return asked[min(unknown)] if unknown else None
 
 
 async def kept_since(connection: AsyncConnection, schema: str) -> int:

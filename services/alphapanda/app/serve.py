@@ -15,6 +15,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.app import clocks
 from alphapanda.app.bound import StopBound
@@ -26,6 +27,7 @@ from alphapanda.app.feeding import FeedWanted, check_feed, marketdata_room, open
 from alphapanda.app.instruments import known_instruments, registry_of
 from alphapanda.app.kite_accounts import BROKER_SESSION, kite_accounts
 from alphapanda.app.measuring import open_metrics
+from alphapanda.app.mesh_agreement import what_was_taken_back
 from alphapanda.app.options import kafka_options
 from alphapanda.app.preflight import StartCheck, blocking, log_checks, preflight
 from alphapanda.app.process import CONNECTIONS_STOP_SECONDS, Process, Room
@@ -186,6 +188,7 @@ class Serving:
         await self._retry_until_answered("Kafka", log.start)
         self._stack.push_async_callback(self._bound.end, "event log", log.stop)
         await _require_topics(log, topic_map)
+        await self._require_known_events(engine, log, topic_map)
         store = PostgresInstrumentStore(engine)
         resources = ProcessResources(
             settings=settings,
@@ -204,6 +207,17 @@ class Serving:
             tracer=open_tracing(settings, "kafka", self._stack, self._bound),
         )
         await self._run(resources)
+
+    async def _require_known_events(self, engine: AsyncEngine, log: EventLog, topic_map: TopicMap) -> None:
+        taken_back = await self._retry_until_answered(
+            "Kafka", lambda: what_was_taken_back(engine, log, topic_map, self._services)
+        )
+        if taken_back:
+            raise NotReady(
+                f"Kafka is newer than the database ({taken_back}): if PostgreSQL was restored to an earlier time, stop"
+                " every service and run `alphapanda db restored`; otherwise database.url names another database than"
+                " this Kafka's"
+            )
 
     def _target(self, service: str) -> str:
         if service in self._services:
@@ -321,7 +335,7 @@ class Serving:
         return room
 
 
-def mesh_log(settings: Settings, topic_map: TopicMap) -> EventLog:
+def mesh_log(settings: Settings, topic_map: TopicMap) -> KafkaEventLog:
     """Opens the log of the mesh: Kafka."""
     return KafkaEventLog(kafka_options(settings.kafka), bulk_topics=topic_map.topics("tick_frame"))
 

@@ -32,3 +32,17 @@ def upgrade(config: Path | None) -> None:
     except (SQLAlchemyError, OSError) as error:
         fail(f"the database can't be upgraded: {in_one_line(error)}")
     out.print(f"schema at {after}" if before == after else f"schema from {before or 'nothing'} to {after}")
+
+
+@db.command()
+@click.option("--force", is_flag=True, help="also where database and Kafka agree")
+@config_option
+def restored(config: Path | None, *, force: bool) -> None:
+    """Take over a database that was restored to an earlier time; every service is stopped.
+
+    Nothing of the time that was taken back is decided again, and order events that were booked then are booked from the
+    database. Every broker is halted until its orders, positions and cash are reconciled. Kafka's topics stay as they are.
+    """
+    from alphapanda.commands.taking_over import run_db_restored
+
+    run_db_restored(mesh_settings(config, opens=("database",)), force=force)

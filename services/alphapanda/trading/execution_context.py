@@ -80,7 +80,7 @@ class ExecutionContext:
         self.spans.changed(order)
         fills = [event.fill for event in events if isinstance(event, Filled)]
         now = self.wall_clock()
-        return OrderChange(order, fills, [_event(order, event, now) for event in events])
+        return OrderChange(order, fills, [event_of(order, event, now) for event in events])
 
     async def market_time(self) -> datetime | None:
         """Market time; None where it is unknown or Redis can't be read (rule 4)."""
@@ -162,7 +162,7 @@ def reported(
     return updates
 
 
-def _event(order: Order, update: OrderUpdate, wall_time: datetime) -> Event:
+def event_of(order: Order, update: OrderUpdate, wall_time: datetime) -> Event:
     """The event of an order update. Its id is derived from the order's revision; its cause is risk's verdict."""
     return order_event(
         update,

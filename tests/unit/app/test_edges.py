@@ -154,5 +154,8 @@ def test_what_a_service_opens_of_kafka() -> None:
     assert "paper.orders.filled" not in risk.writes
     assert {"paper.signals.raw.dlq", "zerodha.orders.filled.dlq", "control.killswitch"} <= set(risk.writes)
     assert "control.strategies" in risk.reads
+    assert {"paper.signals.validated", "control.killswitch"} <= set(
+        risk.reads
+    )  # a start compares what it published
     assert edges_of("auth", TOPICS).writes == ()
     assert set(edges_of("ops", TOPICS).reads) == {spec.name for spec in TOPICS.specs()}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from weakref import WeakSet
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import CommitFailedError
 from typing_extensions import override
 
 from alphapanda.contract.topics import TopicPartition, TopicSpec
@@ -31,6 +32,16 @@ READY_SECONDS = 60.0
 _LOOK_BACK = 1_000
 _LOOK_AGAIN_SECONDS = 0.1
 _MILLISECOND_NS = 1_000_000
+
+
+class GroupRuns(Exception):
+    """Offsets of a consumer group can't be moved while one of its processes runs."""
+
+    def __init__(self, group: str) -> None:
+        super().__init__(
+            f"a process of the group {group} runs: stop every service, and where one was killed, wait for"
+            " kafka.session_timeout_seconds"
+        )
 
 
 class KafkaEventLog(EventLog):
@@ -212,6 +223,24 @@ class KafkaEventLog(EventLog):
     @override
     async def committed_offsets(self, group: str) -> Mapping[TopicPartition, int]:
         return await self._topics.group_offsets(group, await self._partitions(list(await self.topics())))
+
+    async def move_group(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
+        """Stores other offsets for a group of which no process runs.
+
+        Raises:
+            GroupRuns: a process of the group runs, or Kafka hasn't missed it yet.
+            LogUnavailable: Kafka can't be reached.
+        """
+        consumer = self._clients.consumer(group)
+        with as_unavailable(f"offsets of {group} be moved"):
+            await consumer.start()
+            try:
+                consumer.assign(kafka_partitions(offsets))
+                await consumer.commit(dict(zip(kafka_partitions(offsets), offsets.values(), strict=True)))
+            except CommitFailedError as error:
+                raise GroupRuns(group) from error
+            finally:
+                await end_consumer(consumer)
 
     @override
     async def last(self, partition: TopicPartition) -> StoredRecord | None:

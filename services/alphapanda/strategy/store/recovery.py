@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,6 +27,24 @@ _INPUT_ENDS = text(
 )
 _SKIP_TO = text(
     "UPDATE strategy.snapshots SET next_offset = :to WHERE partition = :partition AND next_offset < :to"
+)
+_SKIP_INPUTS = text(
+    "UPDATE strategy.input_positions SET positions = (SELECT jsonb_agg(jsonb_build_array(place -> 0, place -> 1,"
+    " coalesce(ends.next, (place ->> 2)::bigint))) FROM jsonb_array_elements(positions) AS place"
+    " LEFT JOIN unnest(CAST(:topics AS text[]), CAST(:partitions AS integer[]), CAST(:ends AS bigint[]))"
+    ' AS ends (topic, "partition", next) ON ends.topic = place ->> 0 AND ends."partition" = (place ->> 1)::integer)'
+    " WHERE jsonb_array_length(positions) > 0"
+)
+_AGAIN: Final = (
+    "state, strategy_type, parameters, instruments, brokers, account, quantity, size, product, signal_ttl_seconds,"
+    " changed_by, changed_at"
+)
+_RAISE = text(
+    f"WITH raised AS (INSERT INTO strategy.revisions (strategy_id, revision, note, {_AGAIN})"
+    f" SELECT strategy_id, CAST(:seen AS bigint) + 1, :note, {_AGAIN} FROM strategy.revisions"
+    " WHERE (strategy_id, revision) = (SELECT strategy_id, revision FROM strategy.strategies"
+    " WHERE strategy_id = :strategy_id AND revision < :seen) RETURNING strategy_id, revision)"
+    " UPDATE strategy.strategies AS s SET revision = raised.revision FROM raised WHERE s.strategy_id = raised.strategy_id"
 )
 _FORGET_INPUTS = text("DELETE FROM strategy.order_inputs WHERE partition = :partition AND next_offset < :to")
 
@@ -53,6 +72,34 @@ async def skip_ticks(connection: AsyncConnection, end: TopicPartition, offset: i
     place = {"partition": end.partition, "to": offset}
     await connection.execute(_FORGET_INPUTS, place)
     return int((await connection.execute(_SKIP_TO, place)).rowcount)
+
+
+async def skip_inputs(connection: AsyncConnection, ends: Mapping[TopicPartition, int]) -> None:
+    """Moves every place up to which order topics were read as strategies' inputs to an offset of the partition's."""
+    places = list(ends.items())
+    asked = {
+        "topics": [at.topic for at, _ in places],
+        "partitions": [at.partition for at, _ in places],
+        "ends": [end for _, end in places],
+    }
+    await connection.execute(_SKIP_INPUTS, asked)
+
+
+async def raise_revisions(connection: AsyncConnection, seen: Mapping[str, int], note: str) -> int:
+    """Gives strategies as they are a revision above the one that the log has seen; returns how many.
+
+    The log's readers follow the newest revision, and wouldn't take an older one for what is true now.
+
+    Args:
+        connection: a transaction.
+        seen: the highest revision on the log, by strategy.
+        note: why, for the revision.
+    """
+    raised = 0
+    for strategy_id, revision in seen.items():
+        asked = {"strategy_id": strategy_id, "seen": revision, "note": note}
+        raised += int((await connection.execute(_RAISE, asked)).rowcount)
+    return raised
 
 
 async def announce_strategies(connection: AsyncConnection, store: StrategyStore, outbox: Outbox) -> int:
