@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 
 from alphapanda.app.edges import AT_THE_BROKER
 from alphapanda.app.groups import GROUPS
+from alphapanda.app.process import STOP_SECONDS
 from alphapanda.app.resources import open_redis
 from alphapanda.app.security import SERVICES
 from alphapanda.contract.catalogue import service_descriptors
@@ -293,3 +294,29 @@ def test_postgresql_has_connections_for_all() -> None:
     }
     for overlay, (processes, connections) in most.items():
         assert processes * each + 2 * size + 20 <= connections, overlay
+
+
+def test_a_service_has_time_to_start_and_to_end() -> None:
+    """Longer than it waits for what it depends on, and than its end takes; then Kubernetes kills it."""
+    settings, pod = Settings(), EVERY_SERVICE["spec"]["template"]["spec"]
+    startup = container(EVERY_SERVICE)["startupProbe"]
+    assert (
+        startup["periodSeconds"] * startup["failureThreshold"]
+        >= 2 * settings.mesh.dependency_patience_seconds
+    )
+    assert pod["terminationGracePeriodSeconds"] > STOP_SECONDS
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_found_and_can_be_drained(name: str) -> None:
+    """By the names of its pods' addresses, so that calls take turns; and one pod at a time leaves a node."""
+    (deployment, service, budget) = documents(f"base/{name}.yaml")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= {
+        port["name"] for port in container(EVERY_SERVICE)["ports"]
+    }
+    assert budget["kind"] == "PodDisruptionBudget"
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()

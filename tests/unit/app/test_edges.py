@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,14 @@ KEPT = {("strategy", "tick_frame"), ("risk", "trading_signal")}
 """Also stored as bytes in a service's own rows: frames of foreign strategies, and signals that wait in risk."""
 
 
+@lru_cache(maxsize=1000)
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def _modules(service: str) -> Iterator[ast.Module]:
     for path in sorted((FOLDER / service).rglob("*.py")):
-        yield ast.parse(path.read_text(encoding="utf-8"))
+        yield _tree(path)
 
 
 def _calls_of(tree: ast.AST, name: str) -> Iterator[ast.Call]:
@@ -45,7 +51,7 @@ def _calls_of(tree: ast.AST, name: str) -> Iterator[ast.Call]:
 def _channels(path: Path) -> set[str]:
     """The services that a file of `app` opens channels to."""
     found = set()
-    for call in _calls_of(ast.parse(path.read_text(encoding="utf-8")), "channel"):
+    for call in _calls_of(_tree(path), "channel"):
         if ast.unparse(call.func) != "resources.channel":
             continue
         (service, *_) = call.args
@@ -57,7 +63,7 @@ def _channels(path: Path) -> set[str]:
 
 
 def _followed(path: Path) -> Iterator[str]:
-    for call in _calls_of(ast.parse(path.read_text(encoding="utf-8")), "follower"):
+    for call in _calls_of(_tree(path), "follower"):
         payload = call.args[3]
         yield payload.value if isinstance(payload, ast.Constant) else ast.unparse(payload)
 
@@ -87,7 +93,7 @@ def test_nothing_else_of_a_process_opens_a_channel() -> None:
     opened = [
         path.relative_to(FOLDER).as_posix()
         for path in (FOLDER / "app").rglob("*.py")
-        if any(_calls_of(ast.parse(path.read_text(encoding="utf-8")), "open_channel"))
+        if any(_calls_of(_tree(path), "open_channel"))
     ]
     assert sorted(opened) == [
         "app/doctor_mesh.py",
