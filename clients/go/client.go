@@ -29,15 +29,16 @@ import (
 
 // Client has the platform's services over one connection. Close it in the end.
 type Client struct {
-	Conn        *grpc.ClientConn
-	Auth        authv1.AuthServiceClient
-	Instruments instrumentsv1.InstrumentServiceClient
-	MarketData  marketdatav1.MarketDataServiceClient
-	Ops         opsv1.OpsServiceClient
-	Portfolio   portfoliov1.PortfolioServiceClient
-	Risk        riskv1.RiskServiceClient
-	Strategies  strategyv1.StrategyServiceClient
-	Trading     tradingv1.TradingServiceClient
+	Conn           *grpc.ClientConn
+	Auth           authv1.AuthServiceClient
+	BrokerSessions authv1.BrokerSessionServiceClient
+	Instruments    instrumentsv1.InstrumentServiceClient
+	MarketData     marketdatav1.MarketDataServiceClient
+	Ops            opsv1.OpsServiceClient
+	Portfolio      portfoliov1.PortfolioServiceClient
+	Risk           riskv1.RiskServiceClient
+	Strategies     strategyv1.StrategyServiceClient
+	Trading        tradingv1.TradingServiceClient
 }
 
 type settings struct {
@@ -104,15 +105,16 @@ func Connect(target string, options ...Option) (*Client, error) {
 		return nil, err
 	}
 	return &Client{
-		Conn:        conn,
-		Auth:        authv1.NewAuthServiceClient(conn),
-		Instruments: instrumentsv1.NewInstrumentServiceClient(conn),
-		MarketData:  marketdatav1.NewMarketDataServiceClient(conn),
-		Ops:         opsv1.NewOpsServiceClient(conn),
-		Portfolio:   portfoliov1.NewPortfolioServiceClient(conn),
-		Risk:        riskv1.NewRiskServiceClient(conn),
-		Strategies:  strategyv1.NewStrategyServiceClient(conn),
-		Trading:     tradingv1.NewTradingServiceClient(conn),
+		Conn:           conn,
+		Auth:           authv1.NewAuthServiceClient(conn),
+		BrokerSessions: authv1.NewBrokerSessionServiceClient(conn),
+		Instruments:    instrumentsv1.NewInstrumentServiceClient(conn),
+		MarketData:     marketdatav1.NewMarketDataServiceClient(conn),
+		Ops:            opsv1.NewOpsServiceClient(conn),
+		Portfolio:      portfoliov1.NewPortfolioServiceClient(conn),
+		Risk:           riskv1.NewRiskServiceClient(conn),
+		Strategies:     strategyv1.NewStrategyServiceClient(conn),
+		Trading:        tradingv1.NewTradingServiceClient(conn),
 	}, nil
 }
 

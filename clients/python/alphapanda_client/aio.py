@@ -14,6 +14,7 @@ from alphapanda_client.errors import PlatformError, platform_error
 from alphapanda_client.policy import default_deadline, named
 from alphapanda_client.watching import Progress
 from panda.auth.v1.auth_pb2_grpc import AuthServiceStub
+from panda.auth.v1.broker_session_pb2_grpc import BrokerSessionServiceStub
 from panda.instruments.v1.instruments_pb2_grpc import InstrumentServiceStub
 from panda.marketdata.v1.marketdata_pb2 import WatchQuotesRequest, WatchQuotesResponse
 from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
@@ -51,6 +52,7 @@ class AsyncClient:
         self._sleep = sleep
         calls: Any = _Calls(self._channel, self.connection)
         self.auth = AuthServiceStub(calls)
+        self.broker_sessions = BrokerSessionServiceStub(calls)
         self.instruments = InstrumentServiceStub(calls)
         self.market_data = MarketDataServiceStub(calls)
         self.ops = OpsServiceStub(calls)

@@ -17,6 +17,7 @@ from alphapanda_client.errors import PlatformError, platform_error
 from alphapanda_client.policy import default_deadline, named
 from alphapanda_client.watching import Progress
 from panda.auth.v1.auth_pb2_grpc import AuthServiceStub
+from panda.auth.v1.broker_session_pb2_grpc import BrokerSessionServiceStub
 from panda.instruments.v1.instruments_pb2_grpc import InstrumentServiceStub
 from panda.marketdata.v1.marketdata_pb2 import WatchQuotesRequest, WatchQuotesResponse
 from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
@@ -56,6 +57,7 @@ class Client:
         # The generated stubs are typed for grpc.aio, so what they say of an answer isn't true here.
         calls: Any = _Calls(self._channel, self.connection)
         self.auth = cast("services.AuthService", AuthServiceStub(calls))
+        self.broker_sessions = cast("services.BrokerSessionService", BrokerSessionServiceStub(calls))
         self.instruments = cast("services.InstrumentService", InstrumentServiceStub(calls))
         self.market_data = cast("services.MarketDataService", MarketDataServiceStub(calls))
         self.ops = cast("services.OpsService", OpsServiceStub(calls))

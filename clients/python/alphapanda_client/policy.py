@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from google.protobuf.message import Message
 
-from panda.auth.v1 import auth_pb2
+from panda.auth.v1 import auth_pb2, broker_session_pb2
 from panda.instruments.v1 import instruments_pb2
 from panda.marketdata.v1 import marketdata_pb2
 from panda.ops.v1 import ops_pb2
@@ -22,6 +22,7 @@ from panda.trading.v1 import trading_pb2
 
 FILES = (
     auth_pb2,
+    broker_session_pb2,
     instruments_pb2,
     marketdata_pb2,
     ops_pb2,

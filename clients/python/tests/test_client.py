@@ -14,6 +14,7 @@ from google.protobuf.any_pb2 import Any as Packed
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
+from alphapanda.contract.catalogue import service_descriptors
 from alphapanda_client import Client, PlatformError, to_decimal, to_rupees
 from alphapanda_client.connection import Connection
 from alphapanda_client.policy import FILES, default_deadline, policies, service_config
@@ -138,6 +139,7 @@ def test_a_watch_with_a_limit_ends_at_it() -> None:
 
 def test_deadlines_and_repeats_are_the_contracts() -> None:
     """Every RPC of the contract has its default deadline, and all that may be repeated are in the service config."""
+    assert {one.full_name for one in SERVICES} == {one.full_name for one in service_descriptors()}
     assert len(policies()) == sum(len(service.methods) for service in SERVICES)
     assert default_deadline("/panda.trading.v1.TradingService/PlaceOrder") == 10
     assert default_deadline("/grpc.health.v1.Health/Check") is None

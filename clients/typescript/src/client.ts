@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { AuthService } from "@alphapanda/contract/panda/auth/v1/auth_pb.js";
+import { BrokerSessionService } from "@alphapanda/contract/panda/auth/v1/broker_session_pb.js";
 import { InstrumentService } from "@alphapanda/contract/panda/instruments/v1/instruments_pb.js";
 import { MarketDataService, type WatchQuotesResponse } from "@alphapanda/contract/panda/marketdata/v1/marketdata_pb.js";
 import { OpsService } from "@alphapanda/contract/panda/ops/v1/ops_pb.js";
@@ -32,6 +33,7 @@ export class AlphaPanda {
   readonly transport: Transport;
   readonly #connection: Http2SessionManager;
   readonly auth: Client<typeof AuthService>;
+  readonly brokerSessions: Client<typeof BrokerSessionService>;
   readonly instruments: Client<typeof InstrumentService>;
   readonly marketData: Client<typeof MarketDataService>;
   readonly ops: Client<typeof OpsService>;
@@ -63,6 +65,7 @@ export class AlphaPanda {
       sessionManager: this.#connection,
     });
     this.auth = this.service(AuthService);
+    this.brokerSessions = this.service(BrokerSessionService);
     this.instruments = this.service(InstrumentService);
     this.marketData = this.service(MarketDataService);
     this.ops = this.service(OpsService);

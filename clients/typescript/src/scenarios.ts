@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { createRegistry, fromJson, toJson, type DescMethodUnary, type JsonValue } from "@bufbuild/protobuf";
 import { file_panda_auth_v1_auth } from "@alphapanda/contract/panda/auth/v1/auth_pb.js";
+import { file_panda_auth_v1_broker_session } from "@alphapanda/contract/panda/auth/v1/broker_session_pb.js";
 import { file_panda_instruments_v1_instruments } from "@alphapanda/contract/panda/instruments/v1/instruments_pb.js";
 import { file_panda_marketdata_v1_marketdata } from "@alphapanda/contract/panda/marketdata/v1/marketdata_pb.js";
 import { file_panda_ops_v1_ops } from "@alphapanda/contract/panda/ops/v1/ops_pb.js";
@@ -32,6 +33,7 @@ interface Step {
 
 const registry = createRegistry(
   file_panda_auth_v1_auth,
+  file_panda_auth_v1_broker_session,
   file_panda_instruments_v1_instruments,
   file_panda_marketdata_v1_marketdata,
   file_panda_ops_v1_ops,

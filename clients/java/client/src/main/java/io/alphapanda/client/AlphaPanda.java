@@ -1,6 +1,7 @@
 package io.alphapanda.client;
 
 import io.alphapanda.auth.v1.AuthServiceGrpc;
+import io.alphapanda.auth.v1.BrokerSessionServiceGrpc;
 import io.alphapanda.instruments.v1.InstrumentServiceGrpc;
 import io.alphapanda.marketdata.v1.MarketDataServiceGrpc;
 import io.alphapanda.marketdata.v1.WatchQuotesRequest;
@@ -85,6 +86,11 @@ public final class AlphaPanda implements AutoCloseable {
   /** Users, sessions and tokens. */
   public AuthServiceGrpc.AuthServiceBlockingStub auth() {
     return AuthServiceGrpc.newBlockingStub(channel);
+  }
+
+  /** Sessions at brokers. */
+  public BrokerSessionServiceGrpc.BrokerSessionServiceBlockingStub brokerSessions() {
+    return BrokerSessionServiceGrpc.newBlockingStub(channel);
   }
 
   /** Instruments. */

@@ -1,6 +1,7 @@
 package io.alphapanda.client;
 
 import io.alphapanda.auth.v1.AuthServiceGrpc;
+import io.alphapanda.auth.v1.BrokerSessionServiceGrpc;
 import io.alphapanda.instruments.v1.InstrumentServiceGrpc;
 import io.alphapanda.marketdata.v1.MarketDataServiceGrpc;
 import io.alphapanda.ops.v1.OpsServiceGrpc;
@@ -23,6 +24,7 @@ public final class Policies {
   private static final List<ServiceDescriptor> SERVICES =
       List.of(
           AuthServiceGrpc.getServiceDescriptor(),
+          BrokerSessionServiceGrpc.getServiceDescriptor(),
           InstrumentServiceGrpc.getServiceDescriptor(),
           MarketDataServiceGrpc.getServiceDescriptor(),
           OpsServiceGrpc.getServiceDescriptor(),
