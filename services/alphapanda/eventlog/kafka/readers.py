@@ -12,7 +12,13 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 from typing_extensions import override
 
 from alphapanda.contract.topics import TopicPartition
-from alphapanda.eventlog.kafka.client import as_unavailable, end_consumer, kafka_partitions, ours
+from alphapanda.eventlog.kafka.client import (
+    as_unavailable,
+    end_consumer,
+    kafka_partitions,
+    learn_topics,
+    ours,
+)
 from alphapanda.eventlog.kafka.fetching import KafkaFetching
 from alphapanda.eventlog.port import Assignment, GroupReader, LogUnavailable, Start, StoredRecord, TopicReader
 
@@ -56,6 +62,7 @@ class KafkaTopicReader(TopicReader):
         try:
             with as_unavailable("a reader start"):
                 await consumer.start()
+                learn_topics(consumer, self._topics)
                 if self._start is Start.LATEST:
                     positions = ours(await consumer.end_offsets(partitions))
                 else:
