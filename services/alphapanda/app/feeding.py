@@ -14,7 +14,7 @@ from alphapanda.app import clocks
 from alphapanda.app.clocks import wall_clock
 from alphapanda.app.instruments import known_instruments
 from alphapanda.app.kite_accounts import kite_accounts
-from alphapanda.app.probes import brings, latency, ticks
+from alphapanda.app.probes import latency, ticks
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.reading import reading_of
 from alphapanda.app.resources import ProcessResources
@@ -114,6 +114,11 @@ class Feeding:
     def last_error(self) -> str:
         """What the publisher waits for, or the error that ended the feed, in one line; empty where there is none."""
         return self._ended_by or self.publisher.last_error
+
+    @property
+    def degradation(self) -> str:
+        """Why the feed doesn't bring all that it should, in one line; empty where it does."""
+        return self.publisher.feed_problem
 
     @property
     def serving(self) -> bool:
@@ -301,9 +306,9 @@ def marketdata_room(
             "quote_watches": watches.watchers,
         },
         checks=[feeding],
+        degradable=[feeding],
         probes={
             "ticks": ticks(resources, feeding),
-            "feed": brings(publisher),
             "latency": latency(for_probe, resources.settings.health_checks.market_data_max_latency_seconds),
         },
         gauges=[gauges],

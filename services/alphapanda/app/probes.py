@@ -35,14 +35,6 @@ class RunningFeed(Protocol):
         """Whether the feed owns its market time."""
 
 
-class BringingFeed(Protocol):
-    """What publishes a feed."""
-
-    @property
-    def feed_problem(self) -> str:
-        """Why the feed doesn't bring what it should, in one line; empty where it does."""
-
-
 def timed(ask: Callable[[], Awaitable[None]], most_seconds: float) -> Probe:
     """Probes a round trip: fails where there is no answer; a slow answer is a degradation."""
 
@@ -161,15 +153,6 @@ def latency(slowest: Slowest, most_seconds: float) -> Probe:
         if seconds is None or seconds <= most_seconds:
             return ""
         return f"a frame took {seconds:.1f} s to be published; {most_seconds:g} s are allowed"
-
-    return probe
-
-
-def brings(feed: BringingFeed) -> Probe:
-    """Probes whether the feed brings all that it should; what is missing is a degradation."""
-
-    async def probe() -> str:
-        return feed.feed_problem
 
     return probe
 

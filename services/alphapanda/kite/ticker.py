@@ -202,7 +202,7 @@ class TickerConnection:
             return
         if loop.time() - began >= self._stable_seconds:
             self.status.failures, self.status.alarmed = 0, False
-        await self._wait_for_next(reason)
+        await self._wait_for_next(session, reason)
 
     async def _connect_and_stream(self, session: KiteSession) -> None:
         await self._stream(await self._open(session), session)
@@ -213,6 +213,7 @@ class TickerConnection:
             f"{self._root}?{query}",
             open_timeout=self._options.timeout_seconds,
             close_timeout=_CLOSE_SECONDS,
+            proxy=None,  # as for the HTTP API: the token is in the address
             ping_interval=None,  # the server's heartbeats tell of silence, and Kite's own clients send no pings
             max_size=_LARGEST_MESSAGE,
             compression=None,
@@ -307,10 +308,15 @@ class TickerConnection:
             )
             return
         await self._wait_for_next(
-            f"{reason}; the session lives, so the app's plan may be without market data", at_once_alarmed=True
+            session,
+            f"{reason}; the session lives, so the app's plan may be without market data",
+            at_once_alarmed=True,
         )
 
-    async def _wait_for_next(self, reason: str, *, at_once_alarmed: bool = False) -> None:
+    async def _wait_for_next(
+        self, session: KiteSession, reason: str, *, at_once_alarmed: bool = False
+    ) -> None:
+        """Waits for the next attempt; another session ends the wait."""
         status, options = self.status, self._options
         status.failures += 1
         exhausted = at_once_alarmed or status.failures >= options.max_attempts
@@ -336,11 +342,21 @@ class TickerConnection:
                 failures=status.failures,
                 wait_seconds=round(seconds, 3),
             )
-        await self._sleep(seconds)
+        await self._sleep_unless_replaced(session, seconds)
+
+    async def _sleep_unless_replaced(self, session: KiteSession, seconds: float) -> None:
+        sleeping = asyncio.ensure_future(self._sleep(seconds))
+        replaced = asyncio.create_task(self._sessions.after(session))
+        try:
+            await asyncio.wait((sleeping, replaced), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            replaced.cancel()
+            await asyncio.gather(sleeping, replaced, return_exceptions=True)
 
     def _in_words(self, error: BaseException, session: KiteSession) -> str:
         """An error in one line, without the token that the address holds."""
-        words = in_one_line(error)
+        words = str(error) if isinstance(error, _Gone) else in_one_line(error)
         for secret in (session.access_token, session.api_key):
             if secret:
                 words = words.replace(secret, "…")

@@ -243,6 +243,35 @@ async def test_a_refused_token_stops_it_until_somebody_signs_in() -> None:
     assert "token-1" not in str(logs) + str(rig.refusals)
 
 
+async def test_a_new_login_ends_a_long_wait() -> None:
+    """Nobody who has signed in waits a minute for prices because the server was away before."""
+    long: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        long.append(seconds)
+        await asyncio.sleep(60)
+
+    stub = Server(accepts={"token-2"})
+    sessions = SessionFollower("main", lambda: NOW)
+    sessions.put(session(1))
+    async with server.serve(stub.connected, "127.0.0.1", 0, process_request=stub.admit) as listening:
+        root = f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+
+        async def lives(_: KiteSession) -> bool:
+            return False
+
+        connection = TickerConnection(0, root, sessions, OPTIONS, Received(), confirm=lives, sleep=sleep)
+        connection.want({INFY: Mode.FULL})
+        task = asyncio.create_task(connection.run())
+        try:
+            await until(lambda: long)
+            sessions.put(session(2))
+            await until(lambda: connection.status.state is TickerState.CONNECTED)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
 async def test_a_plan_without_market_data_ends_no_session() -> None:
     """Where the session lives elsewhere, a 403 is said and tried again slowly."""
 
