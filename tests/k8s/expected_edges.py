@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from manifests import Manifest, namespace_of, of_kind, pods
 from policy_matrix import Edge, Peer
 
-from alphapanda.app.edges import edges_of
+from alphapanda.app.edges import AT_THE_BROKER, edges_of
 from alphapanda.app.security import SERVICES
 from alphapanda.app.topics import topics_of
 from alphapanda.settings.model import Settings
@@ -116,10 +116,20 @@ def expected_edges(manifests: Sequence[Manifest]) -> set[Edge]:
         found |= {Edge("monitoring/prometheus", f"{here}/{name}", METRICS) for name in SERVICES}
     if of_kind(manifests, "Gateway", "GRPCRoute"):
         found |= {Edge("gateways/gateway", f"{here}/{name}", API) for name in SERVICES}
+    if "zerodha" in _brokers(manifests):
+        found |= {Edge(f"{here}/{name}", "internet/address", HTTPS) for name in AT_THE_BROKER}
     if of_kind(manifests, "ScaledObject"):
         brokers = [peer.key for peer in own.values() if peer.labels.get(STORE) == "kafka"]
         found |= {Edge("keda/keda", broker, STORES["kafka"]) for broker in brokers}
     return found
+
+
+def _brokers(manifests: Sequence[Manifest]) -> tuple[str, ...]:
+    """The active brokers of the overlay's settings."""
+    (settings,) = (
+        one for name, one in of_kind(manifests, "ConfigMap").items() if name.startswith("settings")
+    )
+    return tuple(settings["data"]["ALPHAPANDA_ACTIVE_BROKERS"].split(","))
 
 
 def _of_stores(peers: Sequence[Peer], here: str) -> set[Edge]:

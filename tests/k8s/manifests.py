@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -33,14 +34,32 @@ SECRETS = {
 
 
 @cache
-def _rendered(overlay: str) -> str:
-    command = [kubectl() or "kubectl", "kustomize", str(OVERLAYS / overlay)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def _rendered(overlay: str, *options: str) -> str:
+    kustomize = [kubectl() or "kubectl", "kustomize"]
+    if not options:
+        return subprocess.run(
+            [*kustomize, str(OVERLAYS / overlay)], capture_output=True, text=True, check=True
+        ).stdout
+    with tempfile.TemporaryDirectory(dir=OVERLAYS.parent) as folder:  # as a desk's own overlay over this one
+        chosen = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [f"../overlays/{overlay}"],
+            "components": [f"../components/{option}" for option in options],
+        }
+        chosen["namespace"] = namespace_of(rendered(overlay))
+        Path(folder, "kustomization.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
+        return subprocess.run([*kustomize, folder], capture_output=True, text=True, check=True).stdout
 
 
-def rendered(overlay: str) -> list[Manifest]:
-    """An overlay's manifests, as `kubectl apply -k` would send them; the caller may change them."""
-    return [one for one in yaml.safe_load_all(_rendered(overlay)) if one]
+def rendered(overlay: str, *options: str) -> list[Manifest]:
+    """An overlay's manifests, as `kubectl apply -k` would send them; the caller may change them.
+
+    Args:
+        overlay: its folder's name.
+        options: components that are chosen besides.
+    """
+    return [one for one in yaml.safe_load_all(_rendered(overlay, *options)) if one]
 
 
 def of_kind(manifests: Sequence[Manifest], *kinds: str) -> dict[str, Manifest]:

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.timeout(1200)  # nine containers on a machine that may 
 
 ALL_PROBES = ["startupProbe", "readinessProbe", "livenessProbe"]
 ORDER_SECONDS = 240.0
-RARELY_OPENED = {("risk", "portfolio")}
-"""Risk asks for the books when a broker is reconciled, after a repair or a restore."""
+RARELY_OPENED = {("risk", "portfolio"), ("strategy", "marketdata")}
+"""Risk asks for the books when a broker is reconciled, after a repair or a restore; strategies ask for the broker's bars of the past."""
 
 
 @pytest.fixture(scope="module")

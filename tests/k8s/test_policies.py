@@ -34,12 +34,13 @@ def _differences(manifests: Sequence[Manifest], folder: Path) -> list[str]:
     return more + less
 
 
-@pytest.mark.parametrize("overlay", ["dev", "production"])
+@pytest.mark.parametrize("overlay", ["dev", "production", "production with zerodha"])
 def test_the_matrix_of_the_policies_is_what_the_program_opens(
     overlay: str, kubernetes_tools: None, tmp_path: Path
 ) -> None:
     """Both ways, for every pair of pods, strangers in and out of the namespace and the internet among them, on every port."""
-    manifests = rendered(overlay)
+    name, _, option = overlay.partition(" with ")
+    manifests = rendered(name, *([option] if option else []))
     assert set(SERVICES) <= {peer.name for peer in peers_of(manifests)}
     assert _differences(manifests, tmp_path) == []
 
