@@ -10,6 +10,7 @@ import json
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, Final
@@ -79,8 +80,9 @@ class PlayedPods:
 
     def close(self) -> None:
         """Ends and removes every pod, and the network."""
-        for pod in self.played.values():
-            self.podman("pod", "rm", "--force", "--time=5", pod)
+        with ThreadPoolExecutor(max(len(self.played), 1)) as at_once:  # each may take its time to end
+            for pod in self.played.values():
+                at_once.submit(self.podman, "pod", "rm", "--force", "--time=5", pod)
         listed = self.podman("volume", "ls", "--quiet", f"--filter=name={self._run}").stdout.split()
         if listed:
             self.podman("volume", "rm", "--force", *listed)
