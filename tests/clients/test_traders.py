@@ -7,7 +7,8 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
@@ -22,10 +23,16 @@ from alphapanda.commands.making_certs import make_certificates
 from panda.auth.v1.auth_pb2 import CreateUserRequest, LoginRequest
 from panda.auth.v1.auth_pb2_grpc import AuthServiceStub
 from panda.common.v1 import common_pb2 as common
+from panda.marketdata.v1.marketdata_pb2 import GetQuotesRequest
 from panda.portfolio.v1.portfolio_pb2 import ListFillsRequest, ListPositionsRequest
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
 from panda.risk.v1.risk_pb2 import SetKillSwitchRequest
-from panda.trading.v1.trading_pb2 import GetOrderRequest
+from panda.trading.v1.trading_pb2 import (
+    GetOrderRequest,
+    PlaceOrderRequest,
+    WatchOrdersRequest,
+    WatchOrdersResponse,
+)
 from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
 SCENARIOS = CLIENTS / "scenarios.json"
@@ -225,12 +232,21 @@ def test_all_languages_trade_with_tls_and_tokens(languages: tuple[Language, ...]
         platform.stop()
 
 
-def test_watches_outlive_a_platform_that_is_killed(languages: tuple[Language, ...], tmp_path: Path) -> None:
-    """Killed while all watch quotes: every trader watches on when it is there again, and trades once, as the books say."""
+def test_watches_outlive_a_platform_that_is_killed(
+    languages: tuple[Language, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed under all watches: traders watch quotes on and trade once; a watch of orders goes on and sees all of it."""
+    monkeypatch.syspath_prepend(str(CLIENTS / "python"))
     where = (tmp_path / "data", "--port", str(free_port()))
     outs = {one.name: tmp_path / f"{one.name}.out" for one in languages}
     with ExitStack() as stack, Platform(*where) as quick, Platform(*where, environment=SLOW) as slow:
         slow.start()
+        seen = stack.enter_context(orders_watched(slow.target))
+        before = PlaceOrderRequest(request_id="before", symbol="NSE:ITC", side=common.SIDE_BUY, quantity=1)
+        until(lambda: slow.market.GetQuotes(GetQuotesRequest(symbols=["NSE:ITC"])).quotes, 30, "a price")
+        slow.trading.PlaceOrder(before, timeout=60)
+        until(lambda: "NSE:ITC" in filled_symbols(seen), 30, "that its fill is seen")
+        told_before = len(seen)
         programs = {
             one.name: one.start(
                 "trader",
@@ -247,7 +263,38 @@ def test_watches_outlive_a_platform_that_is_killed(languages: tuple[Language, ..
         quick.start()
         ended_well(programs)
         check_traders({name: out.read_text() for name, out in outs.items()}, quick.channel)
+        until(lambda: set(SYMBOLS) <= filled_symbols(seen), 30, "that all fills are seen")
+        assert not [message for message in seen[told_before:] if message.snapshot]
+        assert [one.revision for one in seen] == sorted(one.revision for one in seen)
         quick.stop()
+
+
+@contextmanager
+def orders_watched(target: str) -> Iterator[list[WatchOrdersResponse]]:
+    """What the Python client's watch of orders tells, as it grows; the watch ends with the context."""
+    from alphapanda_client import Client, PlatformError
+
+    seen: list[WatchOrdersResponse] = []
+
+    def watch() -> None:
+        with suppress(PlatformError, ValueError):  # the one or the other of a client that is closed
+            for message in client.watch_orders(WatchOrdersRequest(broker="paper")):
+                seen.append(message)  # noqa: PERF402  # it is read while it grows
+
+    with ThreadPoolExecutor(1) as beside, Client(target) as client:
+        watching = beside.submit(watch)
+        yield seen
+        assert not watching.done(), watching.result()
+
+
+def filled_symbols(seen: Sequence[WatchOrdersResponse]) -> set[str]:
+    """The symbols of orders that were seen filled."""
+    return {
+        order.symbol
+        for message in tuple(seen)
+        for order in message.orders
+        if order.state.status == common.ORDER_STATUS_FILLED
+    }
 
 
 def free_port() -> int:
