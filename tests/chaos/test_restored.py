@@ -111,6 +111,9 @@ def test_a_restored_database_decides_nothing_again(mesh: Cluster) -> None:
     assert refused.returncode == 1
     assert "which trading never decided" in refused.stderr
     assert "run `alphapanda db restored`" in refused.stderr
+    assert "run `alphapanda db restored`" in " ".join(
+        command(mesh, "doctor", "--mesh", "--json").stdout.split()
+    )
     taken_over = mesh.command("db", "restored")
     assert "order events are published again" in taken_over
     again = command(mesh, "db", "restored")

@@ -8,16 +8,19 @@ from typing import Any, Final
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from alphapanda.app.clocks import wall_clock
 from alphapanda.app.doctor_tls import connection_findings, security_for_questions
-from alphapanda.app.findings import Finding, fail, found, ok, warn
+from alphapanda.app.findings import CHECK_SECONDS, Finding, fail, found, ok, warn
+from alphapanda.app.mesh_agreement import what_was_taken_back
 from alphapanda.app.options import kafka_options
 from alphapanda.app.resources import open_redis
-from alphapanda.app.serve import SERVICES
+from alphapanda.app.serve import SERVICES, mesh_log
 from alphapanda.app.topics import topics_of
 from alphapanda.eventlog.kafka.client import KafkaClients
 from alphapanda.eventlog.kafka.topics import KafkaTopics
+from alphapanda.eventlog.port import LogUnavailable, TopicMissing
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.security import ChannelSecurity
 from alphapanda.settings.model import Settings
@@ -40,6 +43,7 @@ async def mesh_findings(settings: Settings) -> list[Finding]:
         _kafka(settings),
         _database(settings),
         _redis(settings),
+        _agreement(settings),
         *(_service(name, target, security) for name, target in targets.items()),
     ]
     return [finding for findings in await asyncio.gather(*looks) for finding in findings]
@@ -93,6 +97,27 @@ async def _database(settings: Settings) -> list[Finding]:
         return await found("database", check, "start PostgreSQL, or correct database.url")
     finally:
         await engine.dispose()
+
+
+async def _agreement(settings: Settings) -> list[Finding]:
+    """Whether the database knows what Kafka holds; says nothing where one of them can't be asked, which others say."""
+    topic_map = topics_of(settings, BrokerRegistry(BROKERS))
+    if not settings.database.url:
+        return []
+    engine, log = open_engine(settings.database.url, 1), mesh_log(settings, topic_map)
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await log.start()
+            taken_back = await what_was_taken_back(engine, log, topic_map, SERVICES)
+    except (LogUnavailable, TopicMissing, SQLAlchemyError, OSError):
+        return []
+    finally:
+        await log.stop()
+        await engine.dispose()
+    if not taken_back:
+        return [ok("database and kafka", "the database knows the newest events")]
+    remedy = "if PostgreSQL was restored, stop every service and run `alphapanda db restored`; else correct database.url"
+    return [fail("database and kafka", f"Kafka is newer: {taken_back}", remedy)]
 
 
 async def _redis(settings: Settings) -> list[Finding]:

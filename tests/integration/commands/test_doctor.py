@@ -207,6 +207,7 @@ def test_the_mesh(doctor, database: str, redis_url: str, kafka: str) -> None:
         "topics",
         "database",
         "schema",
+        "database and kafka",
         "redis",
         "clock against PostgreSQL",
         "clock against Redis",
