@@ -57,8 +57,8 @@ DAYS = timedelta(days=7)
 # Tables that don't grow with orders: a scan of one is as good as an index. The newest charges of a position key and scrip
 # grow as positions do; tests/integration/portfolio/test_plans.py has them grown.
 SMALL = {
-    "accounts", "activations", "charge_days", "charge_totals", "days", "dp_payers", "input_positions", "kill_switches", "limits", "order_inputs", "parked_keys",
-    "parked_records", "partition_owners", "reconciliations", "revisions", "revocations", "roles", "snapshots of strategy", "strategies", "strategy_totals", "user_roles", "users",
+    "accounts", "activations", "broker_accounts", "charge_days", "charge_totals", "days", "dp_payers", "input_positions", "kill_switches", "limits", "order_inputs", "parked_keys",
+    "parked_records", "partition_owners", "reconciliations", "revisions", "revocations", "roles", "snapshots of strategy", "strategies", "strategy_totals", "trading_sessions", "user_roles", "users",
 }  # fmt: skip
 
 SERVICE_TABLES = {"outbox", "requests"}
