@@ -13,6 +13,7 @@ from typing import Final
 
 from alphapanda.app.calendars import REMEDY, ending, open_calendar, own_calendar_file
 from alphapanda.app.clocks import wall_clock
+from alphapanda.app.doctor_kite import kite_findings, session_findings
 from alphapanda.app.doctor_mesh import mesh_findings
 from alphapanda.app.doctor_running import running_findings
 from alphapanda.app.doctor_tls import auth_finding, security_for_questions, tls_findings
@@ -45,6 +46,7 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
     findings = [python_finding(), *settings_findings(settings), calendar_finding(settings, data_dir)]
     if not isinstance(settings, SettingsInvalid):
         findings += [*tls_findings(settings), auth_finding(settings, Layout(data_dir))]
+        findings += await kite_findings(settings)
     if mesh:
         return findings + ([] if isinstance(settings, SettingsInvalid) else await mesh_findings(settings))
     if not isinstance(settings, SettingsInvalid):
@@ -56,7 +58,11 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
     holder = holder_of(data_dir)
     if holder is not None and not isinstance(settings, SettingsInvalid):
         security = security_for_questions(settings, Layout(data_dir))
-        return [*findings, *await running_findings(settings.api.host, holder.port, holder.pid, security)]
+        findings += await running_findings(settings.api.host, holder.port, holder.pid, security)
+        if holder.port is not None:
+            at = f"{settings.api.host}:{holder.port}"
+            findings += await session_findings(settings, at, security.own)
+        return findings
     starts = await asyncio.gather(_starts("PostgreSQL"), _starts("Redis"))
     return [*findings, *(finding for each in starts for finding in each)]
 

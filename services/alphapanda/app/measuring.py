@@ -249,6 +249,7 @@ def measuring(
     async def collect() -> None:
         age: float | None = None
         points = [*fixed, *of_admission(admission), *of_machine(host.use if host else {}, process.read())]
+        points += resources.kite.points() if resources.kite is not None else ()
         # Without Redis the age isn't known; the other metrics are.
         with suppress(RedisError, OSError):
             clock = (await within(MOST_SECONDS, resources.prices.read(()))).clock

@@ -151,6 +151,15 @@ class LimiterCore:
             window.open -= 1
             window.answered.append(now)
 
+    @property
+    def per_day(self) -> int:
+        """Order requests of a day."""
+        return self._budgets.per_day
+
+    def places(self, kind: CallKind) -> int:
+        """Places of the window that has fewest."""
+        return min(one.places for one in self._windows[kind])
+
     def headroom(self, kind: CallKind, now: float) -> float:
         """Share of the places that are free, 0 to 1, of the fullest window."""
         self.wait(kind, now)
@@ -203,6 +212,15 @@ class AccountLimiter:
     def headroom(self, kind: CallKind) -> float:
         """Share of the places that are free, 0 to 1, of the fullest window."""
         return self._core.headroom(kind, self._monotonic())
+
+    @property
+    def per_day(self) -> int:
+        """Order requests of a day."""
+        return self._core.per_day
+
+    def places(self, kind: CallKind) -> int:
+        """Places of the window that has fewest."""
+        return self._core.places(kind)
 
     def left_today(self, kind: CallKind) -> int:
         """Order requests that are left of the day for this kind of call."""

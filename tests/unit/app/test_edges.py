@@ -96,6 +96,7 @@ def test_nothing_else_of_a_process_opens_a_channel() -> None:
         if any(_calls_of(_tree(path), "open_channel"))
     ]
     assert sorted(opened) == [
+        "app/doctor_kite.py",
         "app/doctor_mesh.py",
         "app/doctor_running.py",
         "app/resources.py",

@@ -32,7 +32,7 @@ def test_a_secret_is_made_once_and_kept(layout: Layout) -> None:
     first, security = open_up_security(SETTINGS, auth=True, layout=layout)
     again, _ = open_up_security(SETTINGS, auth=True, layout=layout)
     assert security.server.access.authenticates
-    assert first.auth.secret == again.auth.secret == local_secret(layout)
+    assert first.auth.secret == again.auth.secret == local_secret(layout.auth_secret)
     assert len(first.auth.secret) > 60
     assert stat.S_IMODE(layout.auth_secret.stat().st_mode) == 0o600
     assert stat.S_IMODE(layout.secrets.stat().st_mode) == 0o700
