@@ -105,9 +105,6 @@ def test_trades_pass_with_their_own_times() -> None:
         (0, "10:00", at("10:00"), "not_positive"),
         (10_000, "10:00", NEVER, "not_traded_yet"),
         (10_000, "09:16", at("15:29:59", "2026-11-30"), "earlier_day"),
-        (10_000, "09:08", at("09:08"), "outside_session"),
-        (10_000, "09:20", at("09:08"), "outside_session"),
-        (10_000, "15:31", at("15:31"), "outside_session"),
         (10_000, "09:08", UNTIMED, "outside_session"),
         (10_000, "10:00", at("10:00:02"), "ahead_of_market"),
     ],
@@ -115,19 +112,29 @@ def test_trades_pass_with_their_own_times() -> None:
 def test_what_is_no_trade_of_todays_session_is_dropped_by_its_reason(
     price: int, time: str, traded: int, reason: str
 ) -> None:
-    """No price, nothing traded, yesterday's last trade, pre-open and after the close, a time that hasn't come."""
+    """No price, nothing traded, yesterday's last trade, a quote of the pre-open, a time that hasn't come."""
     live = Live()
     assert not live.tick(price, time, 10, traded=traded)
     assert live.dropped == {reason: 1}
 
 
-def test_an_indicative_price_of_the_closing_auction_is_no_tick() -> None:
-    """A stock with derivatives trades until 15:15 in this season, others until 15:30."""
+def test_an_indicative_price_of_an_auction_is_no_tick_and_its_match_is() -> None:
+    """An auction shows prices at which nothing is traded: the volume stays; what it trades at its end is a price, of no bar."""
     live = Live()
-    assert live.tick(10_000, "15:14:59", 10, token=OTHER)
-    assert not live.tick(10_050, "15:20", 20, token=OTHER)
-    assert live.tick(10_000, "15:20", 10)
-    assert live.dropped == {"outside_session": 1}
+    assert not live.tick(10_000, "09:05", 0, traded=NEVER, token=OTHER)
+    assert live.tick(10_010, "09:09", 700, token=OTHER) == [Tick(OTHER, 10_010, at("09:09"), 700)]
+    assert live.tick(10_000, "15:14:59", 900, token=OTHER)
+    assert not live.tick(10_050, "15:20", 900, traded=at("15:14:59"), token=OTHER)
+    assert live.tick(10_040, "15:31", 5_000, token=OTHER) == [Tick(OTHER, 10_040, at("15:31"), 5_000)]
+    assert live.dropped == {"not_traded_yet": 1, "duplicate": 1}
+
+
+def test_an_index_and_quotes_without_times_are_no_ticks_outside_of_the_session() -> None:
+    """They move in auctions without a trade."""
+    live = Live()
+    assert not live.tick(2_500_000, "09:08", token=INDEX, close=2_500_000)
+    assert not live.tick(10_000, "15:40", 10, traded=UNTIMED)
+    assert live.dropped == {"outside_session": 2}
 
 
 def test_after_the_close_the_days_last_trade_still_passes_once() -> None:
@@ -142,9 +149,10 @@ def test_a_packet_without_a_trade_is_no_tick() -> None:
     live = Live()
     assert live.tick(10_000, "10:00:00", 10)
     assert not live.tick(10_000, "10:00:05", 10, traded=at("10:00:00"))
+    assert not live.tick(10_005, "10:00:05", 10)
     assert live.tick(10_000, "10:00:00", 11)
     assert live.tick(10_005, "10:00:00", 12)
-    assert live.dropped == {"duplicate": 1}
+    assert live.dropped == {"duplicate": 2}
 
 
 def test_what_is_older_by_time_or_by_volume_is_late() -> None:
@@ -249,7 +257,7 @@ def test_a_day_that_the_calendar_does_not_cover_has_no_session() -> None:
 def test_a_holiday_has_no_session() -> None:
     """What is sent on Christmas is no trade."""
     live = Live()
-    assert not live.tick(10_000, "10:00:00", 1, day="2026-12-25")
+    assert not live.tick(10_000, "10:00:00", 100, day="2026-12-25")
     assert live.dropped == {"outside_session": 1}
     assert not live.rules.open_at(at("10:00", "2026-12-25"))
 

@@ -35,6 +35,7 @@ from alphapanda.marketdata.core.live.table import (
     HELD,
     HIGH,
     LOW,
+    NO_SESSION,
     OPEN,
     PRICE,
     SHARD,
@@ -68,9 +69,10 @@ class LiveRules:
     """Sorts a live feed's ticks out, and remembers each instrument's last one.
 
     Dropped is what has no price; what hasn't traded today (the snapshot after a subscription has the last trade of an earlier
-    day); what was traded, or is only indicated, outside of the session (pre-open, closing auction, after the close); a tick
-    older than the instrument's last one, by its time and the day's volume; one that brings no trade (a packet is sent whenever
-    anything changes, such as the depth); a wild print until a second one agrees.
+    day); a value outside of the session that is no trade (an index, a quote without a time); a tick older than the
+    instrument's last one, by its time and the day's volume; one that brings no trade (a packet is sent whenever anything
+    changes, such as the depth or an auction's indicative price); a wild print until a second one agrees. What the pre-open and
+    the closing auction trade passes: no strategy sees it, but the day's volume begins there, and the close is a price.
 
     A feed's quotes without times happen at the market's time at which they came. An index has no volume.
 
@@ -132,20 +134,21 @@ class LiveRules:
         token, price, traded, volume, _ = raw
         state: list[int] = self.table.state[row].tolist()
         time = now if traded == UNTIMED else traded
-        reason = self._unusable(price, traded, time, now, state)
+        reason = self._unusable(price, traded, time, now, state, trades=traded != UNTIMED and volume > 0)
         if reason:
             return reason
         if volume == NO_VOLUME:
             return _old_value(state, price, time) or Tick(token, price, time)
-        if (
-            state[TIME] < state[OPEN] or state[VOLUME] == NO_VOLUME
-        ):  # the first of the day, or the first with a volume
+        first = state[TIME] < self.table.day_begin_ns
+        if first or state[VOLUME] == NO_VOLUME:
             return _old_value(state, price, time) or Tick(token, price, time, volume)
         volume = _unwrapped(volume, state[VOLUME])
-        reason = _old_trade(state, price, time, volume, untimed=traded == UNTIMED)
+        reason = _old_trade(state, time, volume, untimed=traded == UNTIMED)
         return reason or Tick(token, price, max(time, state[TIME]), volume)
 
-    def _unusable(self, price: int, traded: int, time: int, now: int, state: list[int]) -> str:
+    def _unusable(
+        self, price: int, traded: int, time: int, now: int, state: list[int], *, trades: bool
+    ) -> str:
         """Why a tick is none of today's session, whatever came before it; empty if it is one."""
         if price <= 0:
             return LiveDrop.NOT_IN_PAISE if price == NOT_IN_PAISE else DropReason.NOT_POSITIVE
@@ -154,6 +157,8 @@ class LiveRules:
         if time > now + _AHEAD_NS:
             return LiveDrop.AHEAD_OF_MARKET
         if state[OPEN] <= time < state[CLOSE]:
+            return ""
+        if trades and state[CLOSE] > NO_SESSION and time >= self.table.day_begin_ns:
             return ""
         return self._outside(time)
 
@@ -199,14 +204,14 @@ class LiveRules:
             & (time <= now + _AHEAD_NS)
             & (time >= last[:, OPEN])
             & (time < last[:, CLOSE])
-            & (last_time >= last[:, OPEN])
+            & (last_time >= self.table.day_begin_ns)
             & (traded != NEVER)
         )
         with_volume = bool(volume[0] != NO_VOLUME)
         if with_volume:
             begun &= last_volume != NO_VOLUME
-            same = begun & (volume == last_volume) & (price == last_price)
-            newer = (volume > last_volume) | ((volume == last_volume) & (time >= last_time))
+            same = begun & (volume == last_volume)
+            newer = volume > last_volume
             newer &= (volume < _WRAP // 2) & (last_volume < _WRAP // 2)
         else:
             same = begun & (time == last_time) & (price == last_price)
@@ -264,12 +269,12 @@ def _old_value(state: list[int], price: int, time: int) -> str:
     return DropReason.DUPLICATE if time == state[TIME] and price == state[PRICE] else ""
 
 
-def _old_trade(state: list[int], price: int, time: int, volume: int, *, untimed: bool) -> str:
+def _old_trade(state: list[int], time: int, volume: int, *, untimed: bool) -> str:
     """Why a tick brings no trade after the last one of the day; empty if it does.
 
     The day's volume tells more than times do, which are whole seconds. But it may fall, where the exchange takes a trade back.
     """
-    if volume == state[VOLUME] and price == state[PRICE]:
+    if volume == state[VOLUME]:
         return DropReason.DUPLICATE
     late = time < state[TIME] and volume <= state[VOLUME]
     return DropReason.LATE if late or (volume < state[VOLUME] and (untimed or time == state[TIME])) else ""

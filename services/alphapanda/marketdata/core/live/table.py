@@ -23,6 +23,8 @@ UNIT, LOW, HIGH, UNTIL = 3, 4, 5, 6
 """The price grid: its step, the prices and the time for which it holds; step 0: not looked at yet."""
 OPEN, CLOSE = 7, 8
 """The first open and the last close of the day's sessions, nanoseconds since the epoch."""
+NO_SESSION = 1
+"""The close on a day without a session."""
 DISTANCE = 9
 """Whether a price far from the last one is wild: 1, or 0 for what is free."""
 HELD = 10
@@ -156,14 +158,14 @@ class InstrumentTable:
         found = self._sessions.get(segment)
         if found is None:
             found = self._sessions[segment] = self._looked_up(segment)
-            if found[1] > 1:
+            if found[1] > NO_SESSION:
                 self.opens_ns = min(self.opens_ns or found[0], found[0])
                 self.closes_ns = max(self.closes_ns, found[1])
         return found
 
     def _looked_up(self, segment: str) -> tuple[int, int]:
         """First open and last close of the day; an empty time at its begin where there is none."""
-        nothing = (self.day_begin_ns, 1)
+        nothing = (self.day_begin_ns, NO_SESSION)
         if segment not in self._calendar.segments:
             return nothing
         try:
