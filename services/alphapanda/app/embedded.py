@@ -55,6 +55,7 @@ from alphapanda.instruments.core import shipped_instruments
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.instruments.syncing import recover
 from alphapanda.marketdata.feeds.recording import FrameRecorder, check_recording
+from alphapanda.marketdata.feeds.registry import RAW
 from alphapanda.marketdata.feeds.replay import ReplayFeed
 from alphapanda.marketdata.feeds.sim import SimulatedFeed
 from alphapanda.mesh.server import ReservedPort, probe_port
@@ -327,7 +328,11 @@ class Embedded:
 
     async def _wait_for_strategy(self, ticks: StrategyTicks) -> None:
         """Waits until a strategy runs, where the feed is a recording: that is played only once."""
-        if self.feeding is None or self.feeding.feed.name != ReplayFeed.name or ticks.revisions.running():
+        if (
+            self.feeding is None
+            or self.feeding.feed.name not in {ReplayFeed.name, RAW}
+            or ticks.revisions.running()
+        ):
             return
         _log.info(
             "feed.waiting_for_strategy",

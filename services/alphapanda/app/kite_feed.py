@@ -22,6 +22,7 @@ from alphapanda.kite.tickers import TickerPool
 from alphapanda.marketdata.feeds.feed import Feed
 from alphapanda.marketdata.feeds.kite import KiteFeed, KiteSource
 from alphapanda.marketdata.feeds.kite_streamed import StreamedInstruments
+from alphapanda.marketdata.feeds.raw_recording import RawRecorder
 from alphapanda.marketdata.holdings import HeldInstruments
 from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.resilience.rounds import Rounds
@@ -68,7 +69,14 @@ def kite_source(resources: ProcessResources) -> KiteSource:
         )
 
     streamed = StreamedInstruments(resources.directory)
-    return KiteSource(pool, streamed, time.time_ns, simulated=options.ws_root != KiteOptions().ws_root)
+    folder = resources.settings.marketdata.raw_folder
+    return KiteSource(
+        pool,
+        streamed,
+        time.time_ns,
+        simulated=options.ws_root != KiteOptions().ws_root,
+        recorder=None if folder is None else RawRecorder(folder),
+    )
 
 
 def with_followed(room: Room, resources: ProcessResources, feed: Feed, watches: QuoteWatches) -> None:

@@ -15,7 +15,8 @@ from alphapanda.commands.console import PORT
     "--feed",
     default="sim",
     show_default=True,
-    help="sim, kite (live, needs zerodha.api_key), or replay:FILE[,FILE…]; NSE:SYMBOL=FILE names a file's instrument",
+    help="sim, kite (live, needs zerodha.api_key), raw:FILE (recorded messages of kite), or replay:FILE[,FILE…];"
+    " NSE:SYMBOL=FILE names a file's instrument",
 )
 @click.option("--instrument", help="NSE:SYMBOL, for a replay of bars that don't name theirs")
 @click.option(

@@ -261,10 +261,13 @@ class MarketDataPublisher:
             self.account,
             self._wild_print_percent,
             simulated=self._feed.simulated,
-            market_time_ns=self._market_time_ns,
+            owns_time=run.owns_time,
+            market_time_ns=run.market_time_ns,
         )
+        before = self._last if self._last and self._last.feed_run == run.feed_run else None
         async for messages in run.messages:
-            await self._publish([frame for message in messages for frame in framer.frames(message)])
+            frames = [frame for message in messages for frame in framer.frames(message)]
+            await self._publish([frame for frame in frames if before is None or not before.holds(frame)])
 
     def _frames(self, builder: FrameBuilder, batch: TickBatch) -> list[Frame]:
         kept = self._sanitiser.clean(batch.ticks)

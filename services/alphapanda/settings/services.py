@@ -70,6 +70,10 @@ class MarketDataSettings(Section):
     clock_max_age_seconds: Seconds = Field(
         10.0, description="wall age from which the market time of a real-time feed is unknown"
     )
+    raw_folder: Path | None = Field(
+        None,
+        description="folder in which the messages of the live feed are recorded as they come, a file each start; empty: none",
+    )
     wild_print_percent: float = Field(
         20.0,
         ge=0,

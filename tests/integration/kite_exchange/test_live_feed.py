@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from structlog.testing import capture_logs
 from tests.integration.kite_exchange.conftest import TUESDAY_TEN, fixed_exchange
 from tests.kite_exchange.exchange import APP, Exchange
@@ -18,6 +21,7 @@ from tests.kite_exchange.server import Server
 
 from alphapanda.contract.topics import shard_of
 from alphapanda.domain.calendar import load_nse_calendar
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import SECOND_NS, Frame
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.kite.decoder import decode
@@ -31,6 +35,7 @@ from alphapanda.marketdata.core.live.framer import LiveFramer
 from alphapanda.marketdata.feeds.feed import FeedContext, LiveRun
 from alphapanda.marketdata.feeds.kite import KiteFeed, KiteSource
 from alphapanda.marketdata.feeds.kite_streamed import StreamedInstruments
+from alphapanda.marketdata.feeds.raw_recording import RawRecorder
 from alphapanda.marketdata.feeds.registry import open_feed
 
 INFY = 408065
@@ -113,7 +118,7 @@ class Feed:
 
 
 @asynccontextmanager
-async def feeding(rig: Rig, silent: float = 5.0) -> AsyncIterator[Feed]:
+async def feeding(rig: Rig, silent: float = 5.0, recorder: RawRecorder | None = None) -> AsyncIterator[Feed]:
     """Our feed on the stub, with a strategy on INFY."""
     directory, calendar = shipped_instruments(DAY), load_nse_calendar()
     streamed = StreamedInstruments(directory)
@@ -122,6 +127,7 @@ async def feeding(rig: Rig, silent: float = 5.0) -> AsyncIterator[Feed]:
         lambda receiver: TickerPool(lambda number: rig.connection(number, receiver, silent)),
         streamed,
         rig.exchange.clock.ns,
+        recorder=recorder,
     )
     feed = cast("KiteFeed", open_feed("kite", FeedContext(7, 250, directory, calendar, DAY, {}, kite=source)))
     run = cast("LiveRun", await anext(feed.runs(None)))
@@ -204,6 +210,62 @@ async def test_a_silent_server_is_left_and_prices_go_on_with_the_next_connection
         rig.exchange.ticker.habits.silent = False
         tick = trade(rig, 100, 7000)
         await ours.until(lambda: tick in ours.ticks(INFY))
+
+
+async def test_recorded_messages_make_the_same_frames_again(tmp_path: Path) -> None:
+    """Columns, times, numbers and names of the frames; a file that was cut short has those before the cut."""
+    async with rigged() as rig, feeding(rig, recorder=RawRecorder(tmp_path)) as ours:
+        await ours.until(lambda: INFY in rig.exchange.ticker.subscribed())
+        rig.exchange.ticker.habits.garbage = True
+        for number in range(20):
+            tick = trade(rig, 10 * (number % 5), 1000 + number)
+            await ours.until(lambda tick=tick: ours.ticks(INFY)[-1:] == [tick])
+    file = tmp_path / f"{ours.run.feed_run.replace(':', '-')}.raw.gz"
+    again = await replayed(file)
+    assert [frame._replace(simulated=False) for frame in again][: len(ours.frames)] == ours.frames
+    assert all(frame.simulated for frame in again)
+    file.write_bytes(file.read_bytes()[:-200])
+    with capture_logs() as logs:
+        assert 0 < len(await replayed(file)) <= len(again)
+    assert "recording.ended_early" in {line["event"] for line in logs}
+
+
+async def replayed(file: Path) -> list[Frame]:
+    """The frames of a raw recording."""
+    directory, calendar = shipped_instruments(DAY), load_nse_calendar()
+    feed = open_feed(f"raw:{file}", FeedContext(7, 250, directory, calendar, DAY, {}))
+    feed.check()
+    frames: list[Frame] = []
+    async for run in feed.runs(None):
+        assert isinstance(run, LiveRun)
+        framer = LiveFramer(
+            run.feed_run,
+            directory,
+            run.calendar,
+            4,
+            shard_of,
+            DataAccount(),
+            simulated=True,
+            owns_time=run.owns_time,
+        )
+        async for messages in run.messages:
+            frames += [frame for message in messages for frame in framer.frames(message)]
+    return frames
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no gzip", gzip.compress(b"{}\n"), gzip.compress(b'{"form": "another 2"}\n')]
+)
+def test_a_file_that_is_no_raw_recording_is_refused(content: bytes, tmp_path: Path) -> None:
+    """Before anything is started."""
+    file = tmp_path / "a.raw.gz"
+    file.write_bytes(content)
+    context = FeedContext(7, 250, shipped_instruments(DAY), load_nse_calendar(), DAY, {})
+    with pytest.raises(InvalidInput, match="raw recording"):
+        open_feed(f"raw:{file}", context)
+    for wanted in ("raw:", f"raw:{tmp_path}/none"):
+        with pytest.raises(InvalidInput):
+            open_feed(wanted, context)
 
 
 class Tokens:

@@ -83,11 +83,15 @@ class LiveRun:
         feed_run: name of the run, new at each start.
         messages: what came, in order; several at once where they came faster than they were published.
         calendar: the sessions.
+        owns_time: whether the exchange is a simulated one, whose timestamps alone are market time.
+        market_time_ns: market time before the first message, nanoseconds since the epoch.
     """
 
     feed_run: str
     messages: AsyncIterator[Sequence[LiveMessage]]
     calendar: TradingCalendar
+    owns_time: bool = False
+    market_time_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,17 @@ from typing_extensions import override
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import instant
-from alphapanda.domain.pace import REAL
+from alphapanda.domain.pace import MAX, REAL
 from alphapanda.kite.decoder import MalformedMessage
 from alphapanda.kite.ticker import Receiver
 from alphapanda.kite.tickers import TickerPool
 from alphapanda.marketdata.core.live.columns import LiveMessage
-from alphapanda.marketdata.feeds.feed import Feed, FeedContext, LastFrames, LiveRun
+from alphapanda.marketdata.feeds.feed import Feed, FeedContext, LastFrames, LiveRun, MarketClockWouldGoBack
 from alphapanda.marketdata.feeds.inbox import Inbox, Received
 from alphapanda.marketdata.feeds.kite_messages import live_message
 from alphapanda.marketdata.feeds.kite_streamed import StreamedInstruments
 from alphapanda.marketdata.feeds.pace import Pacer
+from alphapanda.marketdata.feeds.raw_recording import RawRecorder, RawRecording, RawRun
 from alphapanda.resilience.rounds import Rounds
 
 FOLLOWED_SECONDS: Final = 0.5
@@ -39,6 +40,7 @@ class KiteSource:
         streamed: knows what is to be streamed now.
         wall_ns: wall time, nanoseconds since the epoch.
         simulated: whether a simulated exchange stands in Kite's place, which owns its market time.
+        recorder: records the messages; None: nobody wants them.
         on_order_update: takes an order update, as a hint that the order is to be read.
     """
 
@@ -46,7 +48,30 @@ class KiteSource:
     streamed: StreamedInstruments
     wall_ns: Callable[[], int]
     simulated: bool = False
+    recorder: RawRecorder | None = None
     on_order_update: Callable[[Mapping[str, Any]], None] = lambda _: None
+
+
+class MessageReader:
+    """Reads messages; bytes that are none are counted and told of."""
+
+    def __init__(self) -> None:
+        self._malformed = 0
+
+    def read(self, received: Received) -> LiveMessage | None:
+        """A message as ticks; None for bytes that are no message."""
+        try:
+            return live_message(received.payload, received.wall_ns)
+        except MalformedMessage as error:
+            self._malformed += 1
+            if self._malformed & (self._malformed - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+                _log.warning(
+                    "feed.message_malformed",
+                    connection=received.connection,
+                    error=str(error),
+                    messages=self._malformed,
+                )
+            return None
 
 
 class KiteFeed(Feed, Receiver):
@@ -73,7 +98,7 @@ class KiteFeed(Feed, Receiver):
         self._pool = self._source.pool(self)
         self._inbox = Inbox()
         self._pacer = Pacer(REAL)
-        self._malformed = 0
+        self._reader = MessageReader()
         self._following = Rounds("subscriptions", self._follow, FOLLOWED_SECONDS, _log, at_once=True)
 
     @property
@@ -110,14 +135,22 @@ class KiteFeed(Feed, Receiver):
                 f"this data directory's market clock is at {instant(last.market_time_ns).isoformat()}, ahead of now"
                 f" ({instant(now).isoformat()}); name another folder with --data-dir, or start over with --fresh",
             )
+        market_time_ns = 0 if last is None else last.market_time_ns
+        run = RawRun(
+            self.name, f"{self.name}:{instant(now):%Y%m%dT%H%M%S.%fZ}", self.simulated, market_time_ns
+        )
+        if self._source.recorder is not None:
+            await self._source.recorder.start(run)
         await self._pool.start()
         await self._following.start()
-        yield LiveRun(f"{self.name}:{instant(now):%Y%m%dT%H%M%S.%fZ}", self._messages(), self._calendar)
+        yield LiveRun(run.feed_run, self._messages(), self._calendar, self.simulated, market_time_ns)
 
     @override
     async def stop(self) -> None:
         await self._following.stop()
         await self._pool.stop()
+        if self._source.recorder is not None:
+            await self._source.recorder.stop()
 
     @override
     def message(self, connection: int, wall_ns: int, payload: bytes) -> None:
@@ -138,25 +171,75 @@ class KiteFeed(Feed, Receiver):
     async def _messages(self) -> AsyncIterator[Sequence[LiveMessage]]:
         while True:
             received = await self._inbox.take()
-            yield [message for one in received if (message := self._read(one)) is not None]
-
-    def _read(self, received: Received) -> LiveMessage | None:
-        """A message as ticks; None for bytes that are no message, which are counted and told of."""
-        try:
-            return live_message(received.payload, received.wall_ns)
-        except MalformedMessage as error:
-            self._malformed += 1
-            if self._malformed & (self._malformed - 1) == 0:  # the 1st, 2nd, 4th, 8th …
-                _log.warning(
-                    "feed.message_malformed",
-                    connection=received.connection,
-                    error=str(error),
-                    messages=self._malformed,
-                )
-            return None
+            if self._source.recorder is not None:
+                self._source.recorder.add(received)
+            yield [message for one in received if (message := self._reader.read(one)) is not None]
 
 
 class SimulatedKiteFeed(KiteFeed):
     """The same feed of a simulated exchange, such as a stub of Kite's: its timestamps are market time at any hour."""
 
     simulated: ClassVar[bool] = True
+
+
+class RawFeed(Feed):
+    """Replays recorded messages of Kite's, as they came or as fast as possible, to the frames that they made.
+
+    Args:
+        argument: the file.
+        context: what a feed may need.
+
+    Raises:
+        InvalidInput: the file can't be read.
+    """
+
+    name: ClassVar[str] = "raw"
+    simulated: ClassVar[bool] = True
+    heartbeats: ClassVar[bool] = False
+    frame_by_frame: ClassVar[bool] = True
+
+    def __init__(self, argument: str, context: FeedContext) -> None:
+        self._recording = RawRecording.of(argument, KiteFeed.name)
+        self._file = argument
+        self._calendar = context.calendar
+        self._pacer = Pacer(MAX if context.speed is None else context.speed)
+
+    @property
+    @override
+    def lockstep(self) -> bool:
+        return True
+
+    @property
+    @override
+    def pacer(self) -> Pacer:
+        return self._pacer
+
+    @override
+    def check(self) -> None:
+        """Does nothing: the file was opened already."""
+
+    @override
+    async def stop(self) -> None:
+        """Does nothing: it has started nothing."""
+
+    @override
+    async def runs(self, last: LastFrames | None) -> AsyncIterator[LiveRun]:
+        """Yields the recorded run under its own name, so that all ids are the same.
+
+        Raises:
+            InvalidInput: it begins before the market's clock.
+        """
+        run = self._recording.run
+        first = next(self._recording.messages(), None)
+        begins_ns = run.market_time_ns if first is None else max(run.market_time_ns, first.wall_ns)
+        if last is not None and last.feed_run != run.feed_run and begins_ns < last.market_time_ns:
+            raise MarketClockWouldGoBack(self._file, begins_ns, last.market_time_ns)
+        self._pacer.begin_at(begins_ns)
+        yield LiveRun(run.feed_run, self._messages(), self._calendar, run.owns_time, run.market_time_ns)
+
+    async def _messages(self) -> AsyncIterator[Sequence[LiveMessage]]:
+        reader = MessageReader()
+        for received in self._recording.messages():
+            await self._pacer.reach(received.wall_ns)
+            if (message := reader.read(received)) is not None:
+                yield [message]

@@ -14,6 +14,9 @@ from alphapanda.marketdata.feeds.sim import SimulatedFeed
 KITE: Final = "kite"
 """The live feed of Kite, known by name without importing anything of it."""
 
+RAW: Final = "raw"
+"""Recorded messages of it."""
+
 
 def _open_kite(argument: str, context: FeedContext) -> Feed:
     """Opens the live feed; what it needs is imported here alone.
@@ -34,15 +37,26 @@ def _open_kite(argument: str, context: FeedContext) -> Feed:
     return feed
 
 
+def _open_raw(argument: str, context: FeedContext) -> Feed:
+    """Opens recorded messages of a live feed.
+
+    Raises:
+        InvalidInput: the file can't be read.
+    """
+    feed: Feed = import_module("alphapanda.marketdata.feeds.kite").RawFeed(argument, context)
+    return feed
+
+
 FEEDS: Final[Mapping[str, Callable[[str, FeedContext], Feed]]] = {
     SimulatedFeed.name: SimulatedFeed.open,
     ReplayFeed.name: open_replay,
     KITE: _open_kite,
+    RAW: _open_raw,
 }
 
 
 def open_feed(wanted: str, context: FeedContext) -> Feed:
-    """Opens the feed that `--feed` names: "sim", "replay:FILE" or "kite".
+    """Opens the feed that `--feed` names: "sim", "replay:FILE", "kite" or "raw:FILE".
 
     Raises:
         UnknownName: no feed has this name.

@@ -34,7 +34,8 @@ class LiveFramer:
         shard_of: returns an instrument token's shard.
         account: counts the ticks that passed and those that were dropped, by reason.
         wild_print_percent: distance from the last price from which on a price waits for a second one; 0: never.
-        simulated: whether the feed owns its market time: a simulated exchange.
+        simulated: whether this isn't the real market: a simulated exchange, or messages of the past.
+        owns_time: whether the exchange is a simulated one, whose timestamps alone are market time.
         market_time_ns: market time so far, nanoseconds since the epoch; frames don't go back behind it.
 
     Attributes:
@@ -52,12 +53,13 @@ class LiveFramer:
         wild_print_percent: float = DEFAULT_PERCENT,
         *,
         simulated: bool = False,
+        owns_time: bool = False,
         market_time_ns: int = 0,
     ) -> None:
         self.problem = ""
         self._builder = FrameBuilder(feed_run, shards, shard_of, PRICE_SCALE, simulated=simulated)
         self._rules = LiveRules(directory, calendar, shard_of, account, wild_print_percent)
-        self._clock = LiveClock(market_time_ns, owns_time=simulated)
+        self._clock = LiveClock(market_time_ns, owns_time=owns_time)
         self._heartbeat_at = 0
 
     def frames(self, message: LiveMessage) -> list[Frame]:
