@@ -44,6 +44,7 @@ type Client struct {
 type settings struct {
 	token   func() (string, error)
 	ca      string
+	pair    [2]string // files of a certificate and its key
 	tls     bool
 	options []grpc.DialOption
 }
@@ -68,6 +69,12 @@ func WithTokenFile(path string) Option {
 
 // WithCA speaks TLS and trusts the certificates of a PEM file.
 func WithCA(path string) Option { return func(s *settings) { s.ca, s.tls = path, true } }
+
+// WithCertificate shows a certificate to the server, of two PEM files, where it asks for one (mTLS); it goes with WithCA
+// or WithTLS.
+func WithCertificate(certificate, key string) Option {
+	return func(s *settings) { s.pair = [2]string{certificate, key} }
+}
 
 // WithTLS speaks TLS and trusts what the system trusts.
 func WithTLS() Option { return func(s *settings) { s.tls = true } }
@@ -153,6 +160,13 @@ func transportOf(target string, chosen settings) (credentials.TransportCredentia
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("%s has no certificate in PEM", chosen.ca)
 		}
+	}
+	if chosen.pair[0] != "" {
+		pair, err := tls.LoadX509KeyPair(chosen.pair[0], chosen.pair[1])
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
 	}
 	return credentials.NewTLS(config), nil
 }

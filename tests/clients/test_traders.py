@@ -207,7 +207,7 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(
 
 
 def test_all_languages_trade_with_tls_and_tokens(languages: tuple[Language, ...], tmp_path: Path) -> None:
-    """Where callers sign in over TLS: who has no token is told so in each language, and with a trader's all trade."""
+    """Where callers show a certificate and sign in: without either nobody gets in, and with a trader's token all trade."""
     certificates = tmp_path / "certs"
     make_certificates(certificates, 30, ())
     ca = certificates / "ca.pem"
@@ -215,17 +215,27 @@ def test_all_languages_trade_with_tls_and_tokens(languages: tuple[Language, ...]
         "ALPHAPANDA_TLS__CERTIFICATE": str(certificates / "server.pem"),
         "ALPHAPANDA_TLS__KEY": str(certificates / "server.key"),
         "ALPHAPANDA_TLS__CA": str(ca),
+        "ALPHAPANDA_TLS__CLIENT_CERTIFICATES": "required",
     }
     with Platform(tmp_path / "data", "--auth", environment=tls) as platform:
         platform.start()
-        with grpc.secure_channel(platform.target, grpc.ssl_channel_credentials(ca.read_bytes())) as channel:
+        files = (ca, certificates / "client.key", certificates / "client.pem")
+        trusted = grpc.ssl_channel_credentials(*(file.read_bytes() for file in files))
+        with grpc.secure_channel(platform.target, trusted) as channel:
             token = trader_token(channel, FIRST_PASSWORD.search(platform.complaints)[1])
             file = tmp_path / "token"
             file.write_text(f"{token}\n")
-            told = ended(traders(languages, platform.target, ALPHAPANDA_CA=str(ca)))
+            shown = {
+                "ALPHAPANDA_CA": str(ca),
+                "ALPHAPANDA_CERT": str(certificates / "client.pem"),
+                "ALPHAPANDA_CERT_KEY": str(certificates / "client.key"),
+            }
+            bare = ended(traders(languages, platform.target, ALPHAPANDA_CA=str(ca)))
+            assert {(code, out) for code, out, _ in bare.values()} == {(1, "")}
+            told = ended(traders(languages, platform.target, **shown))
             for name, (code, out, err) in told.items():
                 assert (code, out, "alphapanda login" in err) == (1, "", True), f"{name}: {err}"
-            signed = {"ALPHAPANDA_CA": str(ca), "ALPHAPANDA_TOKEN_FILE": str(file)}
+            signed = {**shown, "ALPHAPANDA_TOKEN_FILE": str(file)}
             bearer = (("authorization", f"Bearer {token}"),)
             check_scenarios(languages, platform.target, **signed)
             check_traders(ended_well(traders(languages, platform.target, **signed)), channel, bearer)

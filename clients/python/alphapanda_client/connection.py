@@ -31,6 +31,8 @@ class Connection:
         token: access token, sent with each call.
         token_file: file that holds the token at the time of the call: who renews the file renews the token.
         ca: PEM file of the certificates to trust; TLS.
+        cert: PEM file of a certificate to show where the server asks for one (mTLS).
+        key: PEM file of its key.
         tls: TLS that trusts what gRPC trusts; with `ca` it is on anyway.
 
     Raises:
@@ -41,6 +43,8 @@ class Connection:
     token: str = ""
     token_file: str | Path = ""
     ca: str | Path = ""
+    cert: str | Path = ""
+    key: str | Path = ""
     tls: bool = False
 
     def __post_init__(self) -> None:
@@ -63,9 +67,10 @@ class Connection:
         """Of TLS.
 
         Raises:
-            OSError: the file of certificates can't be read.
+            OSError: a file can't be read.
         """
-        return grpc.ssl_channel_credentials(Path(self.ca).read_bytes() if self.ca else None)
+        ca, key, cert = (Path(file).read_bytes() if file else None for file in (self.ca, self.key, self.cert))
+        return grpc.ssl_channel_credentials(ca, key, cert)
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The token, as a call carries it.
@@ -78,11 +83,13 @@ class Connection:
 
 
 def from_environment(target: str) -> Connection:
-    """A connection with what ALPHAPANDA_CA and ALPHAPANDA_TOKEN_FILE name."""
+    """A connection with what ALPHAPANDA_CA, ALPHAPANDA_CERT, ALPHAPANDA_CERT_KEY and ALPHAPANDA_TOKEN_FILE name."""
     return Connection(
         target,
         token_file=os.environ.get("ALPHAPANDA_TOKEN_FILE", ""),
         ca=os.environ.get("ALPHAPANDA_CA", ""),
+        cert=os.environ.get("ALPHAPANDA_CERT", ""),
+        key=os.environ.get("ALPHAPANDA_CERT_KEY", ""),
     )
 
 

@@ -24,6 +24,9 @@ export interface Options {
   tokenFile?: string;
   /** A PEM file with the certificates to trust; it turns TLS on. */
   ca?: string;
+  /** PEM files of a certificate and its key, to show where the server asks for one (mTLS). */
+  cert?: string;
+  key?: string;
   /** TLS with what the system trusts. */
   tls?: boolean;
 }
@@ -57,7 +60,11 @@ export class AlphaPanda {
       baseUrl,
       // A connection that broke without a word would let a watch wait for ever.
       { pingIntervalMs: 30_000, pingTimeoutMs: 10_000 },
-      options.ca === undefined ? {} : { ca: readFileSync(options.ca) },
+      {
+        ...(options.ca === undefined ? {} : { ca: readFileSync(options.ca) }),
+        ...(options.cert === undefined ? {} : { cert: readFileSync(options.cert) }),
+        ...(options.key === undefined ? {} : { key: readFileSync(options.key) }),
+      },
     );
     this.transport = createGrpcTransport({
       baseUrl,

@@ -103,6 +103,9 @@ func fromEnvironment() []alphapanda.Option {
 	if ca := os.Getenv("ALPHAPANDA_CA"); ca != "" {
 		options = append(options, alphapanda.WithCA(ca))
 	}
+	if own := os.Getenv("ALPHAPANDA_CERT"); own != "" {
+		options = append(options, alphapanda.WithCertificate(own, os.Getenv("ALPHAPANDA_CERT_KEY")))
+	}
 	if file := os.Getenv("ALPHAPANDA_TOKEN_FILE"); file != "" {
 		options = append(options, alphapanda.WithTokenFile(file))
 	}

@@ -43,6 +43,9 @@ func trade(target, symbol string) error {
 	if ca := os.Getenv("ALPHAPANDA_CA"); ca != "" {
 		options = append(options, alphapanda.WithCA(ca))
 	}
+	if own := os.Getenv("ALPHAPANDA_CERT"); own != "" {
+		options = append(options, alphapanda.WithCertificate(own, os.Getenv("ALPHAPANDA_CERT_KEY")))
+	}
 	if file := os.Getenv("ALPHAPANDA_TOKEN_FILE"); file != "" {
 		options = append(options, alphapanda.WithTokenFile(file))
 	}

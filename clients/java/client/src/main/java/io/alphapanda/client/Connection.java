@@ -16,6 +16,8 @@ public final class Connection {
 
   private final String target;
   private Path ca;
+  private Path certificate;
+  private Path key;
   private boolean tls;
   private CallCredentials token;
 
@@ -35,6 +37,13 @@ public final class Connection {
     return withTls();
   }
 
+  /** Shows a certificate, of two PEM files, where the server asks for one (mTLS). */
+  public Connection withCertificate(Path certificateFile, Path keyFile) {
+    certificate = certificateFile;
+    key = keyFile;
+    return withTls();
+  }
+
   /** Sends an access token with each call. */
   public Connection withToken(String text) {
     token = new Token(() -> text);
@@ -51,12 +60,18 @@ public final class Connection {
   }
 
   /**
-   * What {@code ALPHAPANDA_CA} and {@code ALPHAPANDA_TOKEN_FILE} name, where they name something.
+   * What {@code ALPHAPANDA_CA}, {@code ALPHAPANDA_CERT}, {@code ALPHAPANDA_CERT_KEY} and {@code
+   * ALPHAPANDA_TOKEN_FILE} name, where they name something.
    */
   public Connection fromEnvironment() {
     String authority = System.getenv().getOrDefault("ALPHAPANDA_CA", "");
     if (!authority.isEmpty()) {
       withCa(Path.of(authority));
+    }
+    String own = System.getenv().getOrDefault("ALPHAPANDA_CERT", "");
+    if (!own.isEmpty()) {
+      withCertificate(
+          Path.of(own), Path.of(System.getenv().getOrDefault("ALPHAPANDA_CERT_KEY", "")));
     }
     String file = System.getenv().getOrDefault("ALPHAPANDA_TOKEN_FILE", "");
     return file.isEmpty() ? this : withTokenFile(Path.of(file));
@@ -91,13 +106,19 @@ public final class Connection {
       }
       return InsecureChannelCredentials.create();
     }
-    if (ca == null) {
-      return TlsChannelCredentials.create();
-    }
+    Path read = ca;
     try {
-      return TlsChannelCredentials.newBuilder().trustManager(ca.toFile()).build();
+      var builder = TlsChannelCredentials.newBuilder();
+      if (ca != null) {
+        builder.trustManager(ca.toFile());
+      }
+      if (certificate != null) {
+        read = certificate;
+        builder.keyManager(certificate.toFile(), key.toFile());
+      }
+      return builder.build();
     } catch (IOException unreadable) {
-      throw new IllegalArgumentException(ca + " can't be read", unreadable);
+      throw new IllegalArgumentException(read + " can't be read", unreadable);
     }
   }
 
