@@ -11,7 +11,7 @@ from alphapanda.app.kite_accounts import kite_accounts
 from alphapanda.cli import main
 from alphapanda.settings.catalogue import catalogue
 from alphapanda.settings.sources import SettingsInvalid, load_settings, read_settings
-from alphapanda.telemetry.redaction import redacted, remember_secrets
+from alphapanda.telemetry.redaction import redacted, remember_secrets, remember_session_secret
 
 PLAINTEXT_DATABASE = "the connection to PostgreSQL is not encrypted: add ?ssl=verify-full (or verify-ca, require) to database.url"
 SECRET = "s" * 40
@@ -435,6 +435,20 @@ def test_a_word_is_no_known_secret():
     """A password that is a word of every log line stays a word."""
     remember_secrets(["alphapanda", "short-1"])
     assert redacted("alphapanda short-1") == "alphapanda short-1"
+
+
+def test_a_token_that_changes_is_removed_with_the_one_before():
+    """A broker's token stands nowhere while it is the newest or the one before; older ones are dead, and forgotten."""
+    tokens = [f"canary-token-{number}" for number in range(4)]
+    for token in tokens:
+        remember_session_secret("zerodha:default", token)
+    assert (
+        redacted(f"ws://kite/?access={tokens[3]} and {tokens[2]}")
+        == "ws://kite/?access=[redacted] and [redacted]"
+    )
+    assert redacted(tokens[0]) == tokens[0]
+    remember_session_secret("zerodha:second", "canary-token-9")
+    assert "canary" not in str(redacted(["canary-token-9", tokens[3]]))
 
 
 def _toml(folder, text):
