@@ -127,6 +127,12 @@ class PlayedPods:
         (state,) = (one["State"] for one in self.containers(name))
         return None if state["Running"] else int(state["ExitCode"])
 
+    def end(self, name: str) -> float:
+        """Has a played workload's processes end by themselves, however long it takes; returns after how many seconds they have."""
+        began = time.monotonic()
+        self._podman("stop", "--time=120", *(one["Name"] for one in self.containers(name)))
+        return time.monotonic() - began
+
     def opened(self, name: str) -> set[tuple[str, int]]:
         """Addresses and ports outside itself to which a played workload has, or just had, a connection.
 
