@@ -289,7 +289,13 @@ def marketdata_room(
 
         history = kite_history(resources.kite.rest)
     servicer = MarketDataServicer(
-        resources.prices, resources.directory, resources.calendar, publisher, watches, history
+        resources.prices,
+        resources.directory,
+        resources.calendar,
+        publisher,
+        watches,
+        history,
+        live=publisher.live,
     )
     room = Room(
         service="marketdata",

@@ -24,6 +24,9 @@ class TickerPool:
         connection: makes the connection of a number.
         connections: how many there may be.
         most_tokens: instruments on one; None: as many as Kite allows.
+
+    Attributes:
+        streamed: what each connection streams.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class TickerPool:
             Allocation(connections) if most_tokens is None else Allocation(connections, most_tokens)
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self.streamed: Sequence[Modes] = [{} for _ in range(connections)]
 
     @property
     def statuses(self) -> Sequence[TickerStatus]:
@@ -62,7 +66,8 @@ class TickerPool:
     def want(self, wanted: Modes) -> None:
         """Sets what is to be streamed, the most important first."""
         left_out = set(self._allocation.left_out)
-        for connection, modes in zip(self._connections, self._allocation.allocate(wanted), strict=True):
+        self.streamed = self._allocation.allocate(wanted)
+        for connection, modes in zip(self._connections, self.streamed, strict=True):
             connection.want(modes)
         if set(self.left_out) - left_out:
             _log.error("ticker.instruments_left_out", alarm=True, error=_too_many(self.left_out))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -14,6 +15,7 @@ from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalen
 from alphapanda.domain.errors import UnknownName
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.marketdata.history import NO_HISTORY, HistorySource, HistoryWanted, page_of
+from alphapanda.marketdata.live_view import LiveView
 from alphapanda.marketdata.watching import QuoteWatches
 from alphapanda.mesh.errors import FailedPrecondition, NotFound
 from alphapanda.storage.price_cache import CachedPrice, PriceCache
@@ -60,6 +62,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
         feed: the feed's status.
         watches: opens watches on quotes.
         history: gives bars of the past; None: no broker here does.
+        live: returns how the live feed is; None where there is none here.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
         feed: FeedStatus,
         watches: QuoteWatches,
         history: HistorySource | None = None,
+        live: Callable[[], LiveView | None] = lambda: None,
     ) -> None:
         self._cache = cache
         self._directory = directory
@@ -77,6 +81,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
         self._feed = feed
         self._watches = watches
         self._history = history
+        self._live = live
 
     @override
     async def GetQuotes(self, request: api.GetQuotesRequest, context: Context) -> api.GetQuotesResponse:
@@ -92,9 +97,10 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
             self._watches.ask(instrument.instrument_token for instrument in wanted)
         reading = await self._cache.read([instrument.instrument_token for instrument in wanted])
         market_time = self._cache.market_time(reading.clock)
+        live = self._live()
         priced = [i for i in wanted if i.instrument_token in reading.prices]
         return api.GetQuotesResponse(
-            quotes=[_quote(i, reading.prices[i.instrument_token]) for i in priced[:MAX_QUOTES]],
+            quotes=[_quote(i, reading.prices[i.instrument_token], live) for i in priced[:MAX_QUOTES]],
             without_price=[
                 i.symbol for i in wanted if request.symbols and i.instrument_token not in reading.prices
             ],
@@ -127,6 +133,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
             raise UnknownName("exchange", request.exchange, [EXCHANGE])
         clock = (await self._cache.read(())).clock
         market_time = self._cache.market_time(clock)
+        live = self._live()
         session = self._session(market_time)
         return api.GetMarketStatusResponse(
             exchange=EXCHANGE,
@@ -142,6 +149,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
             dropped=self._feed.dropped(),
             speed=self._feed.speed,
             speed_reached=self._feed.speed_reached,
+            live=None if live is None else live.message(time.time_ns()),
         )
 
     @override
@@ -198,7 +206,7 @@ class MarketDataServicer(marketdata_pb2_grpc.MarketDataServiceServicer):
             return None
 
 
-def _quote(instrument: Instrument, cached: CachedPrice) -> api.Quote:
+def _quote(instrument: Instrument, cached: CachedPrice, live: LiveView | None) -> api.Quote:
     return api.Quote(
         instrument_id=instrument.instrument_id,
         instrument_token=instrument.instrument_token,
@@ -206,4 +214,5 @@ def _quote(instrument: Instrument, cached: CachedPrice) -> api.Quote:
         last_price=decimal(cached.last.price),
         traded_at=timestamp(cached.last.traded_at),
         volume=cached.volume,
+        stream=None if live is None else live.stream(instrument.instrument_token),
     )

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from alphapanda.contract.topics import TopicMap, shard_of
 from alphapanda.contract.wire import frame_event, frame_from
-from alphapanda.domain.frame import Frame, instant
+from alphapanda.domain.frame import Frame, instant, nanoseconds
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.pace import MAX
 from alphapanda.eventlog.decode import from_record, to_record
@@ -26,6 +26,7 @@ from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
 from alphapanda.marketdata.core.wild_prints import DEFAULT_PERCENT
 from alphapanda.marketdata.feeds.feed import Feed, FeedRun, LastFrames, LiveRun, RecordedRun
+from alphapanda.marketdata.live_view import LiveView, missing_packets
 from alphapanda.resilience.attempts import until_it_works
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line, is_transient
@@ -171,7 +172,21 @@ class MarketDataPublisher:
     @property
     def feed_problem(self) -> str:
         """Why the feed doesn't bring what it should, in one line; empty where it does."""
-        return (self._framer.problem if self._framer else "") or self._feed.problem
+        return (self._framer.problem if self._framer else "") or self._feed.problem or self._missing()
+
+    def live(self) -> LiveView | None:
+        """How the live feed is; None where the feed isn't live, or hasn't begun."""
+        status = self._feed.live()
+        if status is None or self._framer is None:
+            return None
+        return LiveView(status, self.feed_problem, self._framer.seen, self._directory)
+
+    def _missing(self) -> str:
+        """What to tell of instruments of which nothing comes; empty where there are none."""
+        if self._framer is None or not self._framer.open_now or (status := self._feed.live()) is None:
+            return ""
+        view = LiveView(status, "", self._framer.seen, self._directory)
+        return missing_packets(view.without_packets(nanoseconds(self._wall_clock())))
 
     def dropped(self) -> Mapping[str, int]:
         """Ticks dropped since the process started, by reason."""

@@ -23,6 +23,7 @@ from alphapanda.contract.topics import shard_of
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import SECOND_NS, Frame
+from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.kite.decoder import decode
 from alphapanda.kite.options import ReconnectionOptions
@@ -35,10 +36,12 @@ from alphapanda.marketdata.core.live.framer import LiveFramer
 from alphapanda.marketdata.feeds.feed import FeedContext, LiveRun
 from alphapanda.marketdata.feeds.kite import KiteFeed, KiteSource
 from alphapanda.marketdata.feeds.kite_streamed import StreamedInstruments
+from alphapanda.marketdata.feeds.live_status import FeedGaps
 from alphapanda.marketdata.feeds.raw_recording import RawRecorder
 from alphapanda.marketdata.feeds.registry import open_feed
+from alphapanda.marketdata.live_view import LiveView, missing_packets
 
-INFY = 408065
+INFY, NIFTY = 408065, 256265
 QUICK = ReconnectionOptions(base_delay_seconds=0.02, max_delay_seconds=0.1)
 DAY = date(2026, 12, 1)
 
@@ -98,6 +101,7 @@ class Feed:
     run: LiveRun
     framer: LiveFramer
     account: DataAccount
+    directory: InstrumentDirectory
     frames: list[Frame] = field(default_factory=list)
 
     async def until(self, holds: Callable[[], object]) -> None:
@@ -133,7 +137,8 @@ async def feeding(rig: Rig, silent: float = 5.0, recorder: RawRecorder | None = 
     run = cast("LiveRun", await anext(feed.runs(None)))
     account = DataAccount()
     try:
-        yield Feed(feed, run, LiveFramer(run.feed_run, directory, calendar, 4, shard_of, account), account)
+        framer = LiveFramer(run.feed_run, directory, calendar, 4, shard_of, account)
+        yield Feed(feed, run, framer, account, directory)
     finally:
         await feed.stop()
 
@@ -266,6 +271,59 @@ def test_a_file_that_is_no_raw_recording_is_refused(content: bytes, tmp_path: Pa
     for wanted in ("raw:", f"raw:{tmp_path}/none"):
         with pytest.raises(InvalidInput):
             open_feed(wanted, context)
+
+
+async def test_a_gap_is_told_with_its_times_and_so_is_what_never_comes() -> None:
+    """Of the feed, and of each instrument; one that the exchange doesn't list gets no packet."""
+    async with rigged() as rig, feeding(rig) as ours:
+        await ours.until(lambda: ours.ticks(INFY) or rig.exchange.ticker.subscribed())
+        tick = trade(rig, 10, 1000)
+        await ours.until(lambda: ours.ticks(INFY)[-1:] == [tick])
+        del rig.exchange.market.listing.by_token[NIFTY]
+        assert rig.exchange.ticker.cut()
+        rig.exchange.clock.advance(5)
+        await ours.until(lambda: rig.exchange.ticker.connected == 2)
+        tick = trade(rig, 20, 2000)
+        await ours.until(lambda: ours.ticks(INFY)[-1:] == [tick])
+        rig.exchange.clock.advance(60)
+        status = ours.feed.live()
+        view = LiveView(
+            status,
+            ours.feed.problem,
+            lambda token: ours.framer.seen(token) * (token != NIFTY),
+            ours.directory,
+        )
+        told = view.message(rig.exchange.clock.ns())
+        infy = view.stream(INFY)
+    assert [(one.connection, one.state, one.connects, one.instruments) for one in told.connections] == [
+        (0, "connected", 2, 2), (1, "idle", 0, 0), (2, "idle", 0, 0)
+    ]  # fmt: skip
+    (gap,) = told.gaps
+    assert gap.instruments == 2
+    assert gap.ended_at.ToNanoseconds() - gap.began_at.ToNanoseconds() == 5 * SECOND_NS
+    assert (told.instruments, told.messages_lost, told.problem) == (2, 0, "")
+    assert infy is not None
+    assert (infy.mode, infy.received_at.ToNanoseconds(), infy.last_gap) == ("full", tick[0], gap)
+    assert view.stream(738561) is None
+    assert list(told.without_packets) == ["NSE:NIFTY 50"]
+    assert "no packet came of NSE:NIFTY 50" in missing_packets(told.without_packets)
+    assert not missing_packets(())
+
+
+def test_gaps_go_on_until_something_comes_and_the_latest_are_kept() -> None:
+    """A link that flaps makes one gap, not one for each attempt; an idle connection makes none."""
+    gaps = FeedGaps()
+    gaps.lost(0, 5, 0)
+    assert not gaps.latest()
+    gaps.lost(0, 10, 3)
+    gaps.lost(0, 20, 3)
+    assert gaps.came(1, 25) is None
+    assert [(one.began_ns, one.ended_ns) for one in gaps.latest()] == [(10, 0)]
+    for number in range(30):
+        ended = gaps.came(0, 100 + number)
+        assert ended is not None
+        gaps.lost(0, 100 + number, 3)
+    assert [one.ended_ns for one in gaps.latest()] == [0, *range(129, 110, -1)]
 
 
 class Tokens:

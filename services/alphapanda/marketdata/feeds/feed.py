@@ -15,6 +15,7 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.marketdata.core.live.columns import LiveMessage
 from alphapanda.marketdata.core.recorded.options import NO_OPTIONS, ReadingOptions
 from alphapanda.marketdata.core.ticks import PRICE_SCALE, TickBatch
+from alphapanda.marketdata.feeds.live_status import LiveStatus
 from alphapanda.marketdata.feeds.pace import Pacer
 
 if TYPE_CHECKING:
@@ -135,6 +136,10 @@ class Feed(Protocol):
     def problem(self) -> str:
         """Why it doesn't bring what it should, in one line; empty where it does."""
         return ""
+
+    def live(self) -> LiveStatus | None:
+        """How a live feed is; None of any other."""
+        return None
 
     def check(self) -> None:
         """Checks the feed's input as far as possible before anything is started.

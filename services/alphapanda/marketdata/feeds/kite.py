@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.frame import instant
+from alphapanda.domain.frame import SECOND_NS, instant
 from alphapanda.domain.pace import MAX, REAL
 from alphapanda.kite.decoder import MalformedMessage
 from alphapanda.kite.ticker import Receiver
@@ -21,6 +21,7 @@ from alphapanda.marketdata.feeds.feed import Feed, FeedContext, LastFrames, Live
 from alphapanda.marketdata.feeds.inbox import Inbox, Received
 from alphapanda.marketdata.feeds.kite_messages import live_message
 from alphapanda.marketdata.feeds.kite_streamed import StreamedInstruments
+from alphapanda.marketdata.feeds.live_status import FeedConnection, FeedGaps, LiveStatus
 from alphapanda.marketdata.feeds.pace import Pacer
 from alphapanda.marketdata.feeds.raw_recording import RawRecorder, RawRecording, RawRun
 from alphapanda.resilience.rounds import Rounds
@@ -99,6 +100,8 @@ class KiteFeed(Feed, Receiver):
         self._inbox = Inbox()
         self._pacer = Pacer(REAL)
         self._reader = MessageReader()
+        self._gaps = FeedGaps()
+        self._since_ns: Mapping[int, int] = {}
         self._following = Rounds("subscriptions", self._follow, FOLLOWED_SECONDS, _log, at_once=True)
 
     @property
@@ -154,6 +157,12 @@ class KiteFeed(Feed, Receiver):
 
     @override
     def message(self, connection: int, wall_ns: int, payload: bytes) -> None:
+        gap = self._gaps.came(connection, wall_ns)
+        if gap is not None:
+            seconds = round((gap.ended_ns - gap.began_ns) / SECOND_NS, 3)
+            _log.warning(
+                "feed.gap_ended", connection=connection, seconds=seconds, instruments=gap.instruments
+            )
         self._inbox.add(Received(connection, wall_ns, payload))
 
     @override
@@ -163,10 +172,39 @@ class KiteFeed(Feed, Receiver):
 
     @override
     def disconnected(self, connection: int, wall_ns: int) -> None:
-        """Does nothing: the ticker's status tells of it."""
+        last = self._pool.statuses[connection].last_message_ns
+        self._gaps.lost(connection, last or wall_ns, len(self._pool.streamed[connection]))
+
+    @override
+    def live(self) -> LiveStatus:
+        streamed = self._pool.streamed
+        connections = [
+            FeedConnection(
+                number,
+                one.state.value,
+                one.failures,
+                one.connections,
+                one.last_message_ns,
+                one.last_error,
+                len(streamed[number]),
+            )
+            for number, one in enumerate(self._pool.statuses)
+        ]
+        return LiveStatus(
+            connections,
+            self._gaps.latest(),
+            {token: mode.value for modes in streamed for token, mode in modes.items()},
+            {token: number for number, modes in enumerate(streamed) for token in modes},
+            self._since_ns,
+            self._inbox.lost,
+        )
 
     async def _follow(self) -> None:
-        self._pool.want(self.streamed.modes())
+        wanted = self.streamed.modes()
+        self._pool.want(wanted)
+        now, since = self._source.wall_ns(), self._since_ns
+        if since.keys() != wanted.keys():
+            self._since_ns = {token: since.get(token, now) for token in wanted}
 
     async def _messages(self) -> AsyncIterator[Sequence[LiveMessage]]:
         while True:

@@ -41,7 +41,10 @@ type Quote struct {
 	// Market time of the last trade.
 	TradedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=traded_at,json=tradedAt,proto3" json:"traded_at,omitempty"`
 	// Quantity traded so far in the day, units. Absent where the feed does not give it.
-	Volume        *int64 `protobuf:"varint,6,opt,name=volume,proto3,oneof" json:"volume,omitempty"`
+	Volume *int64 `protobuf:"varint,6,opt,name=volume,proto3,oneof" json:"volume,omitempty"`
+	// How the instrument is streamed. Absent where the feed is not live, where it is not streamed, in WatchQuotes, and at a
+	// replica that does not run the feed.
+	Stream        *InstrumentStream `protobuf:"bytes,7,opt,name=stream,proto3" json:"stream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -118,6 +121,341 @@ func (x *Quote) GetVolume() int64 {
 	return 0
 }
 
+func (x *Quote) GetStream() *InstrumentStream {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
+}
+
+// How a live feed streams an instrument.
+type InstrumentStream struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How much of it comes: "full" (with the times of trades) or "quote".
+	Mode string `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Market time of the last packet about it, whether it told of a trade or not. Absent where none came yet.
+	ReceivedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	// Last time in which nothing could come, because its connection was lost. Absent where there was none lately.
+	LastGap       *FeedGap `protobuf:"bytes,3,opt,name=last_gap,json=lastGap,proto3" json:"last_gap,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InstrumentStream) Reset() {
+	*x = InstrumentStream{}
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InstrumentStream) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InstrumentStream) ProtoMessage() {}
+
+func (x *InstrumentStream) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InstrumentStream.ProtoReflect.Descriptor instead.
+func (*InstrumentStream) Descriptor() ([]byte, []int) {
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *InstrumentStream) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *InstrumentStream) GetReceivedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReceivedAt
+	}
+	return nil
+}
+
+func (x *InstrumentStream) GetLastGap() *FeedGap {
+	if x != nil {
+		return x.LastGap
+	}
+	return nil
+}
+
+// A time in which nothing came on a connection, because it was lost.
+type FeedGap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the connection, from 0.
+	Connection uint32 `protobuf:"varint,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	// Wall time of the last message before it.
+	BeganAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=began_at,json=beganAt,proto3" json:"began_at,omitempty"`
+	// Wall time of the first message after it. Absent while it lasts.
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// Number of instruments on the connection.
+	Instruments   uint32 `protobuf:"varint,4,opt,name=instruments,proto3" json:"instruments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FeedGap) Reset() {
+	*x = FeedGap{}
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FeedGap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FeedGap) ProtoMessage() {}
+
+func (x *FeedGap) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FeedGap.ProtoReflect.Descriptor instead.
+func (*FeedGap) Descriptor() ([]byte, []int) {
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *FeedGap) GetConnection() uint32 {
+	if x != nil {
+		return x.Connection
+	}
+	return 0
+}
+
+func (x *FeedGap) GetBeganAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BeganAt
+	}
+	return nil
+}
+
+func (x *FeedGap) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
+	}
+	return nil
+}
+
+func (x *FeedGap) GetInstruments() uint32 {
+	if x != nil {
+		return x.Instruments
+	}
+	return 0
+}
+
+// A connection of a live feed.
+type FeedConnection struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the connection, from 0.
+	Connection uint32 `protobuf:"varint,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	// What it is doing: "idle", "waiting_for_session", "connecting", "connected", "waiting" (for the next attempt) or "stopped".
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Attempts in a row that have failed.
+	Failures uint32 `protobuf:"varint,3,opt,name=failures,proto3" json:"failures,omitempty"`
+	// How often it has connected since the process started.
+	Connects uint64 `protobuf:"varint,4,opt,name=connects,proto3" json:"connects,omitempty"`
+	// Wall time of the last message. Absent where none came yet.
+	LastMessageAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last_message_at,json=lastMessageAt,proto3" json:"last_message_at,omitempty"`
+	// Why it is not connected, in one line. Empty where it is.
+	LastError string `protobuf:"bytes,6,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// Number of instruments on it.
+	Instruments   uint32 `protobuf:"varint,7,opt,name=instruments,proto3" json:"instruments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FeedConnection) Reset() {
+	*x = FeedConnection{}
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FeedConnection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FeedConnection) ProtoMessage() {}
+
+func (x *FeedConnection) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FeedConnection.ProtoReflect.Descriptor instead.
+func (*FeedConnection) Descriptor() ([]byte, []int) {
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FeedConnection) GetConnection() uint32 {
+	if x != nil {
+		return x.Connection
+	}
+	return 0
+}
+
+func (x *FeedConnection) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *FeedConnection) GetFailures() uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *FeedConnection) GetConnects() uint64 {
+	if x != nil {
+		return x.Connects
+	}
+	return 0
+}
+
+func (x *FeedConnection) GetLastMessageAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastMessageAt
+	}
+	return nil
+}
+
+func (x *FeedConnection) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *FeedConnection) GetInstruments() uint32 {
+	if x != nil {
+		return x.Instruments
+	}
+	return 0
+}
+
+// A live feed as it is now.
+type LiveFeedStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why it does not bring all that it should, in one line, with what to do. Empty where it does.
+	Problem string `protobuf:"bytes,1,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Its connections.
+	Connections []*FeedConnection `protobuf:"bytes,2,rep,name=connections,proto3" json:"connections,omitempty"`
+	// Times in which nothing came, the latest first, at most 20.
+	Gaps []*FeedGap `protobuf:"bytes,3,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// Number of instruments that are streamed.
+	Instruments uint32 `protobuf:"varint,4,opt,name=instruments,proto3" json:"instruments,omitempty"`
+	// Symbols that are streamed and of which no packet came yet in this session, at most 100.
+	WithoutPackets []string `protobuf:"bytes,5,rep,name=without_packets,json=withoutPackets,proto3" json:"without_packets,omitempty"`
+	// Messages that were given up since the process started, because the stores were away for too long.
+	MessagesLost  uint64 `protobuf:"varint,6,opt,name=messages_lost,json=messagesLost,proto3" json:"messages_lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiveFeedStatus) Reset() {
+	*x = LiveFeedStatus{}
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiveFeedStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiveFeedStatus) ProtoMessage() {}
+
+func (x *LiveFeedStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiveFeedStatus.ProtoReflect.Descriptor instead.
+func (*LiveFeedStatus) Descriptor() ([]byte, []int) {
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *LiveFeedStatus) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *LiveFeedStatus) GetConnections() []*FeedConnection {
+	if x != nil {
+		return x.Connections
+	}
+	return nil
+}
+
+func (x *LiveFeedStatus) GetGaps() []*FeedGap {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+func (x *LiveFeedStatus) GetInstruments() uint32 {
+	if x != nil {
+		return x.Instruments
+	}
+	return 0
+}
+
+func (x *LiveFeedStatus) GetWithoutPackets() []string {
+	if x != nil {
+		return x.WithoutPackets
+	}
+	return nil
+}
+
+func (x *LiveFeedStatus) GetMessagesLost() uint64 {
+	if x != nil {
+		return x.MessagesLost
+	}
+	return 0
+}
+
 // Asks for quotes.
 type GetQuotesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -129,7 +467,7 @@ type GetQuotesRequest struct {
 
 func (x *GetQuotesRequest) Reset() {
 	*x = GetQuotesRequest{}
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[1]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -141,7 +479,7 @@ func (x *GetQuotesRequest) String() string {
 func (*GetQuotesRequest) ProtoMessage() {}
 
 func (x *GetQuotesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[1]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -154,7 +492,7 @@ func (x *GetQuotesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotesRequest.ProtoReflect.Descriptor instead.
 func (*GetQuotesRequest) Descriptor() ([]byte, []int) {
-	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{1}
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetQuotesRequest) GetSymbols() []string {
@@ -179,7 +517,7 @@ type GetQuotesResponse struct {
 
 func (x *GetQuotesResponse) Reset() {
 	*x = GetQuotesResponse{}
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[2]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -191,7 +529,7 @@ func (x *GetQuotesResponse) String() string {
 func (*GetQuotesResponse) ProtoMessage() {}
 
 func (x *GetQuotesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[2]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -204,7 +542,7 @@ func (x *GetQuotesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotesResponse.ProtoReflect.Descriptor instead.
 func (*GetQuotesResponse) Descriptor() ([]byte, []int) {
-	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{2}
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetQuotesResponse) GetQuotes() []*Quote {
@@ -244,7 +582,7 @@ type WatchQuotesRequest struct {
 
 func (x *WatchQuotesRequest) Reset() {
 	*x = WatchQuotesRequest{}
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[3]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -256,7 +594,7 @@ func (x *WatchQuotesRequest) String() string {
 func (*WatchQuotesRequest) ProtoMessage() {}
 
 func (x *WatchQuotesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[3]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -269,7 +607,7 @@ func (x *WatchQuotesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchQuotesRequest.ProtoReflect.Descriptor instead.
 func (*WatchQuotesRequest) Descriptor() ([]byte, []int) {
-	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{3}
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WatchQuotesRequest) GetSymbols() []string {
@@ -314,7 +652,7 @@ type WatchQuotesResponse struct {
 
 func (x *WatchQuotesResponse) Reset() {
 	*x = WatchQuotesResponse{}
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[4]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -326,7 +664,7 @@ func (x *WatchQuotesResponse) String() string {
 func (*WatchQuotesResponse) ProtoMessage() {}
 
 func (x *WatchQuotesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[4]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -339,7 +677,7 @@ func (x *WatchQuotesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchQuotesResponse.ProtoReflect.Descriptor instead.
 func (*WatchQuotesResponse) Descriptor() ([]byte, []int) {
-	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{4}
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WatchQuotesResponse) GetSnapshot() bool {
@@ -388,7 +726,7 @@ type GetMarketStatusRequest struct {
 
 func (x *GetMarketStatusRequest) Reset() {
 	*x = GetMarketStatusRequest{}
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[5]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -400,7 +738,7 @@ func (x *GetMarketStatusRequest) String() string {
 func (*GetMarketStatusRequest) ProtoMessage() {}
 
 func (x *GetMarketStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[5]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -413,7 +751,7 @@ func (x *GetMarketStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMarketStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetMarketStatusRequest) Descriptor() ([]byte, []int) {
-	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{5}
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetMarketStatusRequest) GetExchange() string {
@@ -452,14 +790,16 @@ type GetMarketStatusResponse struct {
 	// market.
 	Speed *float64 `protobuf:"fixed64,12,opt,name=speed,proto3,oneof" json:"speed,omitempty"`
 	// Market seconds in a wall second over the last ten seconds. Absent before, and on the real market.
-	SpeedReached  *float64 `protobuf:"fixed64,13,opt,name=speed_reached,json=speedReached,proto3,oneof" json:"speed_reached,omitempty"`
+	SpeedReached *float64 `protobuf:"fixed64,13,opt,name=speed_reached,json=speedReached,proto3,oneof" json:"speed_reached,omitempty"`
+	// The live feed. Absent where the feed is not live, and at a replica that does not run it.
+	Live          *LiveFeedStatus `protobuf:"bytes,14,opt,name=live,proto3" json:"live,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetMarketStatusResponse) Reset() {
 	*x = GetMarketStatusResponse{}
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[6]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +811,7 @@ func (x *GetMarketStatusResponse) String() string {
 func (*GetMarketStatusResponse) ProtoMessage() {}
 
 func (x *GetMarketStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[6]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +824,7 @@ func (x *GetMarketStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMarketStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetMarketStatusResponse) Descriptor() ([]byte, []int) {
-	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{6}
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetMarketStatusResponse) GetExchange() string {
@@ -578,6 +918,13 @@ func (x *GetMarketStatusResponse) GetSpeedReached() float64 {
 	return 0
 }
 
+func (x *GetMarketStatusResponse) GetLive() *LiveFeedStatus {
+	if x != nil {
+		return x.Live
+	}
+	return nil
+}
+
 // Asks for bars of the past.
 type ListHistoricalBarsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -600,7 +947,7 @@ type ListHistoricalBarsRequest struct {
 
 func (x *ListHistoricalBarsRequest) Reset() {
 	*x = ListHistoricalBarsRequest{}
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[7]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +959,7 @@ func (x *ListHistoricalBarsRequest) String() string {
 func (*ListHistoricalBarsRequest) ProtoMessage() {}
 
 func (x *ListHistoricalBarsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[7]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +972,7 @@ func (x *ListHistoricalBarsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHistoricalBarsRequest.ProtoReflect.Descriptor instead.
 func (*ListHistoricalBarsRequest) Descriptor() ([]byte, []int) {
-	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{7}
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListHistoricalBarsRequest) GetSymbol() string {
@@ -693,7 +1040,7 @@ type HistoricalBar struct {
 
 func (x *HistoricalBar) Reset() {
 	*x = HistoricalBar{}
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[8]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +1052,7 @@ func (x *HistoricalBar) String() string {
 func (*HistoricalBar) ProtoMessage() {}
 
 func (x *HistoricalBar) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[8]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +1065,7 @@ func (x *HistoricalBar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoricalBar.ProtoReflect.Descriptor instead.
 func (*HistoricalBar) Descriptor() ([]byte, []int) {
-	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{8}
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HistoricalBar) GetStart() *timestamppb.Timestamp {
@@ -786,7 +1133,7 @@ type ListHistoricalBarsResponse struct {
 
 func (x *ListHistoricalBarsResponse) Reset() {
 	*x = ListHistoricalBarsResponse{}
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[9]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +1145,7 @@ func (x *ListHistoricalBarsResponse) String() string {
 func (*ListHistoricalBarsResponse) ProtoMessage() {}
 
 func (x *ListHistoricalBarsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[9]
+	mi := &file_panda_marketdata_v1_marketdata_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +1158,7 @@ func (x *ListHistoricalBarsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHistoricalBarsResponse.ProtoReflect.Descriptor instead.
 func (*ListHistoricalBarsResponse) Descriptor() ([]byte, []int) {
-	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{9}
+	return file_panda_marketdata_v1_marketdata_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListHistoricalBarsResponse) GetBars() []*HistoricalBar {
@@ -839,7 +1186,7 @@ var File_panda_marketdata_v1_marketdata_proto protoreflect.FileDescriptor
 
 const file_panda_marketdata_v1_marketdata_proto_rawDesc = "" +
 	"\n" +
-	"$panda/marketdata/v1/marketdata.proto\x12\x13panda.marketdata.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1epanda/options/v1/options.proto\"\x85\x02\n" +
+	"$panda/marketdata/v1/marketdata.proto\x12\x13panda.marketdata.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1epanda/options/v1/options.proto\"\xc4\x02\n" +
 	"\x05Quote\x12#\n" +
 	"\rinstrument_id\x18\x01 \x01(\tR\finstrumentId\x12)\n" +
 	"\x10instrument_token\x18\x02 \x01(\rR\x0finstrumentToken\x12\x16\n" +
@@ -847,8 +1194,39 @@ const file_panda_marketdata_v1_marketdata_proto_rawDesc = "" +
 	"\n" +
 	"last_price\x18\x04 \x01(\v2\x14.google.type.DecimalR\tlastPrice\x127\n" +
 	"\ttraded_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\btradedAt\x12\x1b\n" +
-	"\x06volume\x18\x06 \x01(\x03H\x00R\x06volume\x88\x01\x01B\t\n" +
-	"\a_volume\"H\n" +
+	"\x06volume\x18\x06 \x01(\x03H\x00R\x06volume\x88\x01\x01\x12=\n" +
+	"\x06stream\x18\a \x01(\v2%.panda.marketdata.v1.InstrumentStreamR\x06streamB\t\n" +
+	"\a_volume\"\x9c\x01\n" +
+	"\x10InstrumentStream\x12\x12\n" +
+	"\x04mode\x18\x01 \x01(\tR\x04mode\x12;\n" +
+	"\vreceived_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"receivedAt\x127\n" +
+	"\blast_gap\x18\x03 \x01(\v2\x1c.panda.marketdata.v1.FeedGapR\alastGap\"\xb9\x01\n" +
+	"\aFeedGap\x12\x1e\n" +
+	"\n" +
+	"connection\x18\x01 \x01(\rR\n" +
+	"connection\x125\n" +
+	"\bbegan_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\abeganAt\x125\n" +
+	"\bended_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12 \n" +
+	"\vinstruments\x18\x04 \x01(\rR\vinstruments\"\x83\x02\n" +
+	"\x0eFeedConnection\x12\x1e\n" +
+	"\n" +
+	"connection\x18\x01 \x01(\rR\n" +
+	"connection\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x1a\n" +
+	"\bfailures\x18\x03 \x01(\rR\bfailures\x12\x1a\n" +
+	"\bconnects\x18\x04 \x01(\x04R\bconnects\x12B\n" +
+	"\x0flast_message_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\rlastMessageAt\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\x06 \x01(\tR\tlastError\x12 \n" +
+	"\vinstruments\x18\a \x01(\rR\vinstruments\"\x93\x02\n" +
+	"\x0eLiveFeedStatus\x12\x18\n" +
+	"\aproblem\x18\x01 \x01(\tR\aproblem\x12E\n" +
+	"\vconnections\x18\x02 \x03(\v2#.panda.marketdata.v1.FeedConnectionR\vconnections\x120\n" +
+	"\x04gaps\x18\x03 \x03(\v2\x1c.panda.marketdata.v1.FeedGapR\x04gaps\x12 \n" +
+	"\vinstruments\x18\x04 \x01(\rR\vinstruments\x12'\n" +
+	"\x0fwithout_packets\x18\x05 \x03(\tR\x0ewithoutPackets\x12#\n" +
+	"\rmessages_lost\x18\x06 \x01(\x04R\fmessagesLost\"H\n" +
 	"\x10GetQuotesRequest\x124\n" +
 	"\asymbols\x18\x01 \x03(\tB\x1a\xbaH\x17\x92\x01\x14\x10\xf4\x03\"\x0fr\r2\v^[A-Z]+:.+$R\asymbols\"\xa9\x01\n" +
 	"\x11GetQuotesResponse\x122\n" +
@@ -868,7 +1246,7 @@ const file_panda_marketdata_v1_marketdata_proto_rawDesc = "" +
 	"marketTime\x12\x1a\n" +
 	"\bdraining\x18\x05 \x01(\bR\bdraining\"4\n" +
 	"\x16GetMarketStatusRequest\x12\x1a\n" +
-	"\bexchange\x18\x01 \x01(\tR\bexchange\"\xee\x04\n" +
+	"\bexchange\x18\x01 \x01(\tR\bexchange\"\xa7\x05\n" +
 	"\x17GetMarketStatusResponse\x12\x1a\n" +
 	"\bexchange\x18\x01 \x01(\tR\bexchange\x12\x12\n" +
 	"\x04open\x18\x02 \x01(\bR\x04open\x12;\n" +
@@ -885,7 +1263,8 @@ const file_panda_marketdata_v1_marketdata_proto_rawDesc = "" +
 	" \x01(\x04R\x05ticks\x12S\n" +
 	"\adropped\x18\v \x03(\v29.panda.marketdata.v1.GetMarketStatusResponse.DroppedEntryR\adropped\x12\x19\n" +
 	"\x05speed\x18\f \x01(\x01H\x00R\x05speed\x88\x01\x01\x12(\n" +
-	"\rspeed_reached\x18\r \x01(\x01H\x01R\fspeedReached\x88\x01\x01\x1a:\n" +
+	"\rspeed_reached\x18\r \x01(\x01H\x01R\fspeedReached\x88\x01\x01\x127\n" +
+	"\x04live\x18\x0e \x01(\v2#.panda.marketdata.v1.LiveFeedStatusR\x04live\x1a:\n" +
 	"\fDroppedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\b\n" +
@@ -931,52 +1310,65 @@ func file_panda_marketdata_v1_marketdata_proto_rawDescGZIP() []byte {
 	return file_panda_marketdata_v1_marketdata_proto_rawDescData
 }
 
-var file_panda_marketdata_v1_marketdata_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_panda_marketdata_v1_marketdata_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_panda_marketdata_v1_marketdata_proto_goTypes = []any{
 	(*Quote)(nil),                      // 0: panda.marketdata.v1.Quote
-	(*GetQuotesRequest)(nil),           // 1: panda.marketdata.v1.GetQuotesRequest
-	(*GetQuotesResponse)(nil),          // 2: panda.marketdata.v1.GetQuotesResponse
-	(*WatchQuotesRequest)(nil),         // 3: panda.marketdata.v1.WatchQuotesRequest
-	(*WatchQuotesResponse)(nil),        // 4: panda.marketdata.v1.WatchQuotesResponse
-	(*GetMarketStatusRequest)(nil),     // 5: panda.marketdata.v1.GetMarketStatusRequest
-	(*GetMarketStatusResponse)(nil),    // 6: panda.marketdata.v1.GetMarketStatusResponse
-	(*ListHistoricalBarsRequest)(nil),  // 7: panda.marketdata.v1.ListHistoricalBarsRequest
-	(*HistoricalBar)(nil),              // 8: panda.marketdata.v1.HistoricalBar
-	(*ListHistoricalBarsResponse)(nil), // 9: panda.marketdata.v1.ListHistoricalBarsResponse
-	nil,                                // 10: panda.marketdata.v1.GetMarketStatusResponse.DroppedEntry
-	(*decimal.Decimal)(nil),            // 11: google.type.Decimal
-	(*timestamppb.Timestamp)(nil),      // 12: google.protobuf.Timestamp
+	(*InstrumentStream)(nil),           // 1: panda.marketdata.v1.InstrumentStream
+	(*FeedGap)(nil),                    // 2: panda.marketdata.v1.FeedGap
+	(*FeedConnection)(nil),             // 3: panda.marketdata.v1.FeedConnection
+	(*LiveFeedStatus)(nil),             // 4: panda.marketdata.v1.LiveFeedStatus
+	(*GetQuotesRequest)(nil),           // 5: panda.marketdata.v1.GetQuotesRequest
+	(*GetQuotesResponse)(nil),          // 6: panda.marketdata.v1.GetQuotesResponse
+	(*WatchQuotesRequest)(nil),         // 7: panda.marketdata.v1.WatchQuotesRequest
+	(*WatchQuotesResponse)(nil),        // 8: panda.marketdata.v1.WatchQuotesResponse
+	(*GetMarketStatusRequest)(nil),     // 9: panda.marketdata.v1.GetMarketStatusRequest
+	(*GetMarketStatusResponse)(nil),    // 10: panda.marketdata.v1.GetMarketStatusResponse
+	(*ListHistoricalBarsRequest)(nil),  // 11: panda.marketdata.v1.ListHistoricalBarsRequest
+	(*HistoricalBar)(nil),              // 12: panda.marketdata.v1.HistoricalBar
+	(*ListHistoricalBarsResponse)(nil), // 13: panda.marketdata.v1.ListHistoricalBarsResponse
+	nil,                                // 14: panda.marketdata.v1.GetMarketStatusResponse.DroppedEntry
+	(*decimal.Decimal)(nil),            // 15: google.type.Decimal
+	(*timestamppb.Timestamp)(nil),      // 16: google.protobuf.Timestamp
 }
 var file_panda_marketdata_v1_marketdata_proto_depIdxs = []int32{
-	11, // 0: panda.marketdata.v1.Quote.last_price:type_name -> google.type.Decimal
-	12, // 1: panda.marketdata.v1.Quote.traded_at:type_name -> google.protobuf.Timestamp
-	0,  // 2: panda.marketdata.v1.GetQuotesResponse.quotes:type_name -> panda.marketdata.v1.Quote
-	12, // 3: panda.marketdata.v1.GetQuotesResponse.market_time:type_name -> google.protobuf.Timestamp
-	0,  // 4: panda.marketdata.v1.WatchQuotesResponse.quotes:type_name -> panda.marketdata.v1.Quote
-	12, // 5: panda.marketdata.v1.WatchQuotesResponse.market_time:type_name -> google.protobuf.Timestamp
-	12, // 6: panda.marketdata.v1.GetMarketStatusResponse.market_time:type_name -> google.protobuf.Timestamp
-	12, // 7: panda.marketdata.v1.GetMarketStatusResponse.closes_at:type_name -> google.protobuf.Timestamp
-	12, // 8: panda.marketdata.v1.GetMarketStatusResponse.next_open:type_name -> google.protobuf.Timestamp
-	10, // 9: panda.marketdata.v1.GetMarketStatusResponse.dropped:type_name -> panda.marketdata.v1.GetMarketStatusResponse.DroppedEntry
-	12, // 10: panda.marketdata.v1.HistoricalBar.start:type_name -> google.protobuf.Timestamp
-	11, // 11: panda.marketdata.v1.HistoricalBar.open:type_name -> google.type.Decimal
-	11, // 12: panda.marketdata.v1.HistoricalBar.high:type_name -> google.type.Decimal
-	11, // 13: panda.marketdata.v1.HistoricalBar.low:type_name -> google.type.Decimal
-	11, // 14: panda.marketdata.v1.HistoricalBar.close:type_name -> google.type.Decimal
-	8,  // 15: panda.marketdata.v1.ListHistoricalBarsResponse.bars:type_name -> panda.marketdata.v1.HistoricalBar
-	1,  // 16: panda.marketdata.v1.MarketDataService.GetQuotes:input_type -> panda.marketdata.v1.GetQuotesRequest
-	3,  // 17: panda.marketdata.v1.MarketDataService.WatchQuotes:input_type -> panda.marketdata.v1.WatchQuotesRequest
-	7,  // 18: panda.marketdata.v1.MarketDataService.ListHistoricalBars:input_type -> panda.marketdata.v1.ListHistoricalBarsRequest
-	5,  // 19: panda.marketdata.v1.MarketDataService.GetMarketStatus:input_type -> panda.marketdata.v1.GetMarketStatusRequest
-	2,  // 20: panda.marketdata.v1.MarketDataService.GetQuotes:output_type -> panda.marketdata.v1.GetQuotesResponse
-	4,  // 21: panda.marketdata.v1.MarketDataService.WatchQuotes:output_type -> panda.marketdata.v1.WatchQuotesResponse
-	9,  // 22: panda.marketdata.v1.MarketDataService.ListHistoricalBars:output_type -> panda.marketdata.v1.ListHistoricalBarsResponse
-	6,  // 23: panda.marketdata.v1.MarketDataService.GetMarketStatus:output_type -> panda.marketdata.v1.GetMarketStatusResponse
-	20, // [20:24] is the sub-list for method output_type
-	16, // [16:20] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	15, // 0: panda.marketdata.v1.Quote.last_price:type_name -> google.type.Decimal
+	16, // 1: panda.marketdata.v1.Quote.traded_at:type_name -> google.protobuf.Timestamp
+	1,  // 2: panda.marketdata.v1.Quote.stream:type_name -> panda.marketdata.v1.InstrumentStream
+	16, // 3: panda.marketdata.v1.InstrumentStream.received_at:type_name -> google.protobuf.Timestamp
+	2,  // 4: panda.marketdata.v1.InstrumentStream.last_gap:type_name -> panda.marketdata.v1.FeedGap
+	16, // 5: panda.marketdata.v1.FeedGap.began_at:type_name -> google.protobuf.Timestamp
+	16, // 6: panda.marketdata.v1.FeedGap.ended_at:type_name -> google.protobuf.Timestamp
+	16, // 7: panda.marketdata.v1.FeedConnection.last_message_at:type_name -> google.protobuf.Timestamp
+	3,  // 8: panda.marketdata.v1.LiveFeedStatus.connections:type_name -> panda.marketdata.v1.FeedConnection
+	2,  // 9: panda.marketdata.v1.LiveFeedStatus.gaps:type_name -> panda.marketdata.v1.FeedGap
+	0,  // 10: panda.marketdata.v1.GetQuotesResponse.quotes:type_name -> panda.marketdata.v1.Quote
+	16, // 11: panda.marketdata.v1.GetQuotesResponse.market_time:type_name -> google.protobuf.Timestamp
+	0,  // 12: panda.marketdata.v1.WatchQuotesResponse.quotes:type_name -> panda.marketdata.v1.Quote
+	16, // 13: panda.marketdata.v1.WatchQuotesResponse.market_time:type_name -> google.protobuf.Timestamp
+	16, // 14: panda.marketdata.v1.GetMarketStatusResponse.market_time:type_name -> google.protobuf.Timestamp
+	16, // 15: panda.marketdata.v1.GetMarketStatusResponse.closes_at:type_name -> google.protobuf.Timestamp
+	16, // 16: panda.marketdata.v1.GetMarketStatusResponse.next_open:type_name -> google.protobuf.Timestamp
+	14, // 17: panda.marketdata.v1.GetMarketStatusResponse.dropped:type_name -> panda.marketdata.v1.GetMarketStatusResponse.DroppedEntry
+	4,  // 18: panda.marketdata.v1.GetMarketStatusResponse.live:type_name -> panda.marketdata.v1.LiveFeedStatus
+	16, // 19: panda.marketdata.v1.HistoricalBar.start:type_name -> google.protobuf.Timestamp
+	15, // 20: panda.marketdata.v1.HistoricalBar.open:type_name -> google.type.Decimal
+	15, // 21: panda.marketdata.v1.HistoricalBar.high:type_name -> google.type.Decimal
+	15, // 22: panda.marketdata.v1.HistoricalBar.low:type_name -> google.type.Decimal
+	15, // 23: panda.marketdata.v1.HistoricalBar.close:type_name -> google.type.Decimal
+	12, // 24: panda.marketdata.v1.ListHistoricalBarsResponse.bars:type_name -> panda.marketdata.v1.HistoricalBar
+	5,  // 25: panda.marketdata.v1.MarketDataService.GetQuotes:input_type -> panda.marketdata.v1.GetQuotesRequest
+	7,  // 26: panda.marketdata.v1.MarketDataService.WatchQuotes:input_type -> panda.marketdata.v1.WatchQuotesRequest
+	11, // 27: panda.marketdata.v1.MarketDataService.ListHistoricalBars:input_type -> panda.marketdata.v1.ListHistoricalBarsRequest
+	9,  // 28: panda.marketdata.v1.MarketDataService.GetMarketStatus:input_type -> panda.marketdata.v1.GetMarketStatusRequest
+	6,  // 29: panda.marketdata.v1.MarketDataService.GetQuotes:output_type -> panda.marketdata.v1.GetQuotesResponse
+	8,  // 30: panda.marketdata.v1.MarketDataService.WatchQuotes:output_type -> panda.marketdata.v1.WatchQuotesResponse
+	13, // 31: panda.marketdata.v1.MarketDataService.ListHistoricalBars:output_type -> panda.marketdata.v1.ListHistoricalBarsResponse
+	10, // 32: panda.marketdata.v1.MarketDataService.GetMarketStatus:output_type -> panda.marketdata.v1.GetMarketStatusResponse
+	29, // [29:33] is the sub-list for method output_type
+	25, // [25:29] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_panda_marketdata_v1_marketdata_proto_init() }
@@ -985,15 +1377,15 @@ func file_panda_marketdata_v1_marketdata_proto_init() {
 		return
 	}
 	file_panda_marketdata_v1_marketdata_proto_msgTypes[0].OneofWrappers = []any{}
-	file_panda_marketdata_v1_marketdata_proto_msgTypes[6].OneofWrappers = []any{}
-	file_panda_marketdata_v1_marketdata_proto_msgTypes[8].OneofWrappers = []any{}
+	file_panda_marketdata_v1_marketdata_proto_msgTypes[10].OneofWrappers = []any{}
+	file_panda_marketdata_v1_marketdata_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_marketdata_v1_marketdata_proto_rawDesc), len(file_panda_marketdata_v1_marketdata_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

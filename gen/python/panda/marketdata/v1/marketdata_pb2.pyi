@@ -32,6 +32,7 @@ class Quote(_message.Message):
     LAST_PRICE_FIELD_NUMBER: _builtins.int
     TRADED_AT_FIELD_NUMBER: _builtins.int
     VOLUME_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
     instrument_id: _builtins.str
     """Our id of the instrument."""
     instrument_token: _builtins.int
@@ -48,6 +49,12 @@ class Quote(_message.Message):
     def traded_at(self) -> _timestamp_pb2.Timestamp:
         """Market time of the last trade."""
 
+    @_builtins.property
+    def stream(self) -> Global___InstrumentStream:
+        """How the instrument is streamed. Absent where the feed is not live, where it is not streamed, in WatchQuotes, and at a
+        replica that does not run the feed.
+        """
+
     def __init__(
         self,
         *,
@@ -57,16 +64,185 @@ class Quote(_message.Message):
         last_price: _decimal_pb2.Decimal | None = ...,
         traded_at: _timestamp_pb2.Timestamp | None = ...,
         volume: _builtins.int | None = ...,
+        stream: Global___InstrumentStream | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_volume", b"_volume", "last_price", b"last_price", "traded_at", b"traded_at", "volume", b"volume"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_volume", b"_volume", "last_price", b"last_price", "stream", b"stream", "traded_at", b"traded_at", "volume", b"volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_volume", b"_volume", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "last_price", b"last_price", "symbol", b"symbol", "traded_at", b"traded_at", "volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_volume", b"_volume", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "last_price", b"last_price", "stream", b"stream", "symbol", b"symbol", "traded_at", b"traded_at", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__volume: _TypeAlias = _typing.Literal["volume"]  # noqa: Y015
     _WhichOneofArgType__volume: _TypeAlias = _typing.Literal["_volume", b"_volume"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__volume) -> _WhichOneofReturnType__volume | None: ...
 
 Global___Quote: _TypeAlias = Quote  # noqa: Y015
+
+@_typing.final
+class InstrumentStream(_message.Message):
+    """How a live feed streams an instrument."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    RECEIVED_AT_FIELD_NUMBER: _builtins.int
+    LAST_GAP_FIELD_NUMBER: _builtins.int
+    mode: _builtins.str
+    """How much of it comes: "full" (with the times of trades) or "quote"."""
+    @_builtins.property
+    def received_at(self) -> _timestamp_pb2.Timestamp:
+        """Market time of the last packet about it, whether it told of a trade or not. Absent where none came yet."""
+
+    @_builtins.property
+    def last_gap(self) -> Global___FeedGap:
+        """Last time in which nothing could come, because its connection was lost. Absent where there was none lately."""
+
+    def __init__(
+        self,
+        *,
+        mode: _builtins.str = ...,
+        received_at: _timestamp_pb2.Timestamp | None = ...,
+        last_gap: Global___FeedGap | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_gap", b"last_gap", "received_at", b"received_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_gap", b"last_gap", "mode", b"mode", "received_at", b"received_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstrumentStream: _TypeAlias = InstrumentStream  # noqa: Y015
+
+@_typing.final
+class FeedGap(_message.Message):
+    """A time in which nothing came on a connection, because it was lost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_FIELD_NUMBER: _builtins.int
+    BEGAN_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
+    connection: _builtins.int
+    """Number of the connection, from 0."""
+    instruments: _builtins.int
+    """Number of instruments on the connection."""
+    @_builtins.property
+    def began_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time of the last message before it."""
+
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time of the first message after it. Absent while it lasts."""
+
+    def __init__(
+        self,
+        *,
+        connection: _builtins.int = ...,
+        began_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        instruments: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at", "ended_at", b"ended_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at", "connection", b"connection", "ended_at", b"ended_at", "instruments", b"instruments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeedGap: _TypeAlias = FeedGap  # noqa: Y015
+
+@_typing.final
+class FeedConnection(_message.Message):
+    """A connection of a live feed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    CONNECTS_FIELD_NUMBER: _builtins.int
+    LAST_MESSAGE_AT_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
+    connection: _builtins.int
+    """Number of the connection, from 0."""
+    state: _builtins.str
+    """What it is doing: "idle", "waiting_for_session", "connecting", "connected", "waiting" (for the next attempt) or "stopped"."""
+    failures: _builtins.int
+    """Attempts in a row that have failed."""
+    connects: _builtins.int
+    """How often it has connected since the process started."""
+    last_error: _builtins.str
+    """Why it is not connected, in one line. Empty where it is."""
+    instruments: _builtins.int
+    """Number of instruments on it."""
+    @_builtins.property
+    def last_message_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time of the last message. Absent where none came yet."""
+
+    def __init__(
+        self,
+        *,
+        connection: _builtins.int = ...,
+        state: _builtins.str = ...,
+        failures: _builtins.int = ...,
+        connects: _builtins.int = ...,
+        last_message_at: _timestamp_pb2.Timestamp | None = ...,
+        last_error: _builtins.str = ...,
+        instruments: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_message_at", b"last_message_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection", "connects", b"connects", "failures", b"failures", "instruments", b"instruments", "last_error", b"last_error", "last_message_at", b"last_message_at", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeedConnection: _TypeAlias = FeedConnection  # noqa: Y015
+
+@_typing.final
+class LiveFeedStatus(_message.Message):
+    """A live feed as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    CONNECTIONS_FIELD_NUMBER: _builtins.int
+    GAPS_FIELD_NUMBER: _builtins.int
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
+    WITHOUT_PACKETS_FIELD_NUMBER: _builtins.int
+    MESSAGES_LOST_FIELD_NUMBER: _builtins.int
+    problem: _builtins.str
+    """Why it does not bring all that it should, in one line, with what to do. Empty where it does."""
+    instruments: _builtins.int
+    """Number of instruments that are streamed."""
+    messages_lost: _builtins.int
+    """Messages that were given up since the process started, because the stores were away for too long."""
+    @_builtins.property
+    def connections(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedConnection]:
+        """Its connections."""
+
+    @_builtins.property
+    def gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedGap]:
+        """Times in which nothing came, the latest first, at most 20."""
+
+    @_builtins.property
+    def without_packets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Symbols that are streamed and of which no packet came yet in this session, at most 100."""
+
+    def __init__(
+        self,
+        *,
+        problem: _builtins.str = ...,
+        connections: _abc.Iterable[Global___FeedConnection] | None = ...,
+        gaps: _abc.Iterable[Global___FeedGap] | None = ...,
+        instruments: _builtins.int = ...,
+        without_packets: _abc.Iterable[_builtins.str] | None = ...,
+        messages_lost: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "gaps", b"gaps", "instruments", b"instruments", "messages_lost", b"messages_lost", "problem", b"problem", "without_packets", b"without_packets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiveFeedStatus: _TypeAlias = LiveFeedStatus  # noqa: Y015
 
 @_typing.final
 class GetQuotesRequest(_message.Message):
@@ -273,6 +449,7 @@ class GetMarketStatusResponse(_message.Message):
     DROPPED_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
     SPEED_REACHED_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
     exchange: _builtins.str
     """Exchange that the answer is about."""
     open: _builtins.bool
@@ -309,6 +486,10 @@ class GetMarketStatusResponse(_message.Message):
     def dropped(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Ticks dropped by the sanitiser since the start of the process, by reason."""
 
+    @_builtins.property
+    def live(self) -> Global___LiveFeedStatus:
+        """The live feed. Absent where the feed is not live, and at a replica that does not run it."""
+
     def __init__(
         self,
         *,
@@ -325,10 +506,11 @@ class GetMarketStatusResponse(_message.Message):
         dropped: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         speed: _builtins.float | None = ...,
         speed_reached: _builtins.float | None = ...,
+        live: Global___LiveFeedStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_speed", b"_speed", "_speed_reached", b"_speed_reached", "closes_at", b"closes_at", "market_time", b"market_time", "next_open", b"next_open", "speed", b"speed", "speed_reached", b"speed_reached"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_speed", b"_speed", "_speed_reached", b"_speed_reached", "closes_at", b"closes_at", "live", b"live", "market_time", b"market_time", "next_open", b"next_open", "speed", b"speed", "speed_reached", b"speed_reached"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_speed", b"_speed", "_speed_reached", b"_speed_reached", "closes_at", b"closes_at", "dropped", b"dropped", "exchange", b"exchange", "feed", b"feed", "feed_run", b"feed_run", "market_time", b"market_time", "next_open", b"next_open", "open", b"open", "simulated", b"simulated", "speed", b"speed", "speed_reached", b"speed_reached", "ticks", b"ticks", "trading_day", b"trading_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_speed", b"_speed", "_speed_reached", b"_speed_reached", "closes_at", b"closes_at", "dropped", b"dropped", "exchange", b"exchange", "feed", b"feed", "feed_run", b"feed_run", "live", b"live", "market_time", b"market_time", "next_open", b"next_open", "open", b"open", "simulated", b"simulated", "speed", b"speed", "speed_reached", b"speed_reached", "ticks", b"ticks", "trading_day", b"trading_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__speed: _TypeAlias = _typing.Literal["speed"]  # noqa: Y015
     _WhichOneofArgType__speed: _TypeAlias = _typing.Literal["_speed", b"_speed"]  # noqa: Y015

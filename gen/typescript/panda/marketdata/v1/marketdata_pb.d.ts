@@ -61,6 +61,14 @@ export declare type Quote = Message<"panda.marketdata.v1.Quote"> & {
    * @generated from field: optional int64 volume = 6;
    */
   volume?: bigint | undefined;
+
+  /**
+   * How the instrument is streamed. Absent where the feed is not live, where it is not streamed, in WatchQuotes, and at a
+   * replica that does not run the feed.
+   *
+   * @generated from field: panda.marketdata.v1.InstrumentStream stream = 7;
+   */
+  stream?: InstrumentStream | undefined;
 };
 
 /**
@@ -68,6 +76,198 @@ export declare type Quote = Message<"panda.marketdata.v1.Quote"> & {
  * Use `create(QuoteSchema)` to create a new message.
  */
 export declare const QuoteSchema: GenMessage<Quote>;
+
+/**
+ * How a live feed streams an instrument.
+ *
+ * @generated from message panda.marketdata.v1.InstrumentStream
+ */
+export declare type InstrumentStream = Message<"panda.marketdata.v1.InstrumentStream"> & {
+  /**
+   * How much of it comes: "full" (with the times of trades) or "quote".
+   *
+   * @generated from field: string mode = 1;
+   */
+  mode: string;
+
+  /**
+   * Market time of the last packet about it, whether it told of a trade or not. Absent where none came yet.
+   *
+   * @generated from field: google.protobuf.Timestamp received_at = 2;
+   */
+  receivedAt?: Timestamp | undefined;
+
+  /**
+   * Last time in which nothing could come, because its connection was lost. Absent where there was none lately.
+   *
+   * @generated from field: panda.marketdata.v1.FeedGap last_gap = 3;
+   */
+  lastGap?: FeedGap | undefined;
+};
+
+/**
+ * Describes the message panda.marketdata.v1.InstrumentStream.
+ * Use `create(InstrumentStreamSchema)` to create a new message.
+ */
+export declare const InstrumentStreamSchema: GenMessage<InstrumentStream>;
+
+/**
+ * A time in which nothing came on a connection, because it was lost.
+ *
+ * @generated from message panda.marketdata.v1.FeedGap
+ */
+export declare type FeedGap = Message<"panda.marketdata.v1.FeedGap"> & {
+  /**
+   * Number of the connection, from 0.
+   *
+   * @generated from field: uint32 connection = 1;
+   */
+  connection: number;
+
+  /**
+   * Wall time of the last message before it.
+   *
+   * @generated from field: google.protobuf.Timestamp began_at = 2;
+   */
+  beganAt?: Timestamp | undefined;
+
+  /**
+   * Wall time of the first message after it. Absent while it lasts.
+   *
+   * @generated from field: google.protobuf.Timestamp ended_at = 3;
+   */
+  endedAt?: Timestamp | undefined;
+
+  /**
+   * Number of instruments on the connection.
+   *
+   * @generated from field: uint32 instruments = 4;
+   */
+  instruments: number;
+};
+
+/**
+ * Describes the message panda.marketdata.v1.FeedGap.
+ * Use `create(FeedGapSchema)` to create a new message.
+ */
+export declare const FeedGapSchema: GenMessage<FeedGap>;
+
+/**
+ * A connection of a live feed.
+ *
+ * @generated from message panda.marketdata.v1.FeedConnection
+ */
+export declare type FeedConnection = Message<"panda.marketdata.v1.FeedConnection"> & {
+  /**
+   * Number of the connection, from 0.
+   *
+   * @generated from field: uint32 connection = 1;
+   */
+  connection: number;
+
+  /**
+   * What it is doing: "idle", "waiting_for_session", "connecting", "connected", "waiting" (for the next attempt) or "stopped".
+   *
+   * @generated from field: string state = 2;
+   */
+  state: string;
+
+  /**
+   * Attempts in a row that have failed.
+   *
+   * @generated from field: uint32 failures = 3;
+   */
+  failures: number;
+
+  /**
+   * How often it has connected since the process started.
+   *
+   * @generated from field: uint64 connects = 4;
+   */
+  connects: bigint;
+
+  /**
+   * Wall time of the last message. Absent where none came yet.
+   *
+   * @generated from field: google.protobuf.Timestamp last_message_at = 5;
+   */
+  lastMessageAt?: Timestamp | undefined;
+
+  /**
+   * Why it is not connected, in one line. Empty where it is.
+   *
+   * @generated from field: string last_error = 6;
+   */
+  lastError: string;
+
+  /**
+   * Number of instruments on it.
+   *
+   * @generated from field: uint32 instruments = 7;
+   */
+  instruments: number;
+};
+
+/**
+ * Describes the message panda.marketdata.v1.FeedConnection.
+ * Use `create(FeedConnectionSchema)` to create a new message.
+ */
+export declare const FeedConnectionSchema: GenMessage<FeedConnection>;
+
+/**
+ * A live feed as it is now.
+ *
+ * @generated from message panda.marketdata.v1.LiveFeedStatus
+ */
+export declare type LiveFeedStatus = Message<"panda.marketdata.v1.LiveFeedStatus"> & {
+  /**
+   * Why it does not bring all that it should, in one line, with what to do. Empty where it does.
+   *
+   * @generated from field: string problem = 1;
+   */
+  problem: string;
+
+  /**
+   * Its connections.
+   *
+   * @generated from field: repeated panda.marketdata.v1.FeedConnection connections = 2;
+   */
+  connections: FeedConnection[];
+
+  /**
+   * Times in which nothing came, the latest first, at most 20.
+   *
+   * @generated from field: repeated panda.marketdata.v1.FeedGap gaps = 3;
+   */
+  gaps: FeedGap[];
+
+  /**
+   * Number of instruments that are streamed.
+   *
+   * @generated from field: uint32 instruments = 4;
+   */
+  instruments: number;
+
+  /**
+   * Symbols that are streamed and of which no packet came yet in this session, at most 100.
+   *
+   * @generated from field: repeated string without_packets = 5;
+   */
+  withoutPackets: string[];
+
+  /**
+   * Messages that were given up since the process started, because the stores were away for too long.
+   *
+   * @generated from field: uint64 messages_lost = 6;
+   */
+  messagesLost: bigint;
+};
+
+/**
+ * Describes the message panda.marketdata.v1.LiveFeedStatus.
+ * Use `create(LiveFeedStatusSchema)` to create a new message.
+ */
+export declare const LiveFeedStatusSchema: GenMessage<LiveFeedStatus>;
 
 /**
  * Asks for quotes.
@@ -325,6 +525,13 @@ export declare type GetMarketStatusResponse = Message<"panda.marketdata.v1.GetMa
    * @generated from field: optional double speed_reached = 13;
    */
   speedReached?: number | undefined;
+
+  /**
+   * The live feed. Absent where the feed is not live, and at a replica that does not run it.
+   *
+   * @generated from field: panda.marketdata.v1.LiveFeedStatus live = 14;
+   */
+  live?: LiveFeedStatus | undefined;
 };
 
 /**

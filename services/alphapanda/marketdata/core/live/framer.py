@@ -62,10 +62,19 @@ class LiveFramer:
         self._clock = LiveClock(market_time_ns, owns_time=owns_time)
         self._heartbeat_at = 0
 
+    @property
+    def open_now(self) -> bool:
+        """Whether a session of an instrument that was streamed is on."""
+        return self._rules.open_at(self._clock.now_ns)
+
+    def seen(self, token: int) -> int:
+        """Market time of the last packet about an instrument, nanoseconds since the epoch; 0: none came."""
+        return self._rules.table.seen(token)
+
     def frames(self, message: LiveMessage) -> list[Frame]:
         """The frames of a message: those of its ticks, and once a second one for every shard."""
         wall_ns = message.wall_ns
-        now = self._clock.advance(wall_ns, message.newest_s, open_now=self._rules.open_at(self._clock.now_ns))
+        now = self._clock.advance(wall_ns, message.newest_s, open_now=self.open_now)
         if not now:
             return []
         kept = self._rules.clean(message, now)

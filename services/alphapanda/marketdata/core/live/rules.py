@@ -38,6 +38,7 @@ from alphapanda.marketdata.core.live.table import (
     NO_SESSION,
     OPEN,
     PRICE,
+    SEEN,
     SHARD,
     TIME,
     UNIT,
@@ -123,6 +124,7 @@ class LiveRules:
             if row == UNKNOWN:
                 self._account.unknown(DropReason.UNKNOWN_INSTRUMENT, tick[0])
                 continue
+            self.table.state[row, SEEN] = now
             decided = self._placed(row, tick, now)
             if isinstance(decided, str):
                 self._account.drop(decided)
@@ -194,6 +196,7 @@ class LiveRules:
         if not self._each_once(rows):
             self._one_by_one(_tuples(raw), now, ticks)
             return None
+        self.table.state[rows, SEEN] = now
         price, traded, volume = raw.price, raw.traded_ns, raw.volume
         last = self.table.state[rows]
         last_price, last_time, last_volume = last[:, PRICE], last[:, TIME], last[:, VOLUME]

@@ -30,7 +30,9 @@ DISTANCE = 9
 HELD = 10
 """Whether a wild price waits for a second one."""
 SHARD = 11
-COLUMNS = 12
+SEEN = 12
+"""Market time of the last packet, whether it told of a trade or not, nanoseconds since the epoch; 0: none yet."""
+COLUMNS = 13
 UNKNOWN: Final = -1
 
 _FIRST_ROWS: Final = 256
@@ -94,6 +96,11 @@ class InstrumentTable:
             if (self._tokens[places] == tokens).all():
                 return self._rows[places]
         return np.array([self.row(token) for token in tokens.tolist()], dtype=np.int64)
+
+    def seen(self, token: int) -> int:
+        """Market time of the last packet about an instrument, nanoseconds since the epoch; 0: none came."""
+        row = self._by_token.get(token)
+        return 0 if row is None else int(self.state[row, SEEN])
 
     def instrument(self, row: int) -> Instrument:
         """The instrument of a row."""
