@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 from pathlib import Path
 
 import click
@@ -20,33 +21,33 @@ from alphapanda.domain.errors import InvalidInput
 PORT = 8765
 
 
-@click.command()
-@click.option(
-    "--port", type=click.IntRange(0, 65_535), default=PORT, show_default=True, help="0 takes a free one"
-)
-@click.option("--api-key", default=APP.api_key, show_default=True)
-@click.option("--api-secret", default=APP.api_secret, show_default=True)
-@click.option("--account", default=APP.user_id, show_default=True, help="the user id")
-@click.option("--redirect-url", default=APP.redirect_url, show_default=True, help="where a login ends")
+@click.command(context_settings={"auto_envvar_prefix": "KITE_STUB", "show_default": True})
+@click.option("--port", type=click.IntRange(0, 65_535), default=PORT, help="0 takes a free one")
+@click.option("--api-key", default=APP.api_key)
+@click.option("--api-secret", default=APP.api_secret)
+@click.option("--account", default=APP.user_id, help="the user id")
+@click.option("--redirect-url", default=APP.redirect_url, help="where a login ends")
 @click.option("--postback-url", default="", help="where order updates are posted  [default: nowhere]")
-@click.option("--feed", default="sim", show_default=True, help="sim, or replay:FILE: what the market follows")
-@click.option("--seed", default=7, show_default=True, help="of the simulated prices")
+@click.option("--feed", default="sim", help="sim, or replay:FILE: what the market follows")
+@click.option("--seed", default=7, help="of the simulated prices")
 @click.option(
-    "--clock", type=click.Choice(["wall", "market"]), default="wall", show_default=True,
-    help="market: its whole clock is the feed's, sessions and limits too",
+    "--clock", type=click.Choice(["wall", "market"]), default="wall",
+    help="market: it is set to the feed's market time, so that sessions end in it, too",
 )  # fmt: skip
-@click.option("--rows", type=click.IntRange(30), default=ROWS, show_default=True, help="instruments listed")
+@click.option("--rows", type=click.IntRange(30), default=ROWS, help="instruments listed")
 @click.option("--no-limits", is_flag=True, help="count requests, but refuse none")
 @click.option(
     "--ask", is_flag=True, help="a login shows a page with a button; otherwise it redirects at once"
 )
+@click.option("--json", "as_json", is_flag=True, help="tell the addresses as a line of JSON")
+@click.option("--with-parent", is_flag=True, help="end when standard input ends")
 @click.option(
     "--script", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help=f"JSON list of faults: {', '.join(KINDS)}",
 )  # fmt: skip
 def main(
     port: int, api_key: str, api_secret: str, account: str, redirect_url: str, postback_url: str, feed: str, seed: int,
-    clock: str, rows: int, *, no_limits: bool, ask: bool, script: Path | None,
+    clock: str, rows: int, *, no_limits: bool, ask: bool, as_json: bool, with_parent: bool, script: Path | None,
 ) -> None:  # fmt: skip
     """Run a stub of Zerodha's Kite Connect on 127.0.0.1; Ctrl-C ends it."""
     app = App(api_key, api_secret, account, redirect_url, postback_url)
@@ -60,23 +61,33 @@ def main(
         opened.check()
     except (InvalidInput, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    asyncio.run(_serve(Server(exchange, port), Follower(opened, exchange, clock_too=clock == "market"), app))
+    follower = Follower(opened, exchange, clock_too=clock == "market")
+    asyncio.run(_serve(Server(exchange, port), follower, app, as_json=as_json, with_parent=with_parent))
 
 
-async def _serve(server: Server, follower: Follower, app: App) -> None:
+async def _serve(server: Server, follower: Follower, app: App, *, as_json: bool, with_parent: bool) -> None:
     stopped = asyncio.Event()
+    if with_parent:
+        asyncio.get_running_loop().add_reader(sys.stdin, lambda: sys.stdin.buffer.read1() or stopped.set())
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with server:
         follower.start()
-        click.echo(
-            f"Kite stub on {server.api_root}, ticker on {server.ws_root}\n"
-            f"  account {app.user_id}, api_key {app.api_key}, api_secret {app.api_secret}\n"
-            f"  log in at {server.login_url(app.api_key)}, which ends at {app.redirect_url}\n"
-            f"  what it counts: GET {server.api_root}/stub/state; Ctrl-C ends it"
-        )
+        if as_json:
+            click.echo(json.dumps({"api_root": server.api_root, "ws_root": server.ws_root}))
+        else:
+            _tell(server, app)
         await stopped.wait()
         await follower.stop()
+
+
+def _tell(server: Server, app: App) -> None:
+    click.echo(
+        f"Kite stub on {server.api_root}, ticker on {server.ws_root}\n"
+        f"  account {app.user_id}, api_key {app.api_key}, api_secret {app.api_secret}\n"
+        f"  log in at {server.login_url(app.api_key)}, which ends at {app.redirect_url}\n"
+        f"  what it counts: GET {server.api_root}/stub/state; Ctrl-C ends it"
+    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ async def state(request: web.Request) -> web.StreamResponse:
     return web.json_response(
         {
             "time": exchange.clock.stamp(),
-            "market_ns": exchange.market_ns(),
             "instruments": len(exchange.market.listing.rows),
             "logins": exchange.sessions.logins,
             "connections": len(exchange.ticker.connections),
@@ -84,9 +83,7 @@ def price(exchange: Exchange, told: Told) -> str:
     quote = exchange.market.by_key(told["instrument"])
     if quote is None:
         raise ValueError(f"{told['instrument']!r} isn't listed")
-    exchange.market.set_price(
-        quote.listed.instrument_token, Decimal(str(told["price"])), exchange.market_ns()
-    )
+    exchange.market.set_price(quote.listed.instrument_token, Decimal(str(told["price"])), exchange.clock.ns())
     return f"{quote.listed.key} {quote.rupees}"
 
 

@@ -41,7 +41,6 @@ class Exchange:
         dumps: what the instruments dump is replaced by, for the next answers; None: the listing itself.
         logs_in: whether a login needs no person: the redirect comes at once.
         wanders: whether subscribed instruments that follow no feed trade, too.
-        fed_ns: market time of the feed that the market follows; 0: it follows none.
     """
 
     clock: Clock
@@ -57,7 +56,6 @@ class Exchange:
     dumps: str | None = None
     logs_in: bool = True
     wanders: bool = True
-    fed_ns: int = 0
 
     @classmethod
     def of(
@@ -97,16 +95,12 @@ class Exchange:
         self.triggers.on_prices(tokens)
         self.ticker.on_prices(tokens)
 
-    def market_ns(self) -> int:
-        """The market's time: the feed's, where one drives it."""
-        return self.fed_ns or self.clock.ns()
-
     def beat(self) -> None:
         """What happens by itself, some times a second: sessions end, and what follows no feed trades."""
         self.ticker.cut_sessionless()
         self.desk.beat()
         if self.wanders:
-            self.market.wander(self.ticker.subscribed(), self.market_ns())
+            self.market.wander(self.ticker.subscribed(), self.clock.ns())
 
     def list_day(self, day: date) -> None:
         """A new day's instruments; the order book begins anew, and accounts roll."""

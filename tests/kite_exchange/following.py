@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from typing import Final
 
@@ -19,6 +21,9 @@ from alphapanda.marketdata.feeds.feed import Feed, FeedContext, FeedRun, Recorde
 from alphapanda.marketdata.feeds.registry import open_feed
 
 _FRAME_INTERVAL_MS: Final = 500
+
+Traded = tuple[int, int, int | None]
+"""Token, price in units of the ticker, volume of the day."""
 
 
 def feed_of(wanted: str, exchange: Exchange, *, seed: int = 7, speed: float | None = None) -> Feed:
@@ -43,27 +48,53 @@ def feed_of(wanted: str, exchange: Exchange, *, seed: int = 7, speed: float | No
 
 
 async def follow(feed: Feed, exchange: Exchange, *, clock_too: bool = False) -> None:
-    """Lets the exchange's market follow a feed until it ends.
+    """Lets the exchange's market follow a feed until it ends. Trades happen at the exchange's time.
 
     Args:
         feed: the feed.
         exchange: whose prices move.
         clock_too: whether the exchange's clock is set to the feed's market time, sessions and limits with it.
     """
-    day = None
+    days = _Days(exchange.clock.day())
     async for run in feed.runs(None):
         async for time_ns, ticks in _steps(run):
             if clock_too:
                 exchange.clock.set(time_ns)
-            exchange.fed_ns = time_ns
-            today = moment(time_ns).date()
-            if day is not None and today != day:
-                exchange.list_day(today)
-            day = today
-            exchange.market.trade(ticks, time_ns, followed=True)
+            now = exchange.clock.ns()
+            if moment(now).date() != days.listed:
+                days = _Days(moment(now).date())
+                exchange.list_day(days.listed)
+            exchange.market.trade(days.summed(ticks, moment(time_ns).date()), now, followed=True)
 
 
-async def _steps(run: FeedRun | RecordedRun) -> AsyncIterator[tuple[int, list[tuple[int, int, int | None]]]]:
+@dataclass(slots=True)
+class _Days:
+    """Adds the volumes of a feed's days up, of which several may pass in one of the exchange's.
+
+    Attributes:
+        listed: the exchange's day.
+    """
+
+    listed: date
+    _fed: date | None = None
+    _before: dict[int, int] = field(default_factory=dict)
+    _last: dict[int, int] = field(default_factory=dict)
+
+    def summed(self, ticks: list[Traded], fed: date) -> list[Traded]:
+        """The ticks of a feed's day with volumes of the exchange's day."""
+        if self._fed not in {None, fed}:
+            self._before |= self._last
+        self._fed = fed
+        told = []
+        for token, price, volume in ticks:
+            total = None if volume is None else volume + self._before.get(token, 0)
+            if total is not None:
+                self._last[token] = total
+            told.append((token, price, total))
+        return told
+
+
+async def _steps(run: FeedRun | RecordedRun) -> AsyncIterator[tuple[int, list[Traded]]]:
     if isinstance(run, FeedRun):
         async for batch in run.batches:
             yield batch.market_time_ns, [_trade(tick, run.price_scale) for tick in batch.ticks]
@@ -72,11 +103,11 @@ async def _steps(run: FeedRun | RecordedRun) -> AsyncIterator[tuple[int, list[tu
             yield frame.market_time_ns, _trades(frame)
 
 
-def _trade(tick: Tick, scale: int) -> tuple[int, int, int | None]:
+def _trade(tick: Tick, scale: int) -> Traded:
     return tick.instrument_token, tick.price * PRICE_SCALE // scale, tick.volume
 
 
-def _trades(frame: Frame) -> list[tuple[int, int, int | None]]:
+def _trades(frame: Frame) -> list[Traded]:
     volumes = frame.volume or [None] * len(frame.instrument_token)
     return [
         (token, price * PRICE_SCALE // frame.price_scale, volume)

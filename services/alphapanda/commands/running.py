@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -18,11 +20,13 @@ from alphapanda.app.local_auth import auth_off
 from alphapanda.app.options import logging_options
 from alphapanda.app.up_options import UpOptions
 from alphapanda.commands.console import USAGE, fail, out, refuse, warn
+from alphapanda.commands.demo_exchange import DemoExchange, demo_directory
 from alphapanda.commands.live.embedded import EmbeddedView
 from alphapanda.commands.start_checks import show_checks
 from alphapanda.commands.stopping import started, stopped
 from alphapanda.commands.summary import Summary, summary_lines, summary_of
 from alphapanda.commands.ticker import Ticker
+from alphapanda.commands.wording import IST
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.embedded.errors import EmbeddedError, ServerLost
@@ -67,10 +71,13 @@ def run_up(
     allow_drops: bool,
     auth: bool,
     plain: bool,
+    exchange: DemoExchange | None = None,
 ) -> None:
     """Runs `alphapanda up` until Ctrl-C; an error at the start ends it with one line."""
     try:
-        overrides = {} if port is None else {"api": {"port": port}}
+        overrides: dict[str, Any] = {} if port is None else {"api": {"port": port}}
+        if exchange is not None:
+            overrides |= exchange.settings(wall_clock().astimezone(IST))
         read = read_settings(os.environ, config=config, dotenv=Path(".env"), **overrides)
     except SettingsInvalid as error:
         refuse(error.problems)
@@ -81,7 +88,8 @@ def run_up(
         wanted_speed = None if speed is None else parsed_speed(speed)
     except InvalidInput as error:
         fail(str(error), USAGE)
-    folder = data_dir or settings.embedded.data_dir or default_data_directory(os.environ, Path.home())
+    usual = settings.embedded.data_dir or default_data_directory(os.environ, Path.home())
+    folder = data_dir or (usual if exchange is None else demo_directory(usual))
     options = UpOptions(
         data_dir=folder.expanduser(),
         fresh=fresh,
@@ -108,7 +116,7 @@ def run_up(
         ),
     )
     try:
-        asyncio.run(_run(settings, options, viewed=out.is_terminal and not plain))
+        asyncio.run(_run(settings, options, exchange, viewed=out.is_terminal and not plain))
     except ServerLost as lost:
         fail(str(lost))
     except REFUSALS as error:
@@ -116,7 +124,9 @@ def run_up(
         fail(str(error))
 
 
-async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
+async def _run(
+    settings: Settings, options: UpOptions, exchange: DemoExchange | None, *, viewed: bool
+) -> None:
     """Starts, waits for Ctrl-C or SIGTERM, stops."""
     embedded = Embedded(settings, options)
     asked = await started(embedded.start())
@@ -128,22 +138,23 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
     log, security = _log_file(settings, options), embedded.security.own
     view = EmbeddedView(embedded.target, settings.account, out, log, security)
     try:
-        await ticker.start()
-        if viewed:
-            view.start()
-        feed = embedded.feeding.task if embedded.feeding else None
-        supervision = embedded.supervision
-        if feed is not None:
-            await asyncio.wait([feed, asked, *supervision], return_when=asyncio.FIRST_COMPLETED)
-            if feed.done():
-                feed.result()
-                ticker.feed_finished()
-                if embedded.feeding is not None and embedded.feeding.hardly_used:
-                    warn(embedded.feeding.hardly_used)
-                view.say("the recording has ended; the services go on answering")
-        ended, _ = await asyncio.wait([asked, *supervision], return_when=asyncio.FIRST_COMPLETED)
-        for one in ended:
-            one.result()
+        async with _demo(exchange, embedded.target, security):
+            await ticker.start()
+            if viewed:
+                view.start()
+            feed = embedded.feeding.task if embedded.feeding else None
+            supervision = embedded.supervision
+            if feed is not None:
+                await asyncio.wait([feed, asked, *supervision], return_when=asyncio.FIRST_COMPLETED)
+                if feed.done():
+                    feed.result()
+                    ticker.feed_finished()
+                    if embedded.feeding is not None and embedded.feeding.hardly_used:
+                        warn(embedded.feeding.hardly_used)
+                    view.say("the recording has ended; the services go on answering")
+            ended, _ = await asyncio.wait([asked, *supervision], return_when=asyncio.FIRST_COMPLETED)
+            for one in ended:
+                one.result()
     finally:
         await view.stop()
         _progress("stopping")
@@ -159,6 +170,17 @@ async def _run(settings: Settings, options: UpOptions, *, viewed: bool) -> None:
         elif options.record is not None and out.is_terminal:
             out.print(f"recorded in {options.record}", markup=False, soft_wrap=True)
         _log.info("process.stopped")
+
+
+def _demo(
+    exchange: DemoExchange | None, target: str, security: ChannelSecurity
+) -> AbstractAsyncContextManager[object]:
+    """What signs in to the demo's exchange while the block runs."""
+    if exchange is None:
+        return nullcontext()
+    from alphapanda.commands.zerodha_demo import ZerodhaDemo  # nothing of Zerodha's is imported without it
+
+    return ZerodhaDemo(exchange, target, _say, security)
 
 
 @dataclass(slots=True)

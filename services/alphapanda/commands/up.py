@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from alphapanda.commands.console import PORT
 
+if TYPE_CHECKING:
+    from alphapanda.commands.demo_exchange import DemoExchange
+
 
 @click.command()
 @click.option("--demo", is_flag=True, help="create and start a few strategies on a simulated exchange day")
+@click.option(
+    "--demo-zerodha",
+    is_flag=True,
+    help="the same on the prices of a stub of Zerodha: signs in, loads its instruments, streams its ticks; needs a checkout",
+)
 @click.option(
     "--feed",
     default="sim",
@@ -47,6 +57,7 @@ from alphapanda.commands.console import PORT
 @click.option("--plain", is_flag=True, help="on a terminal: fills as lines instead of the live view")
 def up(
     demo: bool,
+    demo_zerodha: bool,
     feed: str,
     instrument: str | None,
     speed: str | None,
@@ -63,17 +74,26 @@ def up(
     """Run PostgreSQL, Redis, the event log and all services in one process; Ctrl-C ends it."""
     from alphapanda.commands.running import run_up
 
-    run_up(
-        demo=demo,
-        feed=feed,
-        instrument=instrument,
-        speed=speed,
-        record=record,
-        port=port,
-        data_dir=data_dir,
-        fresh=fresh,
-        config=config,
-        allow_drops=allow_drops,
-        auth=auth,
-        plain=plain,
-    )
+    if demo_zerodha and feed != "sim":
+        raise click.UsageError(f"--demo-zerodha has a feed of its own; leave --feed {feed} out")
+    exchange: AbstractContextManager[DemoExchange | None] = nullcontext()
+    if demo_zerodha:
+        from alphapanda.commands.demo_exchange import started_exchange
+
+        exchange = started_exchange()
+    with exchange as started:
+        run_up(
+            demo=demo or demo_zerodha,
+            feed="kite" if demo_zerodha else feed,
+            instrument=instrument,
+            speed=speed,
+            record=record,
+            port=port,
+            data_dir=data_dir,
+            fresh=fresh,
+            config=config,
+            allow_drops=allow_drops,
+            auth=auth,
+            plain=plain,
+            exchange=started,
+        )

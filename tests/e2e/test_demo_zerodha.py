@@ -1,0 +1,113 @@
+"""`alphapanda up --demo-zerodha` as a newcomer runs it, and what becomes of it when what it stands on is taken away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.request import Request, urlopen
+
+import psutil
+import pytest
+from running import Platform, until
+
+from alphapanda.commands.zerodha_demo import press_login
+from panda.auth.v1 import broker_session_pb2 as sessions
+from panda.auth.v1.broker_session_pb2_grpc import BrokerSessionServiceStub
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
+
+SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Platform]:
+    """A demo whose exchange has few instruments."""
+    with (
+        TemporaryDirectory(prefix="panda-") as folder,
+        Platform(Path(folder, "data"), "--demo-zerodha", environment={"KITE_STUB_ROWS": "600"}) as platform,
+    ):
+        platform.start()
+        yield platform
+        platform.stop()
+        assert exchanges_of(platform) == []
+
+
+def exchanges_of(platform: Platform) -> list[psutil.Process]:
+    """The processes of its exchange."""
+    assert platform.process is not None
+    mark = "tests.kite_exchange"
+    if not psutil.pid_exists(platform.process.pid):
+        return []
+    found = psutil.Process(platform.process.pid).children(recursive=True)
+    return [process for process in found if mark in process.cmdline()]
+
+
+def ticks(platform: Platform) -> int:
+    return int(platform.market.GetMarketStatus(GetMarketStatusRequest()).ticks)
+
+
+def streams_on(platform: Platform) -> None:
+    """Ticks arrive after this."""
+    before = ticks(platform)
+    until(lambda: ticks(platform) > before, SECONDS, "a tick")
+
+
+def tell(platform: Platform, what: str, **told: object) -> None:
+    """Tells the exchange what goes wrong."""
+    url = platform.wait_for("demo.zerodha_signed_in", SECONDS)["url"]
+    urlopen(Request(f"{url}/stub/{what}", json.dumps(told).encode()), timeout=5).close()
+
+
+def newest(platform: Platform) -> sessions.BrokerSession:
+    asked = sessions.GetBrokerSessionRequest(broker="zerodha")
+    return broker_sessions(platform).GetBrokerSession(asked).session
+
+
+def broker_sessions(platform: Platform) -> BrokerSessionServiceStub:
+    return BrokerSessionServiceStub(platform.channel)
+
+
+def test_it_signs_in_loads_instruments_and_streams(demo: Platform) -> None:
+    """The session lives, the exchange's instruments are known, its ticks are in frames that say that they aren't the real market's, and are traded on paper."""
+    demo.wait_for("demo.zerodha_signed_in", SECONDS)
+    assert newest(demo).state == sessions.BROKER_SESSION_STATE_LIVE
+    assert demo.wait_for("instruments.imported", SECONDS)["instruments"] > 300
+    status = demo.market.GetMarketStatus(GetMarketStatusRequest())
+    assert (status.feed, status.open, status.simulated) == ("kite", True, True)
+    assert demo.wait_for("fill.reported", SECONDS)["broker"] == "paper"
+
+
+def test_a_cut_socket_heals(demo: Platform) -> None:
+    """After its socket is cut, ticks arrive again by themselves."""
+    tell(demo, "ticker", cut=True)
+    streams_on(demo)
+
+
+def test_an_ended_session_asks_for_a_person_and_heals_by_a_login(demo: Platform) -> None:
+    """A session that was ended elsewhere is told with what to do; a new login is enough."""
+    tell(demo, "session")
+    until(lambda: newest(demo).state != sessions.BROKER_SESSION_STATE_LIVE, SECONDS, "the end of the session")
+    assert "ended there, or by a login elsewhere" in newest(demo).ended_because
+    begun = broker_sessions(demo).BeginBrokerLogin(sessions.BeginBrokerLoginRequest(request_id="begin"))
+    redirect = press_login(begun.login_url)
+    broker_sessions(demo).CompleteBrokerLogin(
+        sessions.CompleteBrokerLoginRequest(
+            request_id="complete", state=redirect.state, request_token=redirect.request_token
+        )
+    )
+    streams_on(demo)
+
+
+def test_a_killed_exchange_is_started_again(demo: Platform) -> None:
+    """An exchange that was killed is there again, somebody is signed in to it, and its ticks arrive."""
+    (exchange,) = exchanges_of(demo)
+    exchange.kill()
+    demo.wait_for("demo.zerodha_ended", SECONDS)
+    until(lambda: len(exchanges_of(demo)) == 1, SECONDS, "another exchange")
+    until(
+        lambda: len([1 for line in demo.log() if line["event"] == "demo.zerodha_signed_in"]) == 2,
+        SECONDS,
+        "a login",
+    )
+    streams_on(demo)

@@ -1,0 +1,59 @@
+"""What `up --demo-zerodha` stands on: where it can run, and the settings with which the platform takes its exchange for Zerodha."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+import alphapanda
+from alphapanda.commands import demo_exchange
+from alphapanda.commands.demo_exchange import DemoExchange, demo_directory, open_calendar, require_checkout
+from alphapanda.domain.calendar import parse_calendar, shipped_calendar
+from alphapanda.domain.calendar_overlay import overlaid
+from alphapanda.domain.errors import InvalidInput
+from alphapanda.settings.sources import read_settings
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize("today", [date(2026, 12, 1), date(2026, 12, 30), date(2026, 12, 5)])
+def test_its_market_is_open_whatever_the_day(today: date) -> None:
+    """From today on every segment trades round the clock, on weekends and beyond the shipped calendar, too."""
+    calendar = parse_calendar(overlaid(shipped_calendar(), tomllib.loads(open_calendar(today))))
+    at = datetime(today.year, today.month, today.day, 18, 25, tzinfo=UTC)
+    for segment in calendar.segments:
+        assert calendar.session_at(at, segment) is not None
+
+
+def test_an_installed_package_has_no_exchange(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Outside of a checkout, or without its packages, it is refused with what it needs."""
+    assert require_checkout() == CHECKOUT
+    monkeypatch.setattr(demo_exchange, "find_spec", lambda _: None)
+    with pytest.raises(InvalidInput, match=r"no aiohttp.*make setup"):
+        require_checkout()
+    monkeypatch.setattr(
+        alphapanda, "__file__", str(tmp_path / "site-packages" / "alphapanda" / "__init__.py")
+    )
+    with pytest.raises(InvalidInput, match="a checkout of the sources"):
+        require_checkout()
+
+
+def test_its_data_directory_is_beside_the_usual_one() -> None:
+    """A simulation's market clock may be ahead of now, so the demo has a folder of its own."""
+    assert demo_directory(Path("/x/alphapanda")) == Path("/x/alphapanda-demo-zerodha")
+
+
+def test_its_settings_are_settings() -> None:
+    """What it hands the platform is what a user could set, and wins over what the user has set."""
+    exchange = DemoExchange(CHECKOUT)
+    exchange.addresses = demo_exchange.Addresses("http://127.0.0.1:9", "ws://127.0.0.1:9")
+    try:
+        told = exchange.settings(datetime(2026, 12, 1, tzinfo=UTC))
+        settings = read_settings({"ALPHAPANDA_ZERODHA__API_KEY": "mine"}, **told).settings
+    finally:
+        exchange.close()
+    assert (settings.zerodha.api_key, settings.zerodha.login_root) == ("demo", "http://127.0.0.1:9")
+    assert not settings.zerodha.enabled
