@@ -126,7 +126,7 @@ def accounts_of(names: tuple[str, ...], api_key: str, default: str) -> tuple[str
 
     Args:
         names: those that `zerodha.accounts` names.
-        api_key: `zerodha.api_key`; with a key and no names there is one account.
+        api_key: the setting of that name; with a key and no names there is one account.
         default: the deployment's setting `account`.
     """
     return names or ((default,) if api_key else ())
