@@ -118,6 +118,7 @@ class ControlPlane:
                 "--leader-elect=false",
                 "--secure-port=0",
                 "--controllers=*,-node-ipam-controller",
+                "--node-monitor-grace-period=1h",  # a busy machine's heartbeats are late, and no node dies here
             )
             self._launch("kube-scheduler", given, "--leader-elect=false", "--secure-port=0")
             self._launch(
@@ -216,6 +217,7 @@ class ControlPlane:
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
             f"--cert-dir={self._folder / 'certs'}",
+            "--allow-privileged=true",  # that nobody may is for each namespace to say
             "--authorization-mode=RBAC",
             f"--token-auth-file={tokens}",
             "--service-account-issuer=https://kubernetes.default.svc",
