@@ -269,7 +269,8 @@ class KiteRest:
     async def _failed(self, session: KiteSession, error: KiteError) -> None:
         self.figures.calls += 1
         self.figures.failed += 1
-        self.figures.last_error = str(error)
+        if error.reason is not KiteReason.SESSION_DEAD:  # of which the session tells
+            self.figures.last_error = str(error)
         self._log.warning(
             "kite.call_failed",
             account=session.account,

@@ -220,6 +220,7 @@ async def test_a_403_ends_the_session_for_everybody() -> None:
                 await rest.profile()
         rest.stop()
         assert len(seen) == 1
+        assert (rest.figures.failed, rest.figures.last_error) == (1, "")
     assert told == ["s1: Incorrect `api_key` or `access_token`."]
 
 
