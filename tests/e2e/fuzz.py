@@ -34,6 +34,12 @@ from alphapanda.mesh.status import call_failure
 from panda.options.v1 import options_pb2 as options
 
 METHODS: Final = [method for service in service_descriptors() for method in service.methods]
+ENVIRONMENT: Final = {
+    "ALPHAPANDA_ZERODHA__API_KEY": "fuzzers-key",  # pragma: allowlist secret
+    "ALPHAPANDA_ZERODHA__API_SECRET": "fuzzers-word",  # pragma: allowlist secret
+    "ALPHAPANDA_ZERODHA__API_ROOT": "http://127.0.0.1:9",
+}
+"""Settings with which every service runs; nobody signs in to Zerodha."""
 SELDOM: Final = frozenset({"Login", "ChangePassword", "CreateUser", "SetPassword", "CreateBackup"})
 """RPCs that cost a third of a second of the processor (a password's hash), or write to the disk."""
 ANSWERS: Final = frozenset(
@@ -254,7 +260,7 @@ def _text(chance: random.Random, name: str) -> str:
 def token_of(data_dir: Path) -> OwnTokens:
     """A token that may call everything: of the secret in the platform's data directory."""
     every = frozenset(value.number for value in options.Permission.DESCRIPTOR.values)
-    (key, *_) = secret_keys(local_secret(Layout(data_dir)))
+    (key, *_) = secret_keys(local_secret(Layout(data_dir).auth_secret))
     return OwnTokens("fuzz", every, key, "alphapanda", "alphapanda", time.time)
 
 
@@ -269,7 +275,7 @@ def main() -> int:
 
     with (
         tempfile.TemporaryDirectory(prefix="panda-") as folder,
-        Platform(Path(folder, "data"), "--demo", "--auth") as platform,
+        Platform(Path(folder, "data"), "--demo", "--auth", environment=ENVIRONMENT) as platform,
     ):
         platform.start()
         process = psutil.Process(platform.process.pid)

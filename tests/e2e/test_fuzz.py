@@ -6,7 +6,7 @@ import asyncio
 import random
 from pathlib import Path
 
-from fuzz import METHODS, Fuzzer, payload, token_of
+from fuzz import ENVIRONMENT, METHODS, Fuzzer, payload, token_of
 from running import Platform
 
 from alphapanda.contract.catalogue import service_descriptors
@@ -19,7 +19,7 @@ CALLS = 700
 def test_whatever_is_sent_gets_a_status_that_means_something(tmp_path: Path) -> None:
     """No call ends as INTERNAL or UNKNOWN or tells of the program's inside; the platform goes on, and its log has no defect."""
     seed = random.randrange(1_000_000)
-    with Platform(tmp_path / "data", "--auth") as platform:
+    with Platform(tmp_path / "data", "--auth", environment=ENVIRONMENT) as platform:
         platform.start()
         token = token_of(platform.data_dir)
         fuzzer = Fuzzer(platform.target, seed, token)

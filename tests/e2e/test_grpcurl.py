@@ -22,8 +22,8 @@ from panda.events.v1.events_pb2 import Event
 Answer = dict[str, Any]
 SERVICES = tuple(service_descriptors())
 FULL_NAMES = {one.name: one.full_name for one in SERVICES}
-SERVED = tuple(one for one in SERVICES if one.name != "AuthService")
-"""What `up` serves: authentication is off on loopback by default, and nobody signs in then."""
+SERVED = tuple(one for one in SERVICES if one.name not in {"AuthService", "BrokerSessionService"})
+"""What `up` serves: authentication is off on loopback by default, and Zerodha is not used."""
 RULES = {
     "kill_switch",
     "market_hours",
