@@ -57,11 +57,17 @@ CALLS: Final[Described] = {
         "name one that the message knows; `zerodha.accounts` says which there are",
     ),
     "BROKER_AWAY": ("the broker doesn't answer, or not in a way that can be read", "try again"),
+    "BROKER_FAILED": ("the broker has failed, or doesn't answer", "try again; the message has its words"),
     "BROKER_LOGIN_REFUSED": (
         "the broker refuses a login: its request token was used or is too old, or the app's secret is wrong",
         "`alphapanda kite login` again; if it is refused again, compare key and secret with the broker's page of the app",
     ),
+    "BROKER_SESSION_NEEDED": ("nobody is signed in at the broker", "`alphapanda kite login`"),
     "BROKER_SESSION_NOT_FOUND": ("there is no such session at a broker", "none: it was reported too late"),
+    "HISTORY_NOT_AVAILABLE": (
+        "no broker gives bars of the past here",
+        "set `zerodha.api_key` and `zerodha.api_secret`, and sign in",
+    ),
     "LOGIN_NOT_BEGUN": (
         "a login at a broker was not begun here, or too long ago",
         "begin with `alphapanda kite login`, and use the address that it shows",
