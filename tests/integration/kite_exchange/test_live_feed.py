@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from kiteconnect import KiteTicker
 from structlog.testing import capture_logs
 from tests.integration.kite_exchange.conftest import TUESDAY_TEN, fixed_exchange
 from tests.kite_exchange.exchange import APP, Exchange
@@ -25,7 +26,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import SECOND_NS, Frame
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.instruments.core import shipped_instruments
-from alphapanda.kite.decoder import decode
+from alphapanda.kite.decoder import MalformedMessage, decode
 from alphapanda.kite.options import ReconnectionOptions
 from alphapanda.kite.session import KiteSession, SessionFollower
 from alphapanda.kite.subscriptions import Mode
@@ -37,7 +38,7 @@ from alphapanda.marketdata.feeds.feed import FeedContext, LiveRun
 from alphapanda.marketdata.feeds.kite import KiteFeed, KiteSource
 from alphapanda.marketdata.feeds.kite_streamed import StreamedInstruments
 from alphapanda.marketdata.feeds.live_status import FeedGaps
-from alphapanda.marketdata.feeds.raw_recording import RawRecorder
+from alphapanda.marketdata.feeds.raw_recording import RawRecorder, RawRecording
 from alphapanda.marketdata.feeds.registry import open_feed
 from alphapanda.marketdata.live_view import LiveView, missing_packets
 
@@ -229,6 +230,18 @@ async def test_recorded_messages_make_the_same_frames_again(tmp_path: Path) -> N
     again = await replayed(file)
     assert [frame._replace(simulated=False) for frame in again][: len(ours.frames)] == ours.frames
     assert all(frame.simulated for frame in again)
+    parser = KiteTicker.__new__(KiteTicker)
+    for one in RawRecording(file).messages():
+        with suppress(MalformedMessage):
+            ours_read = {
+                int(token): int(price)
+                for group in decode(one.payload).groups
+                for token, price in zip(group.token, group.last_price, strict=True)
+            }
+            theirs = {
+                tick["instrument_token"]: tick["last_price"] for tick in parser._parse_binary(one.payload)
+            }
+            assert {token: price / 100 for token, price in ours_read.items()} == theirs
     file.write_bytes(file.read_bytes()[:-200])
     with capture_logs() as logs:
         assert 0 < len(await replayed(file)) <= len(again)

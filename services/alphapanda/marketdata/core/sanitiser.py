@@ -108,8 +108,11 @@ class Sanitiser:
         self._last[tick[0]] = tick
 
     def forget(self, token: int) -> None:
-        """Takes an instrument as one that has had no tick yet."""
+        """Takes an instrument as one that has had no tick yet, and looks its price grid up anew."""
         self._last.pop(token, None)
+        self._grids.pop(token, None)
+        self._free.discard(token)
+        self._wild.held.pop(token, None)
 
     def holds(self, token: int) -> bool:
         """Whether a wild print of an instrument waits for a second one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -245,6 +246,18 @@ def test_an_unknown_token_is_counted_and_known_as_soon_as_the_directory_has_it()
     )
     assert live.tick(50_000, "10:00:30", 1, token=999_937, close=50_000)
     assert live.dropped == {"unknown_instrument": 1}
+
+
+def test_a_token_that_changes_hands_is_judged_as_what_it_is_now() -> None:
+    """An option's price may double; the stock that has its token tomorrow mayn't, and its prices have steps of their own."""
+    live = Live()
+    assert live.tick(10_000, "10:00:00", 1, token=OPTION)
+    assert live.tick(30_000, "10:00:01", 2, token=OPTION)
+    now = instrument(OPTION)
+    live.known.take([replace(live.known.by_token(OPTION), instrument_token=0), now])
+    assert live.tick(30_000, "10:00:30", 1, token=OPTION, close=30_000)
+    assert not live.tick(60_000, "10:00:31", 2, token=OPTION)
+    assert live.dropped == {"wild": 1}
 
 
 def test_a_day_that_the_calendar_does_not_cover_has_no_session() -> None:

@@ -103,6 +103,8 @@ class LiveRules:
     def clean(self, message: LiveMessage, now: int) -> Kept:
         """What passes of a message that came at a market time (nanoseconds since the epoch)."""
         self.table.at(now)
+        while self.table.changed:
+            self._sanitiser.forget(self.table.changed.pop())
         ticks: list[Tick] = []
         columns: list[KeptColumns] = []
         self._one_by_one(message.few, now, ticks)
@@ -176,10 +178,8 @@ class LiveRules:
         price, time, volume = (int(state[at]) for at in (PRICE, TIME, VOLUME))
         if price and time:
             sanitiser.remember(Tick(tick[0], price, time, None if volume == NO_VOLUME else volume))
-        else:
-            sanitiser.forget(tick[0])
-            if close > 0:
-                sanitiser.expect_near({tick[0]: close})
+        elif close > 0:
+            sanitiser.expect_near({tick[0]: close})
         kept = sanitiser.clean([tick])
         state[HELD] = sanitiser.holds(tick[0])
         for last in kept:

@@ -55,6 +55,7 @@ class InstrumentTable:
         day_begin_ns: midnight in India of the market's day, nanoseconds since the epoch.
         opens_ns: the day's first open of any instrument's segment; 0: no trading today.
         closes_ns: its last close.
+        changed: tokens whose instrument has changed, or is another one now; whoever looks at them clears it.
         not_covered: whether the calendar doesn't cover the day, so that no session is known.
     """
 
@@ -69,6 +70,7 @@ class InstrumentTable:
         self.day_begin_ns = 0
         self.opens_ns = self.closes_ns = 0
         self.not_covered = False
+        self.changed: set[int] = set()
         self._directory = directory
         self._calendar = calendar
         self._scale = price_scale
@@ -131,6 +133,7 @@ class InstrumentTable:
                 current = self._directory.by_token(token)
                 if current is not None and current is not self._instruments[row]:
                     self._set(row, token, current)
+                    self.changed.add(token)
 
     def _add(self, token: int) -> int:
         instrument = self._directory.by_token(token)
