@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -138,7 +139,7 @@ async def _run(
     log, security = _log_file(settings, options), embedded.security.own
     view = EmbeddedView(embedded.target, settings.account, out, log, security)
     try:
-        async with _demo(exchange, embedded.target, security):
+        async with _demo(exchange, embedded.target, security, view.say if viewed else _said_once()):
             await ticker.start()
             if viewed:
                 view.start()
@@ -172,15 +173,29 @@ async def _run(
         _log.info("process.stopped")
 
 
+def _said_once() -> Callable[[str], None]:
+    """Shows a line below what is there, where it isn't the same as the last one but for its figures."""
+    last = ""
+
+    def say(text: str) -> None:
+        nonlocal last
+        words = "".join(character for character in text if not character.isdigit() and character != ",")
+        if words != last:
+            last = words
+            _say(text)
+
+    return say
+
+
 def _demo(
-    exchange: DemoExchange | None, target: str, security: ChannelSecurity
+    exchange: DemoExchange | None, target: str, security: ChannelSecurity, say: Callable[[str], None]
 ) -> AbstractAsyncContextManager[object]:
     """What signs in to the demo's exchange while the block runs."""
     if exchange is None:
         return nullcontext()
     from alphapanda.commands.zerodha_demo import ZerodhaDemo  # nothing of Zerodha's is imported without it
 
-    return ZerodhaDemo(exchange, target, _say, security)
+    return ZerodhaDemo(exchange, target, say, security)
 
 
 @dataclass(slots=True)

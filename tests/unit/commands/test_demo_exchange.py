@@ -11,10 +11,13 @@ import pytest
 import alphapanda
 from alphapanda.commands import demo_exchange
 from alphapanda.commands.demo_exchange import DemoExchange, demo_directory, open_calendar, require_checkout
+from alphapanda.commands.zerodha_demo import health
 from alphapanda.domain.calendar import parse_calendar, shipped_calendar
 from alphapanda.domain.calendar_overlay import overlaid
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.settings.sources import read_settings
+from panda.auth.v1.broker_session_pb2 import BROKER_SESSION_STATE_LIVE, BrokerSession
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusResponse, LiveFeedStatus
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -57,3 +60,15 @@ def test_its_settings_are_settings() -> None:
         exchange.close()
     assert (settings.zerodha.api_key, settings.zerodha.login_root) == ("demo", "http://127.0.0.1:9")
     assert not settings.zerodha.enabled
+
+
+def test_health_says_until_when_what_comes_or_what_to_do() -> None:
+    """A live session with its end and what is streamed; a feed's problem; a dead session with what a person must do."""
+    session = BrokerSession(state=BROKER_SESSION_STATE_LIVE, broker_user_id="AB1234")
+    session.valid_until.FromJsonString("2026-12-02T00:30:00Z")
+    status = GetMarketStatusResponse(ticks=12, live=LiveFeedStatus(instruments=7))
+    assert health(session, status) == "AB1234 until Wed 06:00 · 7 instruments, 12 ticks"
+    status.live.problem = "connection 1 of the ticker: waiting"
+    assert health(session, status) == "AB1234 until Wed 06:00 · connection 1 of the ticker: waiting"
+    ended = BrokerSession(ended_because="Zerodha has refused the session")
+    assert health(ended, status) == "Zerodha has refused the session; run `alphapanda kite login`"
