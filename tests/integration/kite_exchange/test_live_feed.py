@@ -272,7 +272,9 @@ async def replayed(file: Path) -> list[Frame]:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no gzip", gzip.compress(b"{}\n"), gzip.compress(b'{"form": "another 2"}\n')]
+    "content",
+    [b"", b"no gzip", gzip.compress(b"{}\n"), gzip.compress(b'{"form": "another 2"}\n')],
+    ids=["empty", "not packed", "without a form", "of another form"],
 )
 def test_a_file_that_is_no_raw_recording_is_refused(content: bytes, tmp_path: Path) -> None:
     """Before anything is started."""
