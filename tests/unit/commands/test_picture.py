@@ -9,7 +9,7 @@ from watched_day import portfolio, position, stamp, status, strategies
 from alphapanda.commands.live.picture import picture
 from alphapanda.commands.live.sections import shares
 from alphapanda.commands.live.view import View
-from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusResponse
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusResponse, LiveFeedStatus
 from panda.ops.v1.ops_pb2 import (
     SERVICE_STATE_NOT_SERVING,
     SERVICE_STATE_SERVING,
@@ -151,6 +151,20 @@ def test_an_alarm_is_the_last_line(view):
 def test_a_pace_is_shown_and_what_of_it_is_missed(view, market, said):
     """The title has a feed's speed where it isn't the market's own, and how much of it is reached where it falls behind."""
     view.fold("market", GetMarketStatusResponse(exchange="NSE", simulated=True, **market), 1.0)
+    assert drawn(view)[0].endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("live", "said"),
+    [
+        ({"instruments": 2048}, "kite  2,048 streamed"),
+        ({"instruments": 9, "problem": "nobody has signed in"}, "kite  nobody has signed in"),
+    ],
+)
+def test_a_live_feed_says_what_it_streams_or_why_it_does_not(view, live, said):
+    """Who looks at the screen sees without asking that a person has to sign in."""
+    status = GetMarketStatusResponse(exchange="NSE", feed="kite", live=LiveFeedStatus(**live))
+    view.fold("market", status, 1.0)
     assert drawn(view)[0].endswith(said)
 
 

@@ -94,7 +94,16 @@ def _title(view: View) -> Text:
         line.append(f" until {opens:%a %d %b %H:%M}" if opens else "")
     line.append(f"  {shown_time(at, '%a %d %b %Y %H:%M:%S')}", style="bold")
     line.append("  simulated" if market.simulated else f"  {market.feed}", style="yellow")
-    return line.append(_speed(market))
+    return line.append(_speed(market)).append(_stream(market))
+
+
+def _stream(market: GetMarketStatusResponse) -> Text:
+    """What a live feed streams, or why it doesn't; nothing of any other."""
+    if not market.HasField("live"):
+        return Text()
+    if market.live.problem:
+        return Text(f"  {market.live.problem}", style=DOWN)
+    return Text(f"  {count(market.live.instruments)} streamed", style="dim")
 
 
 def _speed(market: GetMarketStatusResponse) -> Text:
