@@ -29,6 +29,7 @@ STABLE_SECONDS: Final = 30.0
 """A connection that has lived this long counts as one; what breaks earlier goes on with the attempts before."""
 _LARGEST_MESSAGE: Final = 4 << 20
 _FORBIDDEN: Final = 403
+_TOO_MANY: Final = 429
 _CLOSE_SECONDS: Final = 1.0
 
 _SILENT: Final = logging.Logger("ticker", level=logging.CRITICAL + 1)  # noqa: LOG001 - known to nobody else
@@ -179,10 +180,8 @@ class TickerConnection:
         session = self._sessions.newest
         if session.access_token is None:
             self.status.state = TickerState.WAITING_FOR_SESSION
-            self.status.last_error = self.status.last_error or (
-                f"account {session.account}: {session.ended_because or 'nobody is signed in to Zerodha'};"
-                " run `alphapanda kite login`"
-            )
+            why = session.ended_because or "nobody is signed in to Zerodha"
+            self.status.last_error = f"account {session.account}: {why}; run `alphapanda kite login`"
             session = await self._sessions.live()
         return session
 
@@ -303,9 +302,6 @@ class TickerConnection:
                 error=reason,
             )
             await self._sessions.refuse(session, reason)
-            self.status.last_error = (
-                f"account {session.account}: Zerodha has refused the session; run `alphapanda kite login`"
-            )
             return
         await self._wait_for_next(
             session,
@@ -360,6 +356,8 @@ class TickerConnection:
         for secret in (session.access_token, session.api_key):
             if secret:
                 words = words.replace(secret, "…")
+        if _status_of(error) == _TOO_MANY:
+            words += "; Kite lets an app hold three connections: does another process stream with its key?"
         return words
 
 

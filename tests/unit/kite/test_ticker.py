@@ -243,6 +243,34 @@ async def test_a_refused_token_stops_it_until_somebody_signs_in() -> None:
     assert "token-1" not in str(logs) + str(rig.refusals)
 
 
+async def test_who_must_sign_in_is_said_whatever_failed_before() -> None:
+    """A session that ends while the link is down: the newest reason is the one that a person can do something about."""
+    stub = Server()
+
+    async def flap(connection: Any) -> None:
+        connection.transport.abort()
+
+    stub.serve = flap
+    async with running(stub) as rig:
+        await until(lambda: rig.connection.status.failures)
+        rig.sessions.put(KiteSession("main", 2, "session-1", ended_because="the session ended at 06:00 IST"))
+        await until(lambda: rig.connection.status.state is TickerState.WAITING_FOR_SESSION)
+        assert rig.connection.status.last_error == (
+            "account main: the session ended at 06:00 IST; run `alphapanda kite login`"
+        )
+
+
+async def test_a_fourth_connection_names_its_likely_cause() -> None:
+    """Two processes that stream with one key are an easy mistake."""
+    stub = Server()
+    refused = HTTPStatus.TOO_MANY_REQUESTS
+    stub.admit = lambda connection, _: connection.respond(refused, "")  # type: ignore[method-assign]
+    async with running(stub) as rig:
+        await until(lambda: rig.connection.status.failures)
+        assert "does another process stream with its key?" in rig.connection.status.last_error
+    assert not rig.refusals
+
+
 async def test_a_new_login_ends_a_long_wait() -> None:
     """Nobody who has signed in waits a minute for prices because the server was away before."""
     long: list[float] = []
