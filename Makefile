@@ -272,7 +272,10 @@ $(DEFINITIONS): tools/k8s/definitions.toml tools/k8s/strimzi/pom.xml tools/k8s/k
 cyclonus: $(CYCLONUS) ## build cyclonus, which evaluates NetworkPolicies, into .tools/k8s (needs Go)
 
 .PHONY: k8s-check
-k8s-check: setup kafka jaeger cyclonus ## deploy/k8s: settings, probes, policies pod by pod, and its pods on the image that `make image` built (needs podman, kubectl)
+k8s-check: k8s-pods-check k8s-cluster-check ## all that is proven of deploy/k8s: on the built image, and on a real control plane (needs podman, kubectl, Go, Java 17, Maven)
+
+.PHONY: k8s-pods-check
+k8s-pods-check: setup kafka jaeger cyclonus ## deploy/k8s: settings, probes, policies pod by pod, and its pods on the image that `make image` built (needs podman, kubectl)
 	TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest -n 0 tests/k8s $(ARGS)
 
 .PHONY: k8s-cluster-check
