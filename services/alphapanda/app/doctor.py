@@ -13,7 +13,7 @@ from typing import Final
 
 from alphapanda.app.calendars import REMEDY, ending, open_calendar, own_calendar_file
 from alphapanda.app.clocks import wall_clock
-from alphapanda.app.doctor_kite import kite_findings, session_findings
+from alphapanda.app.doctor_kite import feed_findings, instruments_finding, kite_findings, session_findings
 from alphapanda.app.doctor_mesh import mesh_findings
 from alphapanda.app.doctor_running import running_findings
 from alphapanda.app.doctor_tls import auth_finding, security_for_questions, tls_findings
@@ -47,6 +47,7 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
     if not isinstance(settings, SettingsInvalid):
         findings += [*tls_findings(settings), auth_finding(settings, Layout(data_dir))]
         findings += await kite_findings(settings)
+        findings += await instruments_finding(settings, data_dir, wall_clock())
     if mesh:
         return findings + ([] if isinstance(settings, SettingsInvalid) else await mesh_findings(settings))
     if not isinstance(settings, SettingsInvalid):
@@ -62,6 +63,7 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
         if holder.port is not None:
             at = f"{settings.api.host}:{holder.port}"
             findings += await session_findings(settings, at, security.own)
+            findings += await feed_findings(at, security.own)
         return findings
     starts = await asyncio.gather(_starts("PostgreSQL"), _starts("Redis"))
     return [*findings, *(finding for each in starts for finding in each)]

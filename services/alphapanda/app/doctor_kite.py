@@ -1,21 +1,26 @@
-"""Checks what Zerodha needs: the extra, a way to Kite by IPv4, and on a running platform who is signed in."""
+"""Checks what Zerodha needs: the extra, a way to Kite by IPv4, today's instruments; on a running platform who is signed in, and the feed."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import grpc
 
-from alphapanda.app.clocks import IST
+from alphapanda.app.clocks import IST, wall_clock
 from alphapanda.app.findings import Finding, fail, found, ok, warn
 from alphapanda.app.kite_accounts import BROKER_SESSION_SERVICE, kite_accounts
 from alphapanda.app.zerodha import require_extra
 from alphapanda.contract.wire import moment
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.embedded.layout import INSTRUMENTS_FILE
+from alphapanda.instruments.daily import is_due
+from alphapanda.instruments.registry import InstrumentRegistry
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.security import ChannelSecurity
 from alphapanda.settings.model import Settings
@@ -25,9 +30,14 @@ from panda.auth.v1.broker_session_pb2 import (
     GetBrokerSessionResponse,
 )
 from panda.auth.v1.broker_session_pb2_grpc import BrokerSessionServiceStub
+from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest, LiveFeedStatus
+from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
 
 ANSWER_SECONDS: Final = 3.0
 SIGN_IN: Final = "sign in: `alphapanda kite login`; a session lasts until 06:00 IST"
+NOTHING_CAME_SECONDS: Final = 10.0
+"""Kite sends something every second or two, if only a heartbeat."""
+MARKET_DATA_SERVICE: Final = "panda.marketdata.v1.MarketDataService"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -78,6 +88,69 @@ def _of_session(name: str, answer: GetBrokerSessionResponse) -> Finding:
         return warn(name, session.ended_because, SIGN_IN)
     until = moment(session.valid_until).astimezone(IST)
     return ok(name, f"{session.broker_user_id} is signed in until {until:%a %d %b %H:%M} IST")
+
+
+async def instruments_finding(settings: Settings, data_dir: Path, now: datetime) -> list[Finding]:
+    """Says of when Zerodha's instruments are; nothing where Zerodha isn't used.
+
+    Args:
+        settings: all settings.
+        data_dir: where the instruments are kept, unless a setting says otherwise.
+        now: wall time, aware.
+    """
+    if not kite_accounts(settings):
+        return []
+    name, remedy = "instruments", f"{SIGN_IN}; a running platform then imports the list of the day by itself"
+    registry = InstrumentRegistry((settings.instruments.file or data_dir / INSTRUMENTS_FILE).expanduser())
+    try:
+        last = await asyncio.to_thread(registry.last_of, "zerodha")
+    except InvalidInput as error:
+        return [fail(name, str(error), "move the file away; the next import makes a new one")]
+    finally:
+        registry.close()
+    if last is None:
+        return [warn(name, "no list of Zerodha's was imported yet: only the shipped ones are known", remedy)]
+    hours = (now - last.at).total_seconds() / 3600
+    reason = f"{last.listed:,} of Zerodha's, imported {last.at.astimezone(IST):%a %d %b %H:%M} IST, {hours:.0f} hours ago"
+    return [warn(name, f"{reason}: there is a newer list", remedy) if is_due(last, now) else ok(name, reason)]
+
+
+async def feed_findings(target: str, security: ChannelSecurity) -> list[Finding]:
+    """Asks a running platform how its live feed is; nothing where its feed isn't live.
+
+    Args:
+        target: host:port of MarketDataService.
+        security: how to connect.
+    """
+    try:
+        async with open_channel(target, [MARKET_DATA_SERVICE], security=security) as channel:
+            answer = await MarketDataServiceStub(channel).GetMarketStatus(
+                GetMarketStatusRequest(), timeout=ANSWER_SECONDS
+            )
+    except grpc.aio.AioRpcError:
+        return []  # the service's own line says so
+    return [_of_feed(answer.live, wall_clock())] if answer.HasField("live") else []
+
+
+def _of_feed(live: LiveFeedStatus, now: datetime) -> Finding:
+    streamed = f"{live.instruments:,} instruments"
+    if live.problem:
+        return warn("live feed", f"{streamed}: {live.problem}", "`alphapanda status` shows when it is over")
+    newest = [moment(one.last_message_at) for one in live.connections if one.HasField("last_message_at")]
+    if not live.instruments:
+        return ok("live feed", "nothing is streamed: no strategy, position or watcher needs a price")
+    if not newest:
+        return warn(
+            "live feed", f"{streamed}: no message came yet", "`alphapanda status` says what it waits for"
+        )
+    age = max((now - max(newest)).total_seconds(), 0.0)
+    if age > NOTHING_CAME_SECONDS:
+        return warn(
+            "live feed",
+            f"{streamed}: nothing came for {age:.0f} s",
+            "look at the network; it connects again by itself",
+        )
+    return ok("live feed", f"{streamed}; the newest message came {age:.1f} s ago")
 
 
 async def _way(settings: Settings) -> list[Finding]:

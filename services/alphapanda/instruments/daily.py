@@ -83,9 +83,14 @@ class DumpState:
     last: LastImport | None = None
     problem: str = ""
 
-    def age(self, now: datetime) -> timedelta | None:
-        """Time since the last one; None: there was none."""
-        return None if self.last is None else now - self.last.at
+    @property
+    def told(self) -> str:
+        """Of when the instruments are, and why there are no newer ones; empty where nothing is wrong."""
+        if not self.problem:
+            return ""
+        if self.last is None:
+            return f"no dump was imported yet: {self.problem}"
+        return f"the newest dump is of {self.last.at.astimezone(IST):%a %d %b %H:%M} IST: {self.problem}"
 
 
 class DailyDump:
@@ -124,6 +129,16 @@ class DailyDump:
         self._not_before = datetime.min.replace(tzinfo=UTC)
         self._task: asyncio.Task[None] | None = None
         self.state = DumpState()
+
+    @property
+    def name(self) -> str:
+        """Names it in health."""
+        return f"instruments of {self._source}"
+
+    @property
+    def degradation(self) -> str:
+        """Of when the instruments are, while newer ones are due that can't be had; empty where there is nothing to say."""
+        return self.state.told
 
     async def start(self) -> None:
         """Begins to look for dumps that are due.

@@ -95,8 +95,10 @@ async def test_the_dump_is_imported_as_soon_as_somebody_signs_in_and_then_once_a
         await part.start()
         await until(lambda: part.state.problem == "nobody is signed in")
         assert part.state.last is None
+        assert part.degradation == "no dump was imported yet: nobody is signed in"
         signed_in.append(True)
         await until(lambda: part.state.last is not None)
+        assert part.degradation == ""
     assert [line["event"] for line in lines] == ["instruments.dump_imported"]
     assert (
         InstrumentRegistry(tmp_path / "instruments.sqlite").by_symbol("NSE", "STOCK2").instrument_token == 513
@@ -127,5 +129,7 @@ async def test_a_shrunken_dump_leaves_the_instruments_as_they_were_and_says_so_o
         assert len(calls) == before
     (alarm,) = [line for line in lines if line.get("alarm")]
     assert "two thirds" in alarm["error"]
+    assert part.name == "instruments of zerodha"
+    assert part.degradation.startswith("the newest dump is of Mon 30 Nov 09:30 IST: ")
     assert InstrumentRegistry(tmp_path / "instruments.sqlite").count() == 9
     await part.stop()

@@ -40,5 +40,6 @@ def instruments_room(resources: ProcessResources, *, waits: bool) -> Room:
         registration=lambda server: add_InstrumentServiceServicer_to_server(servicer, server),
         parts=[(Phase.LISTEN, sync), (Phase.WAKE, purges.rounds), *((Phase.WAKE, dump) for dump in dumps)],
         checks=[purges.rounds],
+        degradable=dumps,
         counters=lambda: {"instruments": len(resources.directory)},
     )
