@@ -14,6 +14,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import SECOND_NS, instant
 from alphapanda.domain.pace import MAX, REAL
 from alphapanda.kite.decoder import MalformedMessage
+from alphapanda.kite.subscriptions import Mode
 from alphapanda.kite.ticker import Receiver
 from alphapanda.kite.tickers import TickerPool
 from alphapanda.marketdata.core.live.columns import LiveMessage
@@ -101,6 +102,9 @@ class KiteFeed(Feed, Receiver):
         self._pacer = Pacer(REAL)
         self._reader = MessageReader()
         self._gaps = FeedGaps()
+        self._wanted: Mapping[int, Mode] = {}
+        self._modes: Mapping[int, str] = {}
+        self._connection_of: Mapping[int, int] = {}
         self._since_ns: Mapping[int, int] = {}
         self._following = Rounds("subscriptions", self._follow, FOLLOWED_SECONDS, _log, at_once=True)
 
@@ -193,18 +197,22 @@ class KiteFeed(Feed, Receiver):
         return LiveStatus(
             connections,
             self._gaps.latest(),
-            {token: mode.value for modes in streamed for token, mode in modes.items()},
-            {token: number for number, modes in enumerate(streamed) for token in modes},
+            self._modes,
+            self._connection_of,
             self._since_ns,
             self._inbox.lost,
         )
 
     async def _follow(self) -> None:
         wanted = self.streamed.modes()
+        if wanted == self._wanted:
+            return
+        self._wanted = wanted
         self._pool.want(wanted)
-        now, since = self._source.wall_ns(), self._since_ns
-        if since.keys() != wanted.keys():
-            self._since_ns = {token: since.get(token, now) for token in wanted}
+        now, since, streamed = self._source.wall_ns(), self._since_ns, self._pool.streamed
+        self._since_ns = {token: since.get(token, now) for modes in streamed for token in modes}
+        self._modes = {token: mode.value for modes in streamed for token, mode in modes.items()}
+        self._connection_of = {token: number for number, modes in enumerate(streamed) for token in modes}
 
     async def _messages(self) -> AsyncIterator[Sequence[LiveMessage]]:
         while True:
