@@ -40,7 +40,7 @@ from alphapanda.app.start_failures import start_failure
 from alphapanda.app.topics import topics_of
 from alphapanda.app.up_options import UpOptions
 from alphapanda.app.waiting import until, within
-from alphapanda.app.zerodha import with_zerodha
+from alphapanda.app.zerodha import require_keys_of, with_zerodha
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.embedded.directory import DataDirectory
@@ -167,6 +167,7 @@ class Embedded:
         progress = self._options.on_progress
         raise_descriptor_limit()
         open_up_security(self._settings, auth=self._options.auth)  # refuses before anything is touched
+        require_keys_of(self._settings, ["up"])
         calendar = self._calendar()
         check_feed(self._settings, calendar, self._feed_wanted)
         if self._options.record is not None:

@@ -42,7 +42,7 @@ from alphapanda.app.security import UNSECURED, open_security
 from alphapanda.app.spans import open_tracing
 from alphapanda.app.status import OPS_SERVICE
 from alphapanda.app.topics import topics_of
-from alphapanda.app.zerodha import CALLERS, require_extra, with_zerodha
+from alphapanda.app.zerodha import CALLERS, require_keys_of, with_zerodha
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
@@ -122,7 +122,7 @@ class Serving:
             raise InvalidInput("--record", record, "marketdata among the services, whose feed is recorded")
         if "auth" in services:
             require_keys(settings.auth)  # refused here, before anything is opened
-        require_extra(settings)
+        require_keys_of(settings, services)
         self._record = record
         self._settings = settings
         self._services = [name for name in SERVICES if name in services]

@@ -11,6 +11,7 @@ from alphapanda.app.kite_accounts import kite_accounts
 from alphapanda.app.process import Room
 from alphapanda.app.resources import ProcessResources
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.mesh.secret_text import parsed_secrets
 from alphapanda.settings.model import Settings
 
 CALLERS: Final = frozenset({"marketdata", "instruments", "trading"})
@@ -32,6 +33,30 @@ def require_extra(settings: Settings) -> None:
         )
 
 
+def require_keys_of(settings: Settings, services: Sequence[str]) -> None:
+    """Requires what these services need for Zerodha, where it is used, before anything is opened.
+
+    Args:
+        settings: all settings.
+        services: short names of the services of this process; `up` makes a session key of its own and is asked for "up".
+
+    Raises:
+        InvalidInput: the extra isn't installed, or a key is missing.
+    """
+    accounts, zerodha = kite_accounts(settings), settings.zerodha
+    if not accounts:
+        return
+    require_extra(settings)
+    if not CALLERS.isdisjoint(services) or "auth" in services:
+        parsed_secrets(zerodha.session_key, "zerodha.session_key")
+    if {"auth", "up"} & {*services} and not zerodha.api_key:
+        raise InvalidInput(
+            "zerodha.api_key",
+            "",
+            f"key and secret of the app at Zerodha, one for each account ({', '.join(accounts)}), with commas between",
+        )
+
+
 def with_zerodha(
     resources: ProcessResources, caller: str, *, calls: bool = True, logins: bool
 ) -> tuple[ProcessResources, Sequence[Room]]:
@@ -48,7 +73,6 @@ def with_zerodha(
     """
     if not kite_accounts(resources.settings):
         return resources, ()
-    require_extra(resources.settings)
     from alphapanda.app.kite_parts import kite_parts  # noqa: PLC0415 - only where Zerodha is used
     from alphapanda.app.rooms.kite_sessions import broker_session_room  # noqa: PLC0415
 

@@ -156,14 +156,8 @@ class BrokerSessions:
                 answer = api.CompleteBrokerLoginResponse(session=broker_session_message(session))
                 await unit.remember(key, answer)
         parts.revisions.poll_now()
-        parts.audit.info(
-            "broker_session.opened",
-            broker=state.owner.broker,
-            account=state.owner.account,
-            session_id=session.session_id,
-            user=session.broker_user_id,
-            valid_until=session.valid_until.isoformat() if session.valid_until else "",
-        )
+        if not begun.number:
+            self._audit_opened(session)
         return answer
 
     async def end(self, caller: str, request: api.EndBrokerSessionRequest) -> api.EndBrokerSessionResponse:
@@ -270,6 +264,16 @@ class BrokerSessions:
             raise Unavailable("BROKER_AWAY", f"{away}: {OPENED_AGAIN}") from None
         parts.keep_secret(state.owner.text, credentials.access_token)
         return credentials
+
+    def _audit_opened(self, session: BrokerSession) -> None:
+        self._parts.audit.info(
+            "broker_session.opened",
+            broker=session.owner.broker,
+            account=session.owner.account,
+            session_id=session.session_id,
+            user=session.broker_user_id,
+            valid_until=session.valid_until.isoformat() if session.valid_until else "",
+        )
 
     async def _check_user(self, owner: BrokerAccount, credentials: Credentials, *, other_user: bool) -> None:
         """Refuses who isn't the account's user: orders would be another's. The session at the broker is ended again."""

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from alphapanda.app.zerodha import require_extra, with_zerodha
+from alphapanda.app.zerodha import require_extra, require_keys_of, with_zerodha
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.settings.sources import load_settings
 
@@ -46,3 +46,15 @@ def test_where_it_is_off_there_is_nothing_to_start() -> None:
 
     resources = Resources()
     assert with_zerodha(resources, "up", logins=True) == (resources, ())  # type: ignore[arg-type]
+
+
+def test_a_missing_key_is_told_before_anything_is_opened() -> None:
+    """Who keeps the sessions needs the app's key, and who calls needs the session key; others need neither."""
+    accounts = load_settings({"ALPHAPANDA_ZERODHA__ACCOUNTS": "one,two"})
+    require_keys_of(load_settings({}), ["auth", "trading"])
+    require_keys_of(accounts, ["risk", "portfolio"])
+    with pytest.raises(InvalidInput, match=r"zerodha.api_key.*\(one, two\)"):
+        require_keys_of(accounts, ["up"])
+    for service in ("auth", "marketdata", "trading"):
+        with pytest.raises(InvalidInput, match=r"zerodha.session_key.* at least 32 bytes"):
+            require_keys_of(accounts, [service])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from alphapanda.app.clocks import wall_clock
+from alphapanda.app.clocks import IST, wall_clock
 from alphapanda.app.kite import kite_apps, kite_options, kite_session_keys
-from alphapanda.app.kite_accounts import BROKER_SESSION, BROKER_SESSION_SERVICE, kite_accounts
+from alphapanda.app.kite_accounts import BROKER_SESSION, BROKER_SESSION_SERVICE
+from alphapanda.app.preflight import StartCheck
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources
 from alphapanda.auth.broker_api import BrokerSessionApi
@@ -17,14 +19,12 @@ from alphapanda.auth.broker_sessions import BrokerSessionParts, BrokerSessions
 from alphapanda.auth.core.broker_session import BrokerAccount
 from alphapanda.auth.store.broker_sessions import PostgresBrokerSessionStore
 from alphapanda.auth.store.broker_statements import trading_sessions_purge
-from alphapanda.domain.errors import InvalidInput
 from alphapanda.kite.client import KiteThreads
 from alphapanda.kite.login import LOGIN_SECONDS, KiteLogin
 from alphapanda.kite.options import BROKER
 from alphapanda.mesh.sealing import Sealer
 from alphapanda.mesh.watches import Revisions
 from alphapanda.resilience.rounds import Rounds
-from alphapanda.settings.model import Settings
 from alphapanda.storage.purging import Purging
 from alphapanda.telemetry.channels import AUDIT
 from alphapanda.telemetry.redaction import remember_session_secret
@@ -35,29 +35,13 @@ EXPIRY_SECONDS: Final = 2.0
 LOGINS_AT_ONCE: Final = 2
 
 
-def require_apps(settings: Settings) -> None:
-    """Requires what logins at Zerodha need.
-
-    Raises:
-        InvalidInput: the key of an app, or that of access tokens, is missing.
-    """
-    if len(kite_apps(settings)) != len(kite_accounts(settings)):
-        raise InvalidInput(
-            "zerodha.api_key",
-            "",
-            "key and secret of each account's app at Zerodha (zerodha.api_key, zerodha.api_secret)",
-        )
-    kite_session_keys(settings)
-
-
 def broker_session_room(resources: ProcessResources) -> Room:
     """Builds the room.
 
     Raises:
-        InvalidInput: a key is missing.
+        InvalidInput: the key of access tokens is missing.
     """
     settings = resources.settings
-    require_apps(settings)
     options, keys = kite_options(settings), kite_session_keys(settings)
     threads = KiteThreads(options, LOGINS_AT_ONCE, LOGIN_SECONDS, "logins")
     store = PostgresBrokerSessionStore(resources.engine)
@@ -87,6 +71,19 @@ def broker_session_room(resources: ProcessResources) -> Room:
         )
     )
     servicer = BrokerSessionApi(sessions, store)
+
+    def check_of(owner: BrokerAccount) -> Callable[[], Awaitable[StartCheck]]:
+        async def check() -> StartCheck:
+            session = await sessions.newest(owner)
+            lives = session.valid_until is not None and session.lives(wall_clock())
+            detail = f"{session.ended_because}; run `alphapanda kite login`"
+            if lives and session.valid_until is not None:
+                until = session.valid_until.astimezone(IST)
+                detail = f"{session.broker_user_id} is signed in until {until:%a %d %b %H:%M} IST"
+            return StartCheck(f"session of {owner.account} at Zerodha", detail, passed=lives, blocks=False)
+
+        return check
+
     retention = settings.retention
     purges = Purging(
         BROKER_SESSION,
@@ -107,6 +104,7 @@ def broker_session_room(resources: ProcessResources) -> Room:
             (Phase.WAKE, purges.rounds),
         ],
         checks=[expiry, purges.rounds],
+        start_checks=[check_of(owner) for owner in sessions.accounts],
     )
 
 
