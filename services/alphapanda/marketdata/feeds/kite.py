@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.frame import SECOND_NS, instant
+from alphapanda.domain.frame import instant
 from alphapanda.domain.pace import MAX, REAL
 from alphapanda.kite.decoder import MalformedMessage
 from alphapanda.kite.subscriptions import Mode
@@ -163,9 +163,9 @@ class KiteFeed(Feed, Receiver):
     def message(self, connection: int, wall_ns: int, payload: bytes) -> None:
         gap = self._gaps.came(connection, wall_ns)
         if gap is not None:
-            seconds = round((gap.ended_ns - gap.began_ns) / SECOND_NS, 3)
+            duration_ms = round((gap.ended_ns - gap.began_ns) / 1e6, 1)
             _log.warning(
-                "feed.gap_ended", connection=connection, seconds=seconds, instruments=gap.instruments
+                "feed.gap_ended", connection=connection, duration_ms=duration_ms, instruments=gap.instruments
             )
         self._inbox.add(Received(connection, wall_ns, payload))
 
