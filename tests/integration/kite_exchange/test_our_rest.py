@@ -16,6 +16,7 @@ import requests
 import structlog
 from tests.kite_exchange.clock import Clock
 from tests.kite_exchange.exchange import APP, Exchange
+from tests.kite_exchange.faults import DONE, NOT_DONE, Fault
 from tests.kite_exchange.server import ServerThread, serving
 
 from alphapanda.kite.client import KiteThreads
@@ -67,7 +68,12 @@ async def signed_in(
         rest.stop()
 
 
-async def ordered(rest: KiteRest, number: int) -> str:
+async def resting_price(rest: KiteRest) -> float:
+    """A price within the day's range at which nobody sells."""
+    return round((await rest.ltp(["NSE:INFY"]))["NSE:INFY"]["last_price"] * 0.97)
+
+
+async def ordered(rest: KiteRest, number: int, price: float) -> str:
     """Places an order that rests."""
     return await rest.place_order(
         CallKind.ENTRY,
@@ -78,7 +84,7 @@ async def ordered(rest: KiteRest, number: int) -> str:
         quantity=1,
         product="MIS",
         order_type="LIMIT",
-        price=1.0,
+        price=price,
         tag=f"t{number}",
     )
 
@@ -91,12 +97,12 @@ async def test_full_load_meets_no_429(skew: float) -> None:
     budgets = OrderBudgets(per_second=10, per_minute=400, per_day=5000, kept_percent=0)
     reasons: Counter[str] = Counter()
     async with signed_in(exchange, budgets) as (stub, _, _, rest):
-        until = time.monotonic() + 2.5
+        price, until = await resting_price(rest), time.monotonic() + 2.5
 
         async def customer(number: int) -> None:
             while time.monotonic() < until:
                 try:
-                    await ordered(rest, number)
+                    await ordered(rest, number, price)
                     reasons["placed"] += 1
                 except KiteError as error:
                     reasons[error.reason] += 1
@@ -105,7 +111,7 @@ async def test_full_load_meets_no_429(skew: float) -> None:
         busiest, refused = stub.do(lambda one: (one.limits.busiest["order"], +one.limits.refused))
     assert KiteReason.RATE_LIMITED not in reasons
     assert (refused, busiest <= 10) == ({}, True)
-    assert sum(reasons.values()) >= 20
+    assert reasons["placed"] == sum(reasons.values()) >= 20
 
 
 async def test_calls_heal_after_a_login_alone() -> None:
@@ -145,6 +151,30 @@ async def test_calls_heal_after_a_login_alone() -> None:
         "nobody",
         KiteReason.SESSION_DEAD,
     }
+
+
+async def test_what_became_of_an_order_is_never_said_wrongly() -> None:
+    """Each thing that can go wrong, once: nothing that was placed counts as refused, and its tag finds what is unknown."""
+    exchange = Exchange.of(clock=Clock(lambda: TUESDAY_TEN), rows=40)
+    exchange.limits.enforced = False
+    budgets, kinds = OrderBudgets(per_second=10), [*NOT_DONE, *DONE]
+    outcomes: dict[str, str] = {}
+    async with signed_in(exchange, budgets) as (stub, _, _, rest):
+        price = await resting_price(rest)
+        for number, kind in enumerate(kinds):
+            fault = Fault(
+                kind, method="POST", path="/orders/*", seconds=0.2, status=0 if kind != "error" else 400
+            )
+            stub.do(lambda one, fault=fault: one.script.add([fault]))
+            try:
+                outcomes[kind] = f"order {await ordered(rest, number, price)}"
+            except KiteError as error:
+                outcomes[kind] = type(error).__name__
+        placed = {kinds[int(row["tag"].removeprefix("t"))] for row in await rest.orders()}
+    assert placed == {*DONE}
+    assert [kind for kind in placed if outcomes[kind] == "KiteRefused"] == []
+    assert [kind for kind in NOT_DONE if outcomes[kind].startswith("order")] == []
+    assert outcomes["timed_out"] == outcomes["lost"] == outcomes["cut"] == "KiteUnknown"
 
 
 async def reached(done: Callable[[], bool]) -> None:
