@@ -120,6 +120,28 @@ async def test_a_held_instrument_without_price_is_named(service, fills) -> None:
     assert not told.HasField("marked_at")
 
 
+async def test_a_position_outlives_its_token_and_is_not_marked_with_the_next_owners_price(
+    service, fills
+) -> None:
+    """A token that changes hands takes neither the position nor its average along, and the new owner has no position."""
+    await service.fill(fills(1, 10, "100"))
+    service.tick(INFY, "102", 5)
+    infy = DIRECTORY.by_id("NSE:INFY")
+    heir = replace(infy, instrument_id="NSE:HEIR", tradingsymbol="HEIR")
+    DIRECTORY.take([heir, replace(infy, instrument_token=0)])
+    try:
+        service.tick(INFY, "7", 9)
+        assert service.manager.prices(["NSE:INFY"]) == {}
+        told = await service.portfolio()
+    finally:
+        DIRECTORY.take([replace(heir, instrument_token=0), infy])
+    (held,) = told.positions
+    assert (held.instrument_id, held.quantity, held.average_price.value) == ("NSE:INFY", 10, "100.0000")
+    assert not held.HasField("last_price")
+    assert not told.profit.HasField("unrealised_pnl")
+    assert len(told.without_price) == 1
+
+
 async def test_marks_begin_with_the_cached_prices(store, fills, redis) -> None:
     """A process that starts knows the prices of the cache; only newer frames move them."""
     service = Service(

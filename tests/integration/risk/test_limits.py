@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
-from tests.integration.risk.conftest import KEY, Risk, servicer
+from tests.integration.risk.conftest import INFY, KEY, Risk, servicer
 from tests.values import replace
 
 from alphapanda.contract.wire import timestamp
@@ -136,6 +136,26 @@ async def test_the_most_specific_limit_wins_and_is_told_with_its_origin(risk, ap
         await api.UpdateLimits(cleared, None)
     assert await told() == (pb.LIMIT_ORIGIN_SETTINGS, "5000")
     assert (await api.GetLimits(asked, None)).version == 8
+
+
+async def test_a_limit_and_a_position_stay_with_their_instrument_when_its_token_changes_hands(
+    risk, api
+) -> None:
+    """The next owner of the token has neither; the old one keeps both, and nothing is traded under its old token."""
+    await _filled(risk, 10)
+    await api.UpdateLimits(_update({"max_order_quantity": "7"}, instrument_id="NSE:INFY"), None)
+    heir = replace(INFY, instrument_id="NSE:HEIR", tradingsymbol="HEIR")
+    risk.instruments.take([heir, replace(INFY, instrument_token=0)])
+
+    async def told(instrument_id: str) -> str:
+        answer = await api.GetLimits(pb.GetLimitsRequest(instrument_id=instrument_id), None)
+        return next(one.value for one in answer.limits if one.name == "max_order_quantity")
+
+    assert (await told("NSE:INFY"), await told("NSE:HEIR")) == ("7", "5000")
+    theirs = replace(KEY, instrument_id="NSE:HEIR")
+    assert (await risk.position(), await risk.position(theirs)) == (10, 0)
+    assert not (await _verdict(risk, api, 12)).approved
+    assert (await _verdict(risk, api, 8, theirs)).approved, "the old owner's limit is not theirs"
 
 
 async def test_limits_are_changed_once_and_only_by_who_saw_them(api) -> None:
