@@ -47,7 +47,7 @@ async def examine(settings: Settings | SettingsInvalid, data_dir: Path, *, mesh:
     if not isinstance(settings, SettingsInvalid):
         findings += [*tls_findings(settings), auth_finding(settings, Layout(data_dir))]
         findings += await kite_findings(settings)
-        findings += await instruments_finding(settings, data_dir, wall_clock())
+        findings += await instruments_finding(settings, wall_clock())
     if mesh:
         return findings + ([] if isinstance(settings, SettingsInvalid) else await mesh_findings(settings))
     if not isinstance(settings, SettingsInvalid):

@@ -6,7 +6,6 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,13 +13,12 @@ import grpc
 
 from alphapanda.app.clocks import IST, wall_clock
 from alphapanda.app.findings import Finding, fail, found, ok, warn
+from alphapanda.app.instruments import registry_of
 from alphapanda.app.kite_accounts import BROKER_SESSION_SERVICE, kite_accounts
 from alphapanda.app.zerodha import require_extra
 from alphapanda.contract.wire import moment
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.embedded.layout import INSTRUMENTS_FILE
 from alphapanda.instruments.daily import is_due
-from alphapanda.instruments.registry import InstrumentRegistry
 from alphapanda.mesh.channel import open_channel
 from alphapanda.mesh.security import ChannelSecurity
 from alphapanda.settings.model import Settings
@@ -90,18 +88,17 @@ def _of_session(name: str, answer: GetBrokerSessionResponse) -> Finding:
     return ok(name, f"{session.broker_user_id} is signed in until {until:%a %d %b %H:%M} IST")
 
 
-async def instruments_finding(settings: Settings, data_dir: Path, now: datetime) -> list[Finding]:
+async def instruments_finding(settings: Settings, now: datetime) -> list[Finding]:
     """Says of when Zerodha's instruments are; nothing where Zerodha isn't used.
 
     Args:
         settings: all settings.
-        data_dir: where the instruments are kept, unless a setting says otherwise.
         now: wall time, aware.
     """
     if not kite_accounts(settings):
         return []
     name, remedy = "instruments", f"{SIGN_IN}; a running platform then imports the list of the day by itself"
-    registry = InstrumentRegistry((settings.instruments.file or data_dir / INSTRUMENTS_FILE).expanduser())
+    registry = registry_of(settings)
     try:
         last = await asyncio.to_thread(registry.last_of, "zerodha")
     except InvalidInput as error:

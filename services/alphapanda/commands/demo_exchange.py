@@ -20,6 +20,8 @@ import alphapanda
 from alphapanda.commands.console import fail, out
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.embedded.layout import INSTRUMENTS_FILE
+from alphapanda.settings.model import Settings
 from alphapanda.settings.zerodha import ZerodhaSettings
 
 MODULE: Final = "tests.kite_exchange"
@@ -139,6 +141,12 @@ class DemoExchange:
             "calendar": {"file": hours},
             "paper_trading": {"square_off_time": _SQUARED_OFF},
         }
+
+
+def with_own_instruments(settings: Settings, data_dir: Path) -> Settings:
+    """The settings with a registry of instruments in the demo's directory: the user's own has none that the stub made up."""
+    file = data_dir.expanduser() / INSTRUMENTS_FILE
+    return settings.model_copy(update={"instruments": settings.instruments.model_copy(update={"file": file})})
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from alphapanda.app.local_auth import auth_off
 from alphapanda.app.options import logging_options
 from alphapanda.app.up_options import UpOptions
 from alphapanda.commands.console import USAGE, fail, out, refuse, warn
-from alphapanda.commands.demo_exchange import DemoExchange, demo_directory
+from alphapanda.commands.demo_exchange import DemoExchange, demo_directory, with_own_instruments
 from alphapanda.commands.live.embedded import EmbeddedView
 from alphapanda.commands.start_checks import show_checks
 from alphapanda.commands.stopping import started, stopped
@@ -91,6 +91,8 @@ def run_up(
         fail(str(error), USAGE)
     usual = settings.embedded.data_dir or default_data_directory(os.environ, Path.home())
     folder = data_dir or (usual if exchange is None else demo_directory(usual))
+    if exchange is not None:
+        settings = with_own_instruments(settings, folder)
     options = UpOptions(
         data_dir=folder.expanduser(),
         fresh=fresh,

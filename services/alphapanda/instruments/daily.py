@@ -167,9 +167,10 @@ class DailyDump:
             await asyncio.sleep(self._seconds)
 
     async def _once(self, now: datetime) -> None:
-        imported = await asyncio.to_thread(self._import, await self._download(), now)
+        content = await self._download()
+        self.state.problem = ""  # somebody is signed in; the import takes seconds
+        imported = await asyncio.to_thread(self._import, content, now)
         self.state.last = await asyncio.to_thread(self._registry.last_of, self._source)
-        self.state.problem = ""
         _log.info("instruments.dump_imported", source=self._source, message=imported.in_one_line)
 
     def _refused(self, error: Exception, now: datetime) -> None:

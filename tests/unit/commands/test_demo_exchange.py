@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import alphapanda
+from alphapanda.app.instruments import registry_of
 from alphapanda.commands import demo_exchange
 from alphapanda.commands.demo_exchange import DemoExchange, demo_directory, open_calendar, require_checkout
 from alphapanda.commands.zerodha_demo import health
@@ -60,6 +61,13 @@ def test_its_settings_are_settings() -> None:
         exchange.close()
     assert (settings.zerodha.api_key, settings.zerodha.login_root) == ("demo", "http://127.0.0.1:9")
     assert not settings.zerodha.enabled
+
+
+def test_what_its_exchange_lists_stays_with_it(tmp_path: Path) -> None:
+    """The user's own registry of instruments, wherever it is, gets none of those that the stub has made up."""
+    for given in ({}, {"ALPHAPANDA_INSTRUMENTS__FILE": str(tmp_path / "mine.sqlite")}):
+        settings = demo_exchange.with_own_instruments(read_settings(given).settings, tmp_path / "demo")
+        assert registry_of(settings).file == tmp_path / "demo" / "instruments.sqlite"
 
 
 def test_health_says_until_when_what_comes_or_what_to_do() -> None:

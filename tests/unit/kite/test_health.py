@@ -53,7 +53,7 @@ async def test_doctor_says_nothing_of_what_isnt_used() -> None:
     """Without a key and an account there is no line."""
     assert await kite_findings(load_settings({})) == []
     assert await session_findings(load_settings({}), "127.0.0.1:1", PLAINTEXT) == []
-    assert await instruments_finding(load_settings({}), Path("/nowhere"), NOW) == []
+    assert await instruments_finding(load_settings({}), NOW) == []
     assert await feed_findings("127.0.0.1:1", PLAINTEXT) == []
 
 
@@ -118,21 +118,22 @@ async def test_status_tells_of_calls_that_fail_and_of_a_day_that_is_used_up() ->
 
 async def test_doctor_tells_of_when_the_instruments_are(tmp_path: Path) -> None:
     """None yet, today's, yesterday's after today's were made, and a file that is none: each says what to do."""
-    settings, registry = settings_at("http://localhost"), InstrumentRegistry(tmp_path / "instruments.sqlite")
-    (none,) = await instruments_finding(settings, tmp_path, NOW)
+    registry = InstrumentRegistry(tmp_path / "instruments.sqlite")
+    settings = load_settings({**KEYS, "ALPHAPANDA_INSTRUMENTS__FILE": str(registry.file)})
+    (none,) = await instruments_finding(settings, NOW)
     assert (none.outcome, "kite login" in none.remedy) == (Outcome.WARN, True)
     row = "408065,1594,INFY,INFOSYS,0,,0,0.1,1,EQ,NSE,NSE"
     found = parse_instruments("a", f"{','.join(KITE_COLUMNS)}\n{row}\n", NOW.date(), DatedFacts())
     import_read(registry, (), found, Path("zerodha"), NOW.date(), at=NOW)
-    (today,) = await instruments_finding(settings, tmp_path, NOW + timedelta(hours=3))
+    (today,) = await instruments_finding(settings, NOW + timedelta(hours=3))
     assert (today.outcome, today.reason) == (
         Outcome.OK, "1 of Zerodha's, imported Mon 30 Nov 09:30 IST, 3 hours ago"
     )  # fmt: skip
-    (old,) = await instruments_finding(settings, tmp_path, NOW + timedelta(hours=24))
+    (old,) = await instruments_finding(settings, NOW + timedelta(hours=24))
     assert (old.outcome, old.reason.endswith("24 hours ago: there is a newer list")) == (Outcome.WARN, True)
     registry.close()
     registry.file.write_bytes(b"no registry at all" * 100)
-    (broken,) = await instruments_finding(settings, tmp_path, NOW)
+    (broken,) = await instruments_finding(settings, NOW)
     assert broken.outcome is Outcome.FAIL
 
 
