@@ -30,7 +30,7 @@ class App:
     api_key: str
     api_secret: str
     user_id: str = "AB1234"
-    redirect_url: str = "http://127.0.0.1:8000/kite/callback"
+    redirect_url: str = "http://127.0.0.1:5017/kite/callback"
     postback_url: str = ""
     allowed_ips: frozenset[str] | None = None
 
