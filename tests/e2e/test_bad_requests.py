@@ -74,6 +74,8 @@ def test_a_page_token_of_nobody(platform, method):
     }
     if method.name == "RedriveDeadLetters":
         named["filter"] = {"group": "trading"}  # pages are made of what it finds, not of ids
+    if method.name == "ListHistoricalBars":
+        named |= {"interval": "1m", "first_day": "2026-01-01", "last_day": "2026-01-02"}
     said = refusal(platform.channel, method, page_token="made up", **named)
     assert said.startswith("page_token: 'made up' is not allowed; next_page_token of an answer")
 

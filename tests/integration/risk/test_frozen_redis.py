@@ -13,7 +13,7 @@ from alphapanda.domain.order import OrderStatus, PositionEffect
 from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.risk.core.limit_changes import LimitChange
 from alphapanda.risk.core.scoped_limits import LimitScope
-from alphapanda.settings.operation import ReconnectionSettings
+from alphapanda.settings.operation import RetrySettings
 from alphapanda.storage.price_cache import PriceCache
 
 
@@ -28,7 +28,7 @@ async def test_exits_are_decided_while_redis_hangs(postgres_risk, tmp_path: Path
         values = {"max_gross_exposure": "100000000"}
         await unit.save_limits(LimitChange(LimitScope(), values, (), "test", "a test", now))
     server = EmbeddedRedis(tmp_path)
-    redis = open_redis(await server.start(), ReconnectionSettings(), timeout_seconds=2)
+    redis = open_redis(await server.start(), RetrySettings(), timeout_seconds=2)
     await redis.ping()
     os.kill(server.pid, signal.SIGSTOP)
     try:

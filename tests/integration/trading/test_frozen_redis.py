@@ -16,7 +16,7 @@ from trading_room import VISIBILITY_WINDOW, approved, open_room, terminal
 from alphapanda.app.resources import open_redis
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side, TradingState
 from alphapanda.embedded.redis import EmbeddedRedis
-from alphapanda.settings.operation import ReconnectionSettings
+from alphapanda.settings.operation import RetrySettings
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.paper_exchange import PaperExchange
@@ -82,7 +82,7 @@ async def test_an_exit_passes_a_frozen_redis(own_redis, tables: str) -> None:
 async def test_a_kill_switch_does_not_wait_for_a_frozen_redis(own_redis) -> None:
     """Its mirror is given up within the budget, to be written again; what can't be read is REDUCING."""
     server, url = own_redis
-    redis = open_redis(url, ReconnectionSettings(), timeout_seconds=2)
+    redis = open_redis(url, RetrySettings(), timeout_seconds=2)
     mirror = KillSwitchMirror(redis, BUDGET)
     await mirror.write("paper", TradingState.ACTIVE, 1)
     os.kill(server.pid, signal.SIGSTOP)
@@ -97,7 +97,7 @@ async def test_a_kill_switch_does_not_wait_for_a_frozen_redis(own_redis) -> None
 async def test_a_redis_that_hangs_is_an_error_after_our_time_outs(own_redis) -> None:
     """No default of the library decides: a call ends after the attempts and the time-out that are set."""
     server, url = own_redis
-    redis = open_redis(url, ReconnectionSettings(redis_attempts=1), timeout_seconds=0.2)
+    redis = open_redis(url, RetrySettings(redis_attempts=1), timeout_seconds=0.2)
     await redis.ping()
     os.kill(server.pid, signal.SIGSTOP)
     async with asyncio.timeout(4):

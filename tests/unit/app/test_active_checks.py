@@ -10,11 +10,12 @@ from typing import Any, cast
 import pytest
 
 from alphapanda.app.health import DEPENDENCY_SECONDS, ON_DATABASE, ON_LOG, ON_REDIS, ActiveChecks
+from alphapanda.app.kite_accounts import BROKER_SESSION
 from alphapanda.app.process import Room
 from alphapanda.ops.core import blocking_failure
 from alphapanda.settings.operation import HealthCheckSettings
 
-SERVICES = ("marketdata", "instruments", "strategy", "risk", "trading", "portfolio", "auth")
+SERVICES = ("marketdata", "instruments", "strategy", "risk", "trading", "portfolio", "auth", BROKER_SESSION)
 NEEDED_BY = {"database": ON_DATABASE, "redis": ON_REDIS, "log": ON_LOG}
 
 

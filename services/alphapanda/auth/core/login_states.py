@@ -64,7 +64,9 @@ def read_state(text: str, keys: list[bytes]) -> LoginState | None:
         payload, signature = _bytes(head), _bytes(tail)
     except (binascii.Error, ValueError):
         return None
-    if not any(hmac.compare_digest(signature, _signature(payload, key)) for key in keys):
+    # What is written otherwise than this service writes it was changed on its way, whatever bytes it stands for.
+    as_written = (_text(payload), _text(signature)) == (head, tail)
+    if not as_written or not any(hmac.compare_digest(signature, _signature(payload, key)) for key in keys):
         return None
     broker, account, login_id, expires = payload.decode().split(" ")
     return LoginState(BrokerAccount(broker, account), str(UUID(login_id)), int(expires))
