@@ -82,12 +82,18 @@ async def _serve(server: Server, follower: Follower, app: App, *, as_json: bool,
 
 
 def _tell(server: Server, app: App) -> None:
+    settings = {
+        "API_KEY": app.api_key, "API_SECRET": app.api_secret, "CALLBACK_URL": app.redirect_url,
+        "LOGIN_ROOT": server.api_root, "API_ROOT": server.api_root, "WS_ROOT": server.ws_root,
+    }  # fmt: skip
     click.echo(
-        f"Kite stub on {server.api_root}, ticker on {server.ws_root}\n"
-        f"  account {app.user_id}, api_key {app.api_key}, api_secret {app.api_secret}\n"
+        f"Kite stub on {server.api_root}, ticker on {server.ws_root}, account {app.user_id}\n"
         f"  log in at {server.login_url(app.api_key)}, which ends at {app.redirect_url}\n"
-        f"  what it counts: GET {server.api_root}/stub/state; Ctrl-C ends it"
+        f"  what it counts: GET {server.api_root}/stub/state; Ctrl-C ends it\n"
+        f"For the platform (`alphapanda up --feed kite`, then `alphapanda kite login`):"
     )
+    for name, value in settings.items():
+        click.echo(f"export ALPHAPANDA_ZERODHA__{name}={value}")
 
 
 if __name__ == "__main__":
