@@ -6,11 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from typing import cast
 
+import grpc
 import pytest
 import structlog
 from kiteconnect import KiteConnect
 from structlog.testing import capture_logs
+from tests.integration.kite_exchange.conftest import TUESDAY_TEN
 from tests.kite_exchange import control_routes
 from tests.kite_exchange.exchange import APP
 from tests.kite_exchange.faults import Fault
@@ -19,15 +22,30 @@ from tests.kite_exchange.server import ServerThread
 from alphapanda.app.instruments import known_instruments
 from alphapanda.app.kite import kite_options
 from alphapanda.app.kite_market import daily_dump, kite_history
+from alphapanda.contract.topics import TopicMap
+from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.order import Product
+from alphapanda.domain.routing import ExecutionRouter
+from alphapanda.eventlog.port import EventLog
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.instruments.registry import InstrumentRegistry
 from alphapanda.kite.rest import KiteRest
 from alphapanda.kite.session import KiteSession, SessionFollower
+from alphapanda.marketdata.api import MarketDataServicer
 from alphapanda.marketdata.core.historical import INTERVALS, span_end
 from alphapanda.mesh.errors import FailedPrecondition, Unavailable
 from alphapanda.settings.model import Settings
 from alphapanda.settings.sources import load_settings
+from alphapanda.strategy.core.config import StrategyConfig, StrategyInstrument, StrategyState
+from alphapanda.strategy.core.host import StrategyHost
+from alphapanda.strategy.core.registry import StrategyRegistry
+from alphapanda.strategy.earlier_bars import MarketDataBars
+from alphapanda.strategy.warm_up_reader import WarmUpReader
+from panda.marketdata.v1.marketdata_pb2_grpc import (
+    MarketDataServiceStub,
+    add_MarketDataServiceServicer_to_server,
+)
 
 TODAY = date(2026, 12, 1)
 
@@ -40,9 +58,16 @@ def settings(stub: ServerThread, tmp_path) -> Settings:
 
 
 @pytest.fixture
-async def rest(settings: Settings, kite: KiteConnect) -> AsyncIterator[Mapping[str, KiteRest]]:
-    """Two accounts: nobody is signed in at the first."""
-    followers = {name: SessionFollower(name, lambda: datetime.now(UTC)) for name in ("first", "second")}
+def followers() -> Mapping[str, SessionFollower]:
+    """Two accounts."""
+    return {name: SessionFollower(name, lambda: datetime.now(UTC)) for name in ("first", "second")}
+
+
+@pytest.fixture
+async def rest(
+    settings: Settings, kite: KiteConnect, followers: Mapping[str, SessionFollower]
+) -> AsyncIterator[Mapping[str, KiteRest]]:
+    """Nobody is signed in at the first account."""
     followers["second"].put(KiteSession("second", 1, "s", APP.api_key, kite.access_token))
     options, log = kite_options(settings), structlog.get_logger()
     made = {
@@ -132,3 +157,38 @@ async def test_a_spoilt_dump_leaves_the_instruments_as_they_were(
     assert [line["event"] for line in lines if line.get("alarm")] == ["instruments.dump_refused"]
     assert registry.count() == count
     await again.stop()
+
+
+async def test_a_strategy_is_warm_from_kites_bars_before_its_first_tick(
+    rest: Mapping[str, KiteRest], followers: Mapping[str, SessionFollower]
+) -> None:
+    """Asked through market data as a strategy's process asks; where nobody is signed in it begins cold, and says what it lacks."""
+    directory, calendar = shipped_instruments(TODAY), load_nse_calendar()
+    server = grpc.aio.server()
+    servicer = MarketDataServicer(None, directory, calendar, None, None, kite_history(rest))
+    add_MarketDataServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    wanted = StrategyConfig(
+        "warm", 1, state=StrategyState.RUNNING, strategy_type="ema_cross", brokers=(), quantity=10, product=Product.MIS,
+        parameters={"fast": "3", "slow": "300", "interval": "1m"}, account="default", signal_ttl_seconds=60,
+        instruments=(StrategyInstrument("NSE:INFY", 408065),),
+    )  # fmt: skip
+
+    def host() -> StrategyHost:
+        return StrategyHost(
+            directory, calendar, ExecutionRouter(("paper",)), StrategyRegistry(), max_errors=3
+        )
+
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        earlier = MarketDataBars(MarketDataServiceStub(channel))
+        log, topics = cast("EventLog", None), cast("TopicMap", None)  # there is no tick yet
+        reader = WarmUpReader(log, topics, host, earlier, lambda: TUESDAY_TEN)
+        warm = await reader.warmed({}, wanted)
+        with capture_logs() as lines:
+            followers["second"].put(KiteSession("second", 2, "s2", APP.api_key, None))
+            cold = await reader.warmed({}, wanted)
+    await server.stop(None)
+    assert (warm.complete, warm.missing) == (True, 0)
+    assert (cold.complete, cold.missing) == (False, 300)
+    assert "kite login" in str([line for line in lines if line["event"] == "strategy.warm_up_bars_missing"])
