@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from tests.integration.kite_exchange.conftest import TUESDAY_TEN, fixed_exchange
 from tests.kite_exchange.exchange import APP, Exchange
 from tests.kite_exchange.server import Server
+from tests.unit.kite.test_decoder import require_as_pykiteconnect_reads
 
 from alphapanda.contract.topics import shard_of
 from alphapanda.domain.calendar import load_nse_calendar
@@ -26,7 +27,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.frame import SECOND_NS, Frame
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.instruments.core import shipped_instruments
-from alphapanda.kite.decoder import MalformedMessage, decode
+from alphapanda.kite.decoder import MalformedMessage, decode, packets_in
 from alphapanda.kite.options import ReconnectionOptions
 from alphapanda.kite.session import KiteSession, SessionFollower
 from alphapanda.kite.subscriptions import Mode
@@ -219,7 +220,7 @@ async def test_a_silent_server_is_left_and_prices_go_on_with_the_next_connection
 
 
 async def test_recorded_messages_make_the_same_frames_again(tmp_path: Path) -> None:
-    """Columns, times, numbers and names of the frames; a file that was cut short has those before the cut."""
+    """Columns, times, numbers and names of the frames, figures as pykiteconnect reads them; a file that was cut has those before the cut."""
     async with rigged() as rig, feeding(rig, recorder=RawRecorder(tmp_path)) as ours:
         await ours.until(lambda: INFY in rig.exchange.ticker.subscribed())
         rig.exchange.ticker.habits.garbage = True
@@ -227,6 +228,13 @@ async def test_recorded_messages_make_the_same_frames_again(tmp_path: Path) -> N
             tick = trade(rig, 10 * (number % 5), 1000 + number)
             await ours.until(lambda tick=tick: ours.ticks(INFY)[-1:] == [tick])
     file = tmp_path / f"{ours.run.feed_run.replace(':', '-')}.raw.gz"
+    whole = [one.payload for one in RawRecording(file).messages() if len(one.payload) > 1]
+    read = 0
+    for payload in whole:
+        with suppress(MalformedMessage):
+            read += packets_in(payload)
+            require_as_pykiteconnect_reads(payload)
+    assert read >= 20
     again = await replayed(file)
     assert [frame._replace(simulated=False) for frame in again][: len(ours.frames)] == ours.frames
     assert all(frame.simulated for frame in again)
