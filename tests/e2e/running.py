@@ -253,7 +253,11 @@ class Platform:
             assert self.process.poll() is None, f"ended before {event!r}: {self.told()}"
             return None
 
-        line: dict[str, Any] = until(seen, seconds, event)
+        try:
+            line: dict[str, Any] = until(seen, seconds, event)
+        except AssertionError as late:
+            late.add_note(self.told())
+            raise
         return line
 
     def told(self) -> str:

@@ -19,6 +19,7 @@ from alphapanda.instruments.dump import InstrumentFile, parse_instruments, text_
 from alphapanda.instruments.importing import Imported, import_read
 from alphapanda.instruments.registry import InstrumentRegistry, LastImport
 from alphapanda.resilience.attempts import attempted
+from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.resilience.tasks import kept_running
 
@@ -29,6 +30,8 @@ LEAST_FRACTION: Final = 2 / 3
 """Of the last dump's instruments; a smaller dump is refused."""
 LOOK_EVERY_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 600.0
+"""Until a spoilt dump is asked for again. What didn't answer is asked sooner, ever more slowly."""
+_PAUSES: Final = Backoff(2.0, AGAIN_SECONDS)
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -127,6 +130,7 @@ class DailyDump:
         self._wall_clock = wall_clock
         self._seconds = seconds
         self._not_before = datetime.min.replace(tzinfo=UTC)
+        self._failures = 0
         self._task: asyncio.Task[None] | None = None
         self.state = DumpState()
 
@@ -171,6 +175,7 @@ class DailyDump:
         self.state.problem = ""  # somebody is signed in; the import takes seconds
         imported = await asyncio.to_thread(self._import, content, now)
         self.state.last = await asyncio.to_thread(self._registry.last_of, self._source)
+        self._failures = 0
         _log.info("instruments.dump_imported", source=self._source, message=imported.in_one_line)
 
     def _refused(self, error: Exception, now: datetime) -> None:
@@ -178,15 +183,26 @@ class DailyDump:
         if isinstance(error, self._waits):
             self.state.problem = str(error)
             return
-        self._not_before = now + timedelta(seconds=AGAIN_SECONDS)
+        self._failures += 1
         self.state.problem = in_one_line(error)
-        _log.error(
-            "instruments.dump_refused",
-            alarm=True,
-            source=self._source,
-            error=self.state.problem,
-            again_in_seconds=AGAIN_SECONDS,
-        )
+        if isinstance(error, InvalidInput):
+            again = AGAIN_SECONDS
+            _log.error(
+                "instruments.dump_refused",
+                alarm=True,
+                source=self._source,
+                error=self.state.problem,
+                again_in_seconds=again,
+            )
+        else:
+            again = _PAUSES.seconds(self._failures)
+            _log.warning(
+                "instruments.dump_delayed",
+                source=self._source,
+                error=self.state.problem,
+                again_in_seconds=round(again, 1),
+            )
+        self._not_before = now + timedelta(seconds=again)
 
     def _import(self, content: bytes, now: datetime) -> Imported:
         day = now.astimezone(IST).date()

@@ -12,6 +12,7 @@ from alphapanda.instruments.core import KITE_COLUMNS, DatedFacts, shipped_instru
 from alphapanda.instruments.daily import DailyDump, is_due, require_whole
 from alphapanda.instruments.dump import parse_instruments
 from alphapanda.instruments.registry import InstrumentRegistry, LastImport
+from alphapanda.resilience.backoff import Backoff
 
 NOW = datetime(2026, 11, 30, 4, 0, tzinfo=UTC)  # 09:30 in India
 
@@ -133,3 +134,26 @@ async def test_a_shrunken_dump_leaves_the_instruments_as_they_were_and_says_so_o
     assert part.degradation.startswith("the newest dump is of Mon 30 Nov 09:30 IST: ")
     assert InstrumentRegistry(tmp_path / "instruments.sqlite").count() == 9
     await part.stop()
+
+
+async def test_a_broker_that_does_not_answer_is_asked_again_soon(tmp_path, monkeypatch) -> None:
+    """Without an alarm, after seconds and not after ten minutes: a time-out is no spoilt dump."""
+    monkeypatch.setattr("alphapanda.instruments.daily._PAUSES", Backoff(0.01, 0.02))
+    answers = [TimeoutError("no answer within 7 s"), ConnectionError("reset"), dump(1, 2, 3)]
+
+    async def download() -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    part = daily(tmp_path, download, lambda: datetime.now(UTC))
+    with capture_logs() as lines:
+        await part.start()
+        await until(lambda: part.state.last is not None)
+    await part.stop()
+    assert [line["event"] for line in lines] == [
+        *["instruments.dump_delayed"] * 2,
+        "instruments.dump_imported",
+    ]
+    assert not any(line.get("alarm") for line in lines)
