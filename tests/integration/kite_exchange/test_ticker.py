@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -54,8 +55,8 @@ class Said:
             self._lines.put(line)
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[ServerThread, KiteConnect, Said]]:
+@contextmanager
+def connected() -> Iterator[tuple[ServerThread, KiteConnect, Said]]:
     """A stub, a client and a connected KiteTicker."""
     with serving(fixed_exchange()) as stub:
         stub.do(lambda exchange: setattr(exchange, "wanders", False))
@@ -67,6 +68,20 @@ def shared() -> Iterator[tuple[ServerThread, KiteConnect, Said]]:
             yield stub, kite, said
         finally:
             said.close()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[ServerThread, KiteConnect, Said]]:
+    """They are shared by tests that leave the session and the connection as they are."""
+    with connected() as made:
+        yield made
+
+
+@pytest.fixture
+def own() -> Iterator[tuple[ServerThread, KiteConnect, Said]]:
+    """They are one test's own."""
+    with connected() as made:
+        yield made
 
 
 def trade(price: int, volume: int) -> Callable[[Exchange], set[int]]:
@@ -116,10 +131,10 @@ def test_an_orders_end_arrives(shared: tuple[ServerThread, KiteConnect, Said]) -
 
 
 def test_a_cut_connection_comes_back_with_its_subscriptions(
-    shared: tuple[ServerThread, KiteConnect, Said],
+    own: tuple[ServerThread, KiteConnect, Said],
 ) -> None:
     """After a cut the client connects again and subscribes again; so an ended session is refused with 403."""
-    stub, _, said = shared
+    stub, _, said = own
     assert stub.do(lambda exchange: exchange.ticker.cut()) == 1
     said.until(lambda kind, _: kind == "connect")
     stub.do(trade(152_000, 40))
