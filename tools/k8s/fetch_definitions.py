@@ -95,7 +95,8 @@ def main(made: Path, kubectl: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     copy_definitions(draft)
-    generate_strimzi(draft, made / "strimzi")
+    # Maven takes a relative path as one beside its pom.xml.
+    generate_strimzi(draft, (made / "strimzi").absolute())
     write_stages(made / "stages.yaml", kubectl)
     shutil.rmtree(made / "crds", ignore_errors=True)
     draft.rename(made / "crds")
