@@ -257,13 +257,11 @@ class DecisionService:
         Repeating it publishes no signal twice, because a signal's id follows from the position and the due time.
         """
         broker, account = keys[0].broker, keys[0].account
-        began = self._spans.began()
         async with self._store.unit(broker, account) as unit:
             book = await unit.book(keys, ())
             signals = book.due(self.inputs.of(market, unit, broker), (broker,), cause)
             now = self._wall_time()
             await unit.save(book, (), [signal_event(signal, SOURCE, now) for signal in signals])
-        self._spans.square_off_due(signals, began)
         return signals
 
 

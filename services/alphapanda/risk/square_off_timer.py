@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 import structlog
 
@@ -12,6 +12,7 @@ from alphapanda.domain.signal import Signal
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.risk.core.square_off import earliest_cut_off
 from alphapanda.risk.decision_service import DecisionService, by_account
+from alphapanda.risk.decision_spans import UNRECORDED, DecisionSpans
 from alphapanda.risk.store.port import HeldPosition, RiskStore
 
 Cause = Callable[[MarketView], str]
@@ -29,6 +30,7 @@ class SquareOffTimer:
         brokers: simulated brokers; a live broker squares off itself.
         cause: returns the id of a signal's cause.
         interval_seconds: wall time between two checks.
+        spans: records what is due.
 
     Attributes:
         rounds: the background checks, to be started and stopped.
@@ -41,18 +43,22 @@ class SquareOffTimer:
         brokers: Sequence[str],
         cause: Cause,
         interval_seconds: float = 0.25,
+        spans: DecisionSpans = UNRECORDED,
     ) -> None:
         self._decisions = decisions
         self._store = store
         self._brokers = tuple(brokers)
         self._cause = cause
-        self._logged: set[str] = set()
+        self._spans = spans
+        self._requested: set[str] = set()
+        self._day: date | None = None
         self._skip_from: datetime | None = None
         self._skip_until: datetime | None = None
         self.rounds = Rounds("square-off timer", self.fire_due, interval_seconds, _log, at_once=True)
 
     async def fire_due(self) -> list[Signal]:
         """Publishes the square-off signals that are due at the current market time; repeating it publishes none twice."""
+        began = self._spans.began()
         market = await self._decisions.inputs.market(())
         if market.market_time is None or self.skips(market.market_time):
             return []
@@ -65,21 +71,26 @@ class SquareOffTimer:
             )
         if not fired:
             self._skip_until_cut_off(market.market_time, held)
-        self._log_new(fired)
+        self._tell_of_new(fired, self._decisions.inputs.calendar.trading_day(market.market_time), began)
         return fired
 
-    def _log_new(self, fired: Sequence[Signal]) -> None:
-        for signal in fired:
-            if signal.signal_id not in self._logged:
-                _log.info(
-                    "square_off.requested",
-                    signal_id=signal.signal_id,
-                    broker=signal.key.broker,
-                    account=signal.key.account,
-                    strategy_id=signal.key.strategy_id,
-                    instrument_id=signal.key.instrument_id,
-                )
-        self._logged = {signal.signal_id for signal in fired}
+    def _tell_of_new(self, fired: Sequence[Signal], day: date, began: int) -> None:
+        """Logs and traces each signal once: it is due until its order is open, and two rounds may find it at once."""
+        if day != self._day:
+            self._day = day
+            self._requested.clear()
+        new = [signal for signal in fired if signal.signal_id not in self._requested]
+        self._requested.update(signal.signal_id for signal in new)
+        self._spans.square_off_due(new, began)
+        for signal in new:
+            _log.info(
+                "square_off.requested",
+                signal_id=signal.signal_id,
+                broker=signal.key.broker,
+                account=signal.key.account,
+                strategy_id=signal.key.strategy_id,
+                instrument_id=signal.key.instrument_id,
+            )
 
     def skips(self, market_time: datetime) -> bool:
         """Whether it is known that nothing is due at this market time."""

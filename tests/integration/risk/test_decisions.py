@@ -11,8 +11,11 @@ from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Prod
 from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.domain.verdict import Approved, Refused
 from alphapanda.resilience.failures import TransientFailure
+from alphapanda.risk.decision_spans import DecisionSpans
 from alphapanda.risk.square_off_timer import SquareOffTimer
+from alphapanda.telemetry import spans
 from alphapanda.telemetry.figures import Outcome, Stage
+from alphapanda.telemetry.tracing import Span, Tracer
 
 KEY = PositionKey("paper", "default", "ema-1", "NSE:INFY", Product.MIS)
 CAUSE = "0b6f1f3e-94c8-5f3f-9d51-7f4a3a1d7d10"
@@ -233,13 +236,20 @@ async def test_an_explicit_order_is_authorised_once(risk) -> None:
 
 
 @pytest.fixture
-def timer(risk) -> SquareOffTimer:
+def traced() -> list[Span]:
+    """The spans that the timer records."""
+    return []
+
+
+@pytest.fixture
+def timer(risk, traced) -> SquareOffTimer:
     """A timer for paper's positions."""
-    return SquareOffTimer(risk.decisions, risk.store, ["paper"], lambda _: CAUSE)
+    recorded = DecisionSpans(Tracer("risk", traced.append, "sqlite"))
+    return SquareOffTimer(risk.decisions, risk.store, ["paper"], lambda _: CAUSE, spans=recorded)
 
 
-async def test_the_timer_squares_off_at_the_cut_off(risk, timer) -> None:
-    """At 15:00 each MIS position gets one signal on the raw topic, however often the timer looks, which it needn't before; judged, it is an exit."""
+async def test_the_timer_squares_off_at_the_cut_off(risk, timer, traced) -> None:
+    """At 15:00 each MIS position gets one signal on the raw topic, and one span, however often the timer looks, which it needn't before; judged, it is an exit."""
     await _hold(risk, -10)
     assert not timer.skips(risk.market.now)
     assert await timer.fire_due() == []
@@ -249,7 +259,8 @@ async def test_the_timer_squares_off_at_the_cut_off(risk, timer) -> None:
     risk.market.now += timedelta(seconds=1)
     assert not timer.skips(risk.market.now)
     [signal] = await timer.fire_due()
-    await timer.fire_due()
+    await asyncio.gather(timer.fire_due(), timer.fire_due())
+    assert [span.name for span in traced] == [spans.SQUARE_OFF_DUE]
     events = [event for event in await risk.published() if event.HasField("trading_signal")]
     assert [event.event_id for event in events] == [signal.signal_id]
     assert (events[0].source, events[0].causation_id) == ("risk", CAUSE)

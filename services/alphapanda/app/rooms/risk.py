@@ -65,7 +65,8 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
     )
     measured = DecisionFigures(resources.figures)
     channel = resources.channel("trading", TRADING_SERVICE, caller="risk")
-    decisions = DecisionService(store, inputs, wall_clock, measured, DecisionSpans(resources.tracer("risk")))
+    spans = DecisionSpans(resources.tracer("risk"))
+    decisions = DecisionService(store, inputs, wall_clock, measured, spans)
     trading = TradingServiceStub(channel)
     kill_switches = KillSwitches(
         store,
@@ -80,7 +81,9 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
         store, kill_switches, trading, PortfolioServiceStub(books), resources.simulated_brokers
     )
     reservations = ReservationReleaser(decisions, store, trading, settings.active_brokers)
-    timer = SquareOffTimer(decisions, store, resources.simulated_brokers, lambda view: view.frame_id)
+    timer = SquareOffTimer(
+        decisions, store, resources.simulated_brokers, lambda view: view.frame_id, spans=spans
+    )
     signals = RawSignalHandler(decisions, measured)
     strategies = KnownStrategies()
 
