@@ -25,8 +25,9 @@ from tests.bench.rungs import BOOKS, RUNGS
 from alphapanda.contract.topics import TopicSpec
 from alphapanda.contract.wire import signal_event
 from alphapanda.domain.ids import derived_id
-from alphapanda.domain.order import OrderType, Product
+from alphapanda.domain.order import Product
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.kafka.options import KafkaOptions
 
@@ -62,7 +63,7 @@ VALUE = signal_event(
     Signal(
         *(derived_id("bench", "signal"), derived_id("bench", "frame"), derived_id("bench", "frame")),
         PositionKey("paper", "main", "flip_1", "NSE:INFY", Product.MIS),
-        *(408_065, 1, 1, None, None, OrderType.MARKET),
+        *(408_065, 1, 1, None, None, AT_MARKET),
         *(datetime(2025, 3, 10, 4, tzinfo=UTC), datetime(2025, 3, 10, 4, 1, tzinfo=UTC)),
         Decimal("1000.05"),
     ),

@@ -15,8 +15,9 @@ from in_order import check_order
 
 from alphapanda.contract.topics import TopicMap
 from alphapanda.contract.wire import signal_event, verdict_event
-from alphapanda.domain.order import OrderType, Product, Side
+from alphapanda.domain.order import Product, Side
 from alphapanda.domain.signal import MANUAL, PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.port import StoredRecord
@@ -96,7 +97,7 @@ def signal_of(verdict: Approved) -> Signal:
         target=10,
         side=None,
         quantity=None,
-        order_type=OrderType.MARKET,
+        terms=AT_MARKET,
         market_time=NOON,
         valid_until=verdict.valid_until,
     )

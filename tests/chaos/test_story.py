@@ -12,9 +12,10 @@ from story import account_of
 from alphapanda.contract.order_wire import order_event
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain.ids import derived_id
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Cancelled, Fill, Filled, OrderState, OrderUpdate
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
 SIGNAL, ORDER = derived_id("signal"), derived_id("order")
@@ -43,7 +44,7 @@ def state(revision: int, filled: int) -> OrderState:
     """The order, cancelled."""
     return OrderState(
         ORDER, SIGNAL, PositionKey("paper", "default", "ema", "NSE:S1", Product.MIS), 1, Side.BUY, 10,
-        OrderType.MARKET, PositionEffect.OPENS, OrderStatus.CANCELLED, revision, filled, 0,
+        AT_MARKET, PositionEffect.OPENS, OrderStatus.CANCELLED, revision, filled, 0,
         Decimal(100) if filled else None, NOON,
     )  # fmt: skip
 

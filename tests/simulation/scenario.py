@@ -22,8 +22,9 @@ from tests.values import replace
 
 from alphapanda.contract.wire import envelope, signal_event
 from alphapanda.domain import ids
-from alphapanda.domain.order import OrderType, Product, TradingState
+from alphapanda.domain.order import Product, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.trading.core.order_record import order_id_of
@@ -91,7 +92,7 @@ def plan(world: World, chance: Random) -> list[tuple[float, Signal]]:
             target=chance.choice((-30, -10, 0, 10, 20, 50)),
             side=None,
             quantity=None,
-            order_type=OrderType.MARKET,
+            terms=AT_MARKET,
             market_time=now,
             valid_until=now + timedelta(seconds=chance.choice((20, 60, 600))),
         )

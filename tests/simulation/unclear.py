@@ -19,8 +19,9 @@ from tests.simulation.world import NOON, Faults, World
 from typing_extensions import override
 
 from alphapanda.domain import ids
-from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, Product
+from alphapanda.domain.order import FailureReason, OrderStatus, Product
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.trading.executor import OrderExecutor
 
 VISIBLE_WITHIN = 120.0
@@ -99,7 +100,7 @@ class _Scenario(Scenario):
             target=target,
             side=None,
             quantity=None,
-            order_type=OrderType.MARKET,
+            terms=AT_MARKET,
             market_time=now,
             valid_until=now + timedelta(minutes=10),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import click
 from rich.console import RenderableType
 from rich.text import Text
@@ -19,9 +21,10 @@ from alphapanda.commands.asking import (
 from alphapanda.commands.console import warn
 from alphapanda.commands.finding import Target
 from alphapanda.commands.order_tables import fills_table, orders_table
+from alphapanda.commands.prices import RUPEES, wire
 from alphapanda.commands.tables import row, side, table
 from alphapanda.commands.wording import count, word
-from panda.common.v1.common_pb2 import OrderStatus, Product, Side
+from panda.common.v1.common_pb2 import OrderStatus, OrderType, Product, Side, Validity
 from panda.portfolio.v1.portfolio_pb2 import ListFillsRequest
 from panda.trading.v1.trading_pb2 import (
     GetOrderRequest,
@@ -135,6 +138,19 @@ def list_fills(
 @click.argument("symbol")
 @click.argument("quantity", type=click.IntRange(1, 2**63 - 1))
 @click.option("--product", type=click.Choice(["MIS", "CNC", "NRML"]), default="MIS", show_default=True)
+@click.option(
+    "--type",
+    "order_type",
+    type=click.Choice(["MARKET", "LIMIT", "SL", "SL-M"], case_sensitive=False),
+    help="[default: by the prices given]",
+)
+@click.option(
+    "--limit", "limit_price", type=RUPEES, help="limit price in rupees: LIMIT, or SL with --trigger"
+)
+@click.option(
+    "--trigger", "trigger_price", type=RUPEES, help="trigger price in rupees: SL-M, or SL with --limit"
+)
+@click.option("--ioc", is_flag=True, help="cancel at once what doesn't fill at once")
 @click.option("--broker", default="", help="[default: paper]")
 @click.option("--account", default="", help="[default: default]")
 @click.option("--request-id", help="idempotency key: the same one places one order  [default: a new one]")
@@ -145,15 +161,26 @@ def place_order(
     symbol: str,
     quantity: int,
     product: str,
+    order_type: str | None,
+    limit_price: Decimal | None,
+    trigger_price: Decimal | None,
     broker: str,
     account: str,
     request_id: str | None,
     target: Target,
     *,
+    ioc: bool,
     even_if_unknown: bool,
     as_json: bool,
 ) -> None:
-    """Place a market order, such as `buy NSE:INFY 10`; risk decides on it as on any order."""
+    """Place an order, such as `buy NSE:INFY 10 --limit 1500`; risk decides on it as on any order.
+
+    Without a price it is a MARKET order.
+    """
+    if order_type is None:
+        order_type = ("MARKET", "LIMIT", "SL-M", "SL")[
+            (limit_price is not None) + 2 * (trigger_price is not None)
+        ]
     request = PlaceOrderRequest(
         request_id=request_id or new_request_id(),
         broker=broker,
@@ -162,6 +189,10 @@ def place_order(
         side=Side.Value(f"SIDE_{direction.upper()}"),
         quantity=quantity,
         product=Product.Value(f"PRODUCT_{product}"),
+        order_type=OrderType.Value(f"ORDER_TYPE_{order_type.upper().replace('-', '_')}"),
+        validity=Validity.VALIDITY_IOC if ioc else Validity.VALIDITY_DAY,
+        limit_price=wire(limit_price),
+        trigger_price=wire(trigger_price),
         even_if_unknown=even_if_unknown,
     )
     answer = ask(target, lambda services: services.trading.PlaceOrder(request))

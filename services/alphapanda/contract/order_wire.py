@@ -14,10 +14,12 @@ from alphapanda.contract.wire import (
     moment,
     money,
     optional_moment,
+    terms_from,
     timestamp,
+    validity,
 )
 from alphapanda.domain.charges import NO_CHARGES
-from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import (
     Cancelled,
     Failed,
@@ -45,7 +47,11 @@ def order_state(order: OrderState) -> orders_pb2.OrderState:
         side=common.Side.ValueType(order.side),
         quantity=order.quantity,
         product=common.Product.ValueType(order.key.product),
-        order_type=common.OrderType.ValueType(order.order_type),
+        order_type=common.OrderType.ValueType(order.terms.order_type),
+        validity=validity(order.terms),
+        limit_price=decimal(order.terms.limit_price),
+        trigger_price=decimal(order.terms.trigger_price),
+        trigger_pending=order.trigger_pending,
         position_effect=common.PositionEffect.ValueType(order.effect or 0),
         status=common.OrderStatus.ValueType(order.status),
         order_revision=order.revision,
@@ -66,7 +72,7 @@ def order_state_from(m: orders_pb2.OrderState, broker: str) -> OrderState:
         instrument_token=m.instrument_token,
         side=Side(m.side),
         quantity=m.quantity,
-        order_type=OrderType(m.order_type),
+        terms=terms_from(m),
         effect=known(PositionEffect, m.position_effect),
         status=OrderStatus(m.status),
         revision=m.order_revision,
@@ -75,6 +81,7 @@ def order_state_from(m: orders_pb2.OrderState, broker: str) -> OrderState:
         average_price=exact(m.average_price) if m.HasField("average_price") else None,
         market_time=optional_moment(m, "market_time"),
         charges=exact(m.charges.amount) if m.HasField("charges") else None,
+        trigger_pending=m.trigger_pending,
     )
 
 

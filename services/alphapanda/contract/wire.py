@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from enum import IntEnum
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.decimal_pb2 import Decimal as WireDecimal
 
 from alphapanda.domain.frame import Frame, instant, nanoseconds
 from alphapanda.domain.money import CURRENCY
-from alphapanda.domain.order import OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import OrderType, PositionEffect, Product, Side, Validity
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET, Protection, Terms
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import frame_pb2, signals_pb2
@@ -81,6 +82,62 @@ def known(words: type[Word], number: int) -> Word | None:
 def money(amount: Decimal | None) -> common.Money | None:
     """Converts an amount in rupees; None stays None."""
     return None if amount is None else common.Money(currency_code=CURRENCY, amount=decimal(amount))
+
+
+class _Terms(Protocol):
+    """A message with the terms of an order."""
+
+    @property
+    def order_type(self) -> common.OrderType.ValueType: ...
+    @property
+    def validity(self) -> common.Validity.ValueType: ...
+    @property
+    def limit_price(self) -> WireDecimal: ...
+    @property
+    def trigger_price(self) -> WireDecimal: ...
+    def HasField(self, field_name: Any, /) -> bool: ...  # noqa: N802 - protobuf's name
+
+
+def validity(terms: Terms) -> common.Validity.ValueType:
+    """The validity of an order in messages; an order at the market for the day doesn't need to say it."""
+    return common.VALIDITY_UNSPECIFIED if terms is AT_MARKET else common.Validity.ValueType(terms.validity)
+
+
+def terms_from(message: _Terms) -> Terms:
+    """Reads the terms of an order. A missing order type means MARKET, a missing validity DAY."""
+    order_type, lasts = message.order_type, message.validity
+    if order_type <= OrderType.MARKET and lasts <= Validity.DAY and not _has_price(message):
+        return AT_MARKET
+    return Terms(
+        OrderType(order_type or OrderType.MARKET),
+        Validity(lasts or Validity.DAY),
+        exact(message.limit_price) if message.HasField("limit_price") else None,
+        exact(message.trigger_price) if message.HasField("trigger_price") else None,
+    )
+
+
+def _has_price(message: _Terms) -> bool:
+    return message.HasField("limit_price") or message.HasField("trigger_price")
+
+
+def protection(wanted: Protection | None) -> common.Protection | None:
+    """Converts the protection of an entry to its message; None stays None."""
+    if wanted is None:
+        return None
+    return common.Protection(
+        stop_loss=decimal(wanted.stop_loss), target=decimal(wanted.target), trail=decimal(wanted.trail)
+    )
+
+
+def protection_from(owner: Any) -> Protection | None:
+    """Reads the field `protection` of a message; None where it is absent or empty."""
+    if not owner.HasField("protection"):
+        return None
+    m = owner.protection
+    stop, target, trail = (
+        exact(getattr(m, name)) if m.HasField(name) else None for name in ("stop_loss", "target", "trail")
+    )
+    return Protection(stop, target, trail) if (stop, target, trail) != (None, None, None) else None
 
 
 def rule_results(rules: Iterable[RuleResult]) -> list[common.RuleResult]:
@@ -197,7 +254,11 @@ def signal_event(signal: Signal, source: str, occurred_at: datetime) -> Event:
         instrument_id=signal.key.instrument_id,
         instrument_token=signal.instrument_token,
         product=common.Product.ValueType(signal.key.product),
-        order_type=common.OrderType.ValueType(signal.order_type),
+        order_type=common.OrderType.ValueType(signal.terms.order_type),
+        validity=validity(signal.terms),
+        limit_price=decimal(signal.terms.limit_price),
+        trigger_price=decimal(signal.terms.trigger_price),
+        protection=protection(signal.protection),
         market_time=timestamp(signal.market_time),
         valid_until=timestamp(signal.valid_until),
         reference_price=decimal(signal.reference_price),
@@ -229,12 +290,13 @@ def signal_from(event: Event) -> Signal:
         target=None if explicit else m.target_position,
         side=Side(m.explicit_order.side) if explicit else None,
         quantity=m.explicit_order.quantity if explicit else None,
-        order_type=OrderType(m.order_type or OrderType.MARKET),
+        terms=terms_from(m),
         market_time=moment(m.market_time),
         valid_until=moment(m.valid_until),
         reference_price=exact(m.reference_price) if m.HasField("reference_price") else None,
         reason=m.reason,
         size=m.size,
+        protection=protection_from(m),
     )
 
 
@@ -262,7 +324,11 @@ def verdict_event(
                 side=common.Side.ValueType(verdict.side),
                 quantity=verdict.quantity,
                 product=common.Product.ValueType(verdict.key.product),
-                order_type=common.OrderType.ValueType(verdict.order_type),
+                order_type=common.OrderType.ValueType(verdict.terms.order_type),
+                validity=validity(verdict.terms),
+                limit_price=decimal(verdict.terms.limit_price),
+                trigger_price=decimal(verdict.terms.trigger_price),
+                protection=protection(verdict.protection),
                 position_effect=common.PositionEffect.ValueType(verdict.effect),
                 valid_until=timestamp(verdict.valid_until),
                 decided_at=timestamp(verdict.decided_at),
@@ -299,11 +365,12 @@ def approved_from(event: Event) -> Approved:
         config_revision=m.config_revision,
         side=Side(m.side),
         quantity=m.quantity,
-        order_type=OrderType(m.order_type),
+        terms=terms_from(m),
         effect=PositionEffect(m.position_effect),
         valid_until=moment(m.valid_until),
         decided_at=optional_moment(m, "decided_at"),
         rules=rules_from(m.rules),
+        protection=protection_from(m),
     )
 
 

@@ -37,6 +37,16 @@ class OrderType(IntEnum):
     """How an order is priced; numbered as in panda.common.v1."""
 
     MARKET = 1
+    LIMIT = 2
+    SL = 3
+    SL_M = 4
+
+
+class Validity(IntEnum):
+    """How long an order works; numbered as in panda.common.v1."""
+
+    DAY = 1
+    IOC = 2
 
 
 class PositionEffect(IntEnum):

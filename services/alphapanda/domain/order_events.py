@@ -9,8 +9,9 @@ from decimal import Decimal
 from msgspec import Struct
 
 from alphapanda.domain.charges import NO_CHARGES, Charges
-from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Side
+from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import Terms
 
 
 class OrderState(Struct, frozen=True, gc=False):
@@ -23,7 +24,7 @@ class OrderState(Struct, frozen=True, gc=False):
         instrument_token: the broker's token.
         side: direction.
         quantity: units ordered, > 0.
-        order_type: how it is priced.
+        terms: how it is priced, and how long it works.
         effect: what it does to the position it was decided against; None if the event has a value unknown to this version.
         status: after the change.
         revision: number of the published change: 1, 2, 3 ….
@@ -32,6 +33,7 @@ class OrderState(Struct, frozen=True, gc=False):
         average_price: rupees; None while nothing is filled.
         market_time: of the change; None if it was unknown.
         charges: commission and charges of all fills so far, rupees; None if the event doesn't say.
+        trigger_pending: whether its stop waits at the exchange for its trigger.
     """
 
     order_id: str
@@ -40,7 +42,7 @@ class OrderState(Struct, frozen=True, gc=False):
     instrument_token: int
     side: Side
     quantity: int
-    order_type: OrderType
+    terms: Terms
     effect: PositionEffect | None
     status: OrderStatus
     revision: int
@@ -49,6 +51,7 @@ class OrderState(Struct, frozen=True, gc=False):
     average_price: Decimal | None
     market_time: datetime | None
     charges: Decimal | None = None
+    trigger_pending: bool = False
 
 
 class Fill(Struct, frozen=True, gc=False):
@@ -67,7 +70,7 @@ class Fill(Struct, frozen=True, gc=False):
 
 
 class Submitted(Struct, frozen=True, gc=False):
-    """The broker accepted the order, or its first slice."""
+    """The broker accepted the order, or its first slice, or a modification of it."""
 
     order: OrderState
 

@@ -9,7 +9,8 @@ from operator import itemgetter
 
 from msgspec import Struct
 
-from alphapanda.domain.order import OrderType, Product, Side
+from alphapanda.domain.order import Product, Side
+from alphapanda.domain.terms import Protection, Terms
 
 MANUAL = "manual"
 """The strategy_id of manual orders."""
@@ -41,12 +42,13 @@ class Signal(Struct, frozen=True, gc=False):
         target: signed units to hold; None for an explicit order.
         side: side of an explicit order, else None.
         quantity: units of an explicit order, else None.
-        order_type: how it is priced.
+        terms: how it is priced, and how long it works.
         market_time: when it was made; aware.
         valid_until: aware market time; after it an entry isn't executed.
         reference_price: the price, in rupees, at which it was made; None if there is none.
         reason: one sentence; may be empty.
         size: size of the target, whose sign alone counts then, such as "10%" (domain.size); empty: the target is in units.
+        protection: exits that stand by once it has filled; None: none.
     """
 
     signal_id: str
@@ -58,12 +60,13 @@ class Signal(Struct, frozen=True, gc=False):
     target: int | None
     side: Side | None
     quantity: int | None
-    order_type: OrderType
+    terms: Terms
     market_time: datetime
     valid_until: datetime
     reference_price: Decimal | None = None
     reason: str = ""
     size: str = ""
+    protection: Protection | None = None
 
 
 def in_turn(batches: Sequence[Sequence[Signal]]) -> list[Signal]:

@@ -9,8 +9,9 @@ from enum import IntEnum
 from msgspec import Struct
 from typing_extensions import override
 
-from alphapanda.domain.order import OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import PositionEffect, Product, Side
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import Protection, Terms
 
 
 class RuleOutcome(IntEnum):
@@ -90,11 +91,12 @@ class Approved(Struct, frozen=True, gc=False):
     config_revision: int
     side: Side
     quantity: int
-    order_type: OrderType
+    terms: Terms
     effect: PositionEffect
     valid_until: datetime
     decided_at: datetime | None
     rules: tuple[RuleResult, ...]
+    protection: Protection | None = None
 
     @property
     def product(self) -> Product:

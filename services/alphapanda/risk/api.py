@@ -9,14 +9,15 @@ from typing import Any
 import grpc
 from typing_extensions import override
 
-from alphapanda.contract.wire import optional_moment
+from alphapanda.contract.wire import optional_moment, protection_from, terms_from
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.frame import EPOCH
-from alphapanda.domain.order import OrderType, Product, Side
+from alphapanda.domain.order import Product, Side
 from alphapanda.domain.routing import DEFAULT_BROKER
 from alphapanda.domain.signal import MANUAL, PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.errors import NotFound, Unavailable
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
@@ -97,9 +98,10 @@ class RiskApi(RiskServiceServicer):
             target=None,
             side=Side(request.side),
             quantity=request.quantity,
-            order_type=OrderType(request.order_type),
+            terms=terms_from(request),
             market_time=now,
             valid_until=valid_until or self._session_end(request.instrument_id, now),
+            protection=protection_from(request),
         )
         return risk.AuthorizeOrderResponse(verdict=verdict_message(await self._decisions.authorize(signal)))
 
@@ -168,7 +170,7 @@ class RiskApi(RiskServiceServicer):
             target=None if explicit else request.target_position,
             side=Side(request.explicit_order.side) if explicit else None,
             quantity=request.explicit_order.quantity if explicit else None,
-            order_type=OrderType.MARKET,
+            terms=AT_MARKET,
             market_time=now,
             valid_until=self._session_end(key.instrument_id, now),
         )

@@ -11,13 +11,16 @@ from redis.exceptions import RedisError
 from typing_extensions import override
 
 from alphapanda.consuming.known_strategies import KnownStrategies
+from alphapanda.contract.wire import protection_from, terms_from
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import Instrument
-from alphapanda.domain.order import OrderStatus, OrderType, Product, Side, TradingState
+from alphapanda.domain.order import OrderStatus, Product, Side, TradingState
+from alphapanda.domain.price_grid import grid_rule
 from alphapanda.domain.routing import DEFAULT_BROKER, ExecutionRouter
 from alphapanda.domain.signal import MANUAL, PositionKey
+from alphapanda.domain.terms import check_protection, check_terms
 from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.deadlines import seconds_to_answer
 from alphapanda.mesh.errors import FailedPrecondition, NotFound, Unavailable
@@ -266,6 +269,12 @@ class TradingApi(TradingServiceServicer):
         if not instrument.tradable:
             raise InvalidInput("symbol", request.symbol, "an instrument that is traded, not an index")
         slices(request.quantity, instrument.lot_size, instrument.freeze_quantity)
+        terms, protection, side = terms_from(request), protection_from(request), Side(request.side)
+        market_time = await self._market_time(instrument)
+        grid = grid_rule(instrument, self._calendar.trading_day(market_time or self._wall_clock()))
+        check_terms(terms, side, grid)
+        if protection is not None:
+            check_protection(protection, side, terms.limit_price, grid)
         command_id = ids.command_id(current_caller.get(), "PlaceOrder", request.request_id)
         return Order.asked_for(
             signal_id=ids.output_id(PRODUCER, command_id, MANUAL),
@@ -278,18 +287,21 @@ class TradingApi(TradingServiceServicer):
                 Product(request.product or Product.MIS),
             ),
             instrument_token=instrument.instrument_token,
-            side=Side(request.side),
+            side=side,
             quantity=request.quantity,
-            order_type=OrderType(request.order_type or OrderType.MARKET),
-            valid_until=await self._valid_until(instrument),
+            terms=terms,
+            protection=protection,
+            valid_until=self._valid_until(instrument, market_time),
         )
 
-    async def _valid_until(self, instrument: Instrument) -> datetime:
-        """A minute of market time from now, but not past the session's end."""
+    async def _market_time(self, instrument: Instrument) -> datetime | None:
         try:
-            market_time = await self._market_times.submit(instrument)
+            return await self._market_times.submit(instrument)
         except (RedisError, OSError):  # a time-out is an OSError
             raise Unavailable("MARKET_TIME_UNREADABLE", "market time can't be read now; try again") from None
+
+    def _valid_until(self, instrument: Instrument, market_time: datetime | None) -> datetime:
+        """A minute of market time from now, but not past the session's end."""
         if market_time is None:
             return self._wall_clock() + MANUAL_ORDER_LIFE
         life = market_time + MANUAL_ORDER_LIFE

@@ -176,7 +176,7 @@ class Decisions:
             side=order.side,
             quantity=intent.quantity,
             product=order.key.product,
-            order_type=order.order_type,
+            terms=order.terms,
             came_at=order.market_time,
             strategy_id=order.key.strategy_id,
             number=intent.number,

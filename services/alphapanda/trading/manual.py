@@ -20,7 +20,7 @@ from typing import Protocol
 import grpc
 import structlog
 
-from alphapanda.contract.wire import optional_moment, rules_from, timestamp
+from alphapanda.contract.wire import decimal, optional_moment, protection, rules_from, timestamp, validity
 from alphapanda.domain import ids
 from alphapanda.domain.order import OrderStatus, PositionEffect, Side
 from alphapanda.domain.signal import PositionKey
@@ -319,7 +319,11 @@ def _authorize_request(order: Order) -> risk.AuthorizeOrderRequest:
         side=common.Side.ValueType(order.side),
         quantity=order.quantity,
         product=common.Product.ValueType(order.key.product),
-        order_type=common.OrderType.ValueType(order.order_type),
+        order_type=common.OrderType.ValueType(order.terms.order_type),
+        validity=validity(order.terms),
+        limit_price=decimal(order.terms.limit_price),
+        trigger_price=decimal(order.terms.trigger_price),
+        protection=protection(order.protection),
         valid_until=timestamp(order.valid_until),
     )
 
@@ -333,11 +337,12 @@ def _approved(order: Order, verdict: risk.Verdict) -> Approved:
         config_revision=order.config_revision,
         side=Side(verdict.side),
         quantity=verdict.quantity,
-        order_type=order.order_type,
+        terms=order.terms,
         effect=PositionEffect(verdict.position_effect),
         valid_until=order.valid_until,
         decided_at=optional_moment(verdict, "decided_at"),
         rules=rules_from(verdict.rules),
+        protection=order.protection,
     )
 
 

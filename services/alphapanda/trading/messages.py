@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alphapanda.contract.order_wire import order_state
-from alphapanda.contract.wire import timestamp
+from alphapanda.contract.wire import protection, timestamp
 from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.store.port import StoredOrder
 from panda.common.v1 import common_pb2 as common
@@ -35,4 +35,5 @@ def order_message(stored: StoredOrder, instruments: Instruments) -> trading.Orde
         valid_until=timestamp(order.valid_until),
         created_at=timestamp(stored.created_at),
         correlation_id=order.correlation_id,
+        protection=protection(order.protection),
     )

@@ -307,7 +307,7 @@ class PaperExchange:
             "side": int(placement.side),
             "quantity": placement.quantity,
             "product": int(placement.product),
-            "order_type": int(placement.order_type),
+            "order_type": int(placement.terms.order_type),
             "status": order.status.value,
             "message": order.message,
             "market_time": view.market_time,

@@ -18,8 +18,9 @@ from alphapanda.contract import wire
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, nanoseconds
-from alphapanda.domain.order import OrderType, Product
+from alphapanda.domain.order import Product
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.kafka.log import KafkaEventLog
 from alphapanda.eventlog.kafka.options import KafkaOptions
@@ -126,7 +127,7 @@ def signal(n: int, broker: str = "paper", strategy: str = "ema") -> Event:
         target=n,
         side=None,
         quantity=None,
-        order_type=OrderType.MARKET,
+        terms=AT_MARKET,
         market_time=MOMENT,
         valid_until=MOMENT,
         reference_price=Decimal("1500.05"),

@@ -38,8 +38,9 @@ from alphapanda.domain import ids
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.domain.order import OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import PositionEffect, Product, Side
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.kafka.log import KafkaEventLog
@@ -82,7 +83,7 @@ def approved(number: int, token: int = 1) -> Event:
         config_revision=1,
         side=Side.BUY,
         quantity=10,
-        order_type=OrderType.MARKET,
+        terms=AT_MARKET,
         effect=PositionEffect.OPENS,
         valid_until=NOON + timedelta(seconds=60),
         decided_at=NOON,

@@ -14,9 +14,10 @@ from alphapanda.consuming.delivery import Delivery, Handler
 from alphapanda.contract import order_wire, wire
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, nanoseconds
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState, Submitted
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.resilience.failures import TransientFailure
 from panda.events.v1.events_pb2 import Event
@@ -56,7 +57,7 @@ def event(payload: str, n: int) -> Event:
         instrument_token=1,
         side=Side.BUY,
         quantity=10,
-        order_type=OrderType.MARKET,
+        terms=AT_MARKET,
         effect=PositionEffect.OPENS,
         status=OrderStatus.OPEN,
         revision=1,
@@ -87,7 +88,7 @@ def event(payload: str, n: int) -> Event:
                 target=0,
                 side=None,
                 quantity=None,
-                order_type=OrderType.MARKET,
+                terms=AT_MARKET,
                 market_time=NOON,
                 valid_until=NOON + timedelta(seconds=60),
                 reference_price=None,

@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.domain.charge_rates import ChargeSegment, load_charge_rates
 from alphapanda.domain.charges import NO_CHARGES, fill_charges
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.portfolio.store.port import PortfolioStore, ReceivedFill
 from alphapanda.storage.engine import open_engine
 
@@ -66,7 +67,7 @@ class Fills:
             instrument_token=token,
             side=Side.of(units),
             quantity=abs(units),
-            order_type=OrderType.MARKET,
+            terms=AT_MARKET,
             effect=PositionEffect.OPENS,
             status=OrderStatus.FILLED,
             revision=2,

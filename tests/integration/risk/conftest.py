@@ -29,9 +29,10 @@ from alphapanda.domain.ids import derived_id, output_id
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.margin import load_margin_model
 from alphapanda.domain.market import LastPrice, MarketView
-from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, Product
+from alphapanda.domain.order import FailureReason, OrderStatus, Product
 from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, OrderState, Submitted
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.risk.api import RiskApi
@@ -132,7 +133,7 @@ class Risk:
             target,
             None,
             None,
-            OrderType.MARKET,
+            AT_MARKET,
             now,
             now.replace(hour=15, minute=30),
         )

@@ -7,8 +7,9 @@ import pytest
 from tests.values import replace
 
 from alphapanda.domain.ids import output_id
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.signal import MANUAL, PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved, Refused
 from alphapanda.resilience.failures import TransientFailure
 from alphapanda.risk.decision_spans import DecisionSpans
@@ -264,7 +265,7 @@ async def test_the_timer_squares_off_at_the_cut_off(risk, timer, traced) -> None
     events = [event for event in await risk.published() if event.HasField("trading_signal")]
     assert [event.event_id for event in events] == [signal.signal_id]
     assert (events[0].source, events[0].causation_id) == ("risk", CAUSE)
-    assert events[0].trading_signal.order_type == OrderType.MARKET
+    assert events[0].trading_signal.terms == AT_MARKET
     await risk.strategy(2, running=False)
     await risk.raw(signal)
     order = (await risk.validated())[-1]

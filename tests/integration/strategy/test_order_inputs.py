@@ -14,8 +14,9 @@ from tests.values import replace
 from alphapanda.contract.order_wire import order_event
 from alphapanda.contract.wire import signal_from
 from alphapanda.domain import ids
-from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Side
+from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side
 from alphapanda.domain.order_events import Failed, Fill, Filled, OrderState, Submitted
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.port import LogUnavailable
 from alphapanda.strategy import Stance, Wish
@@ -70,7 +71,7 @@ class Exchange:
         def state(status) -> OrderState:
             return OrderState(
                 ids.derived_id(signal.signal_id, "order"), signal.signal_id, signal.key, signal.instrument_token,
-                Side.of(moved), units, OrderType.MARKET, PositionEffect.OPENS, status, revision, filled,
+                Side.of(moved), units, AT_MARKET, PositionEffect.OPENS, status, revision, filled,
                 0 if status.is_final else units - filled, price if filled else None, None,
             )  # fmt: skip
 

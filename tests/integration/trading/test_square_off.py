@@ -12,8 +12,9 @@ from trading_room import CALENDAR, INSTRUMENTS, NOON, Room, approved
 from alphapanda.contract.wire import signal_from
 from alphapanda.domain import ids
 from alphapanda.domain.errors import InvalidInput, UnknownName
-from alphapanda.domain.order import OrderType, PositionEffect, Product, Side, TradingState
+from alphapanda.domain.order import PositionEffect, Product, Side, TradingState
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.storage.requests import RequestReused
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure, Skip, SquareOffCommand, SquareOffContext, plan
@@ -109,7 +110,7 @@ async def test_an_order_under_way_is_squared_off_when_it_ends(room: Room) -> Non
     """A flat position with an order that risk let through is in the plan; one that still waits for risk is not."""
     waits = Order.approved(approved(1, 1), "v", (10,))
     asks = Order.asked_for(
-        ids.derived_id("s"), ids.derived_id("c"), key(2, "manual"), 2, Side.BUY, 1, OrderType.MARKET, NOON
+        ids.derived_id("s"), ids.derived_id("c"), key(2, "manual"), 2, Side.BUY, 1, AT_MARKET, NOON
     )
     async with room.store.transaction() as transaction:
         await transaction.add([OrderChange(waits), OrderChange(asks)])

@@ -19,8 +19,9 @@ from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.topics import TopicMap
 from alphapanda.contract.wire import signal_event
 from alphapanda.domain.ids import derived_id
-from alphapanda.domain.order import OrderType, Product
+from alphapanda.domain.order import Product
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.eventlog.port import Record, StoredRecord
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.risk.consumer import RawSignalHandler
@@ -96,7 +97,7 @@ class Way:
             target,
             None,
             None,
-            OrderType.MARKET,
+            AT_MARKET,
             NOON,
             NOON + timedelta(seconds=60),
         )

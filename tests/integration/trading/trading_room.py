@@ -24,9 +24,10 @@ from alphapanda.domain import ids
 from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side, TradingState
+from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side, TradingState
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved, Refused
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.mesh.watches import Revisions
@@ -92,7 +93,7 @@ def approved(number: int = 0, token: int = 1, **changes: object) -> Approved:
         config_revision=1,
         side=Side.BUY,
         quantity=10,
-        order_type=OrderType.MARKET,
+        terms=AT_MARKET,
         effect=PositionEffect.OPENS,
         valid_until=NOON + timedelta(seconds=60),
         decided_at=NOON,

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from alphapanda.domain.charge_days import ChargeDays, from_text, to_text
 from alphapanda.domain.charge_rates import ChargeSegment, Sureness, load_charge_rates
 from alphapanda.domain.charges import NO_CHARGES, fill_charges, merged
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 
 RATES = load_charge_rates()
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
@@ -38,7 +39,7 @@ def filled(
     charges = fill_charges(sheet, side, abs(units), price)
     key = PositionKey("paper", "default", strategy, symbol, product)
     state = OrderState(
-        f"order-{order or n}", "", key, 1, side, abs(units), OrderType.MARKET, PositionEffect.OPENS,
+        f"order-{order or n}", "", key, 1, side, abs(units), AT_MARKET, PositionEffect.OPENS,
         OrderStatus.FILLED, 1, abs(units), 0, price, at,
     )  # fmt: skip
     return Filled(state, Fill(f"fill-{n}", str(n), abs(units), price, charges.in_paise, at, charges))

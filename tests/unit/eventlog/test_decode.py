@@ -12,8 +12,9 @@ from alphapanda.contract import wire
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, nanoseconds
-from alphapanda.domain.order import OrderType, Product
+from alphapanda.domain.order import Product
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.eventlog.decode import Reason, Unreadable, from_record, to_record
 from alphapanda.eventlog.port import Record, StoredRecord
 from alphapanda.eventlog.sqlite.database import _packed, _unpacked
@@ -52,7 +53,7 @@ def signal_event() -> Event:
         target=10,
         side=None,
         quantity=None,
-        order_type=OrderType.MARKET,
+        terms=AT_MARKET,
         market_time=MOMENT,
         valid_until=MOMENT,
         reference_price=None,

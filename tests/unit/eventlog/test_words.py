@@ -11,16 +11,17 @@ from alphapanda.contract.order_wire import order_event, order_update_from
 from alphapanda.contract.validation import violations
 from alphapanda.contract.wire import approved_from, verdict_event
 from alphapanda.domain import ids
-from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Failed, Fill, Filled, OrderState, OrderUpdate, Submitted
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved, RuleOutcome, RuleResult
 
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
 KEY = PositionKey("paper", "default", "crossing", "NSE:INFY", Product.MIS)
 SIGNAL_ID = ids.derived_id("signal")
 ORDER = OrderState(
-    ids.derived_id("order"), SIGNAL_ID, KEY, 1, Side.BUY, 10, OrderType.MARKET, PositionEffect.OPENS,
+    ids.derived_id("order"), SIGNAL_ID, KEY, 1, Side.BUY, 10, AT_MARKET, PositionEffect.OPENS,
     OrderStatus.FAILED, 2, 0, 0, None, NOON,
 )  # fmt: skip
 FILL = Fill(ids.derived_id("fill"), "T1", 10, Decimal(100), Decimal(1), NOON)
@@ -61,7 +62,7 @@ def test_a_verdict_stands_whatever_its_lines_say(unknown: int) -> None:
     """What a rule said is for people; the order that risk let through is executed."""
     rule = RuleResult("market_hours", RuleOutcome.PASSED)
     verdict = Approved(
-        SIGNAL_ID, CHAIN["correlation_id"], KEY, 1, 1, Side.BUY, 10, OrderType.MARKET, PositionEffect.OPENS,
+        SIGNAL_ID, CHAIN["correlation_id"], KEY, 1, 1, Side.BUY, 10, AT_MARKET, PositionEffect.OPENS,
         NOON, NOON, (rule,),
     )  # fmt: skip
     event = verdict_event(verdict, CHAIN["event_id"], SIGNAL_ID, "risk", NOON)

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from alphapanda.domain import ids
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.portfolio.core.book import Booking, PortfolioBook
 from alphapanda.portfolio.core.ledger import LedgerAccount, balance
 from alphapanda.portfolio.core.positions import Position
@@ -39,7 +40,7 @@ def filled(n: int, strategy: str, instrument: int, units: int, paise: int, commi
             instrument_token=instrument,
             side=side,
             quantity=abs(units),
-            order_type=OrderType.MARKET,
+            terms=AT_MARKET,
             effect=PositionEffect.OPENS,
             status=OrderStatus.FILLED,
             revision=2,

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.market import LastPrice
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.drawdown import EquityTracker
 from alphapanda.portfolio.core.marks import Marks
@@ -50,7 +51,7 @@ def filled(n: int, token: int, units: int, paise: int) -> Filled:
         instrument_token=token,
         side=Side.of(units),
         quantity=abs(units),
-        order_type=OrderType.MARKET,
+        terms=AT_MARKET,
         effect=PositionEffect.OPENS,
         status=OrderStatus.FILLED,
         revision=2,

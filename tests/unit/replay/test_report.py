@@ -10,9 +10,10 @@ import pytest
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import nanoseconds
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.replay.curves import MOST_SAMPLES, Curves
 from alphapanda.replay.journal import ReplayJournal
 from alphapanda.replay.performance import performance
@@ -43,7 +44,7 @@ def journal_of(days: int, fills: int, curves: Curves) -> ReplayJournal:
         side = Side.BUY if number % 2 == 0 else Side.SELL
         fill = Fill(f"{number}", "1", 10, Decimal("100.05") + number % 3, Decimal("1.25"), moment)
         order = OrderState(
-            *("o", "s", key, TOKEN, side, 10, OrderType.MARKET, PositionEffect.OPENS, OrderStatus.FILLED),
+            *("o", "s", key, TOKEN, side, 10, AT_MARKET, PositionEffect.OPENS, OrderStatus.FILLED),
             *(2, 10, 0, fill.price, moment),
         )
         journal.on_fill(Filled(order, fill), Decimal(0))

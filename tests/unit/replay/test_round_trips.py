@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alphapanda.domain.calendar import load_nse_calendar
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.replay.figure import NotDefined
 from alphapanda.replay.journal import Trade
 from alphapanda.replay.market_time import time_in_market
@@ -32,7 +33,7 @@ def traded(*fills: tuple[datetime, Side, int, str, str], name: str = "s") -> lis
         position += side.sign * units
         fill = Fill(f"{name}{number}", "1", units, Decimal(price), Decimal(charges), when)
         order = OrderState(
-            *("o", "s", key, 1, side, units, OrderType.MARKET, PositionEffect.OPENS, OrderStatus.FILLED),
+            *("o", "s", key, 1, side, units, AT_MARKET, PositionEffect.OPENS, OrderStatus.FILLED),
             *(2, units, 0, Decimal(price), when),
         )
         trades.append(Trade(Filled(order, fill), Decimal(0), position))

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphapanda.domain.calendar import load_nse_calendar
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, Filled, OrderState
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.replay.drawdowns import drawdown_figures, drawdowns
 from alphapanda.replay.figure import NotDefined
 from alphapanda.replay.journal import ReplayJournal, Trade
@@ -29,7 +30,7 @@ CASH = Decimal(1000)
 def trade(at: datetime, side: Side, quantity: int, price: str, position: int, charges: str = "0.10") -> Trade:
     fill = Fill(f"{at}{side}", "1", quantity, Decimal(price), Decimal(charges), at)
     order = OrderState(
-        *("o", "s", KEY, 1, side, quantity, OrderType.MARKET, PositionEffect.OPENS, OrderStatus.FILLED),
+        *("o", "s", KEY, 1, side, quantity, AT_MARKET, PositionEffect.OPENS, OrderStatus.FILLED),
         *(2, quantity, 0, Decimal(price), at),
     )
     return Trade(Filled(order, fill), Decimal(0), position)

@@ -15,7 +15,6 @@ from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import (
     OrderStatus,
-    OrderType,
     PositionEffect,
     Product,
     Side,
@@ -23,6 +22,7 @@ from alphapanda.domain.order import (
 )
 from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.signal import MANUAL, PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
 from alphapanda.risk.core.check import Inputs, StrategyStatus
 from alphapanda.risk.core.limits import Limits
@@ -102,7 +102,7 @@ class Market:
             target,
             None,
             None,
-            OrderType.MARKET,
+            AT_MARKET,
             self.now,
             valid,
         )

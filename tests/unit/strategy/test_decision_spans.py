@@ -12,8 +12,9 @@ from alphapanda.contract.topics import TopicMap
 from alphapanda.contract.wire import frame_event, signal_event
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, nanoseconds
-from alphapanda.domain.order import OrderType, Product
+from alphapanda.domain.order import Product
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.strategy.decision_spans import DecisionSpans
@@ -65,7 +66,7 @@ def signal(second: int, ordinal: int = 0) -> Signal:
     return Signal(
         ids.signal_id("s", 1, frame_id, ordinal, 0, "paper"), frame_id, frame_id,
         PositionKey("paper", "default", "s", "NSE:INFY", Product.MIS), INFY, 1, 100, None, None,
-        OrderType.MARKET, at, at, Decimal(1500), "up",
+        AT_MARKET, at, at, Decimal(1500), "up",
     )  # fmt: skip
 
 

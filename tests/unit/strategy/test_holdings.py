@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from tests.unit.strategy.test_host import CALENDAR, DIRECTORY, at, config, frame
 from tests.values import replace
 
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.strategy import (
     Context,
     Holding,
@@ -37,7 +38,7 @@ def order(name, side, quantity, filled=0, price=None, revision=1, status=None, k
     if status is None:
         status = OrderStatus.FILLED if filled == quantity else OrderStatus.OPEN
     return OrderState(
-        name, name, key, 11, side, quantity, OrderType.MARKET, PositionEffect.OPENS, status, revision, filled,
+        name, name, key, 11, side, quantity, AT_MARKET, PositionEffect.OPENS, status, revision, filled,
         0 if status.is_final else quantity - filled, None if price is None else Decimal(price), None,
     )  # fmt: skip
 

@@ -13,8 +13,9 @@ from alphapanda.domain import ids
 from alphapanda.domain.calendar import TradingCalendar, load_nse_calendar
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.market import LastPrice, MarketView
-from alphapanda.domain.order import OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import PositionEffect, Product, Side
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
 
 TOKEN = 408065
@@ -64,7 +65,7 @@ def approve() -> Callable[..., Approved]:
             config_revision=1,
             side=Side.BUY,
             quantity=10,
-            order_type=OrderType.MARKET,
+            terms=AT_MARKET,
             effect=PositionEffect.OPENS,
             valid_until=NOON + timedelta(seconds=60),
             decided_at=NOON,

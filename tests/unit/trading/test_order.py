@@ -15,13 +15,13 @@ from alphapanda.domain.order import (
     IllegalTransition,
     OrderEvent,
     OrderStatus,
-    OrderType,
     PositionEffect,
     Product,
     Side,
 )
 from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, OrderUpdate, Submitted
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.intent import ImpossibleReport
@@ -34,7 +34,7 @@ KEY = PositionKey("paper", "default", "crossing", "NSE:INFY", Product.MIS)
 
 def ordered(*parts: int) -> Order:
     verdict = Approved(
-        ids.derived_id("signal"), "c", KEY, 1, 1, Side.BUY, sum(parts), OrderType.MARKET, PositionEffect.OPENS,
+        ids.derived_id("signal"), "c", KEY, 1, 1, Side.BUY, sum(parts), AT_MARKET, PositionEffect.OPENS,
         NOON, NOON, (),
     )  # fmt: skip
     return Order.approved(verdict, "verdict", parts)

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from alphapanda.domain import ids
-from alphapanda.domain.order import FailureReason, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import FailureReason, PositionEffect, Product, Side
 from alphapanda.domain.signal import MANUAL, PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
 from alphapanda.telemetry import spans
 from alphapanda.telemetry.spans import EXECUTE_ORDER, LOOK_UP
@@ -27,7 +28,7 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 def order(strategy_id: str = "ema") -> Order:
     key = PositionKey("paper", "default", strategy_id, "NSE:INFY", Product.MIS)
     approved = Approved(
-        SIGNAL, CHAIN, key, 408065, 1, Side.BUY, 100, OrderType.MARKET, PositionEffect.OPENS, NOW, NOW, ()
+        SIGNAL, CHAIN, key, 408065, 1, Side.BUY, 100, AT_MARKET, PositionEffect.OPENS, NOW, NOW, ()
     )
     return Order.approved(approved, VERDICT, [100])
 

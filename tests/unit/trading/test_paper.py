@@ -20,11 +20,12 @@ from alphapanda.domain.charge_rates import Sureness, load_charge_rates
 from alphapanda.domain.funds import Payable
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import BarOpen, LastPrice, MarketView
-from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, OrderState, Submitted
 from alphapanda.domain.price_grid import tick_size
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.held_order import HeldOrder
@@ -347,7 +348,7 @@ def test_an_estimate_is_never_less_than_what_is_booked(fills, product, side) -> 
         fill = Fill(f"f{number}", str(number), quantity, price, commission, NOON, lines)
         key = PositionKey("paper", "default", "s", infy.instrument_id, product)
         state = OrderState(
-            f"o{number}", f"s{number}", key, 408065, side, quantity, OrderType.MARKET, PositionEffect.OPENS,
+            f"o{number}", f"s{number}", key, 408065, side, quantity, AT_MARKET, PositionEffect.OPENS,
             OrderStatus.FILLED, 2, quantity, 0, price, NOON, commission,
         )  # fmt: skip
         booked = days.book(Filled(state, fill)).total

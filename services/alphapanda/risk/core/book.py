@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from alphapanda.domain.funds import AccountFunds, Payable
 from alphapanda.domain.money import ZERO
-from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect
+from alphapanda.domain.order import OrderStatus, PositionEffect
 from alphapanda.domain.order_events import Fill, OrderState
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.risk.core.check import Inputs, StrategyRevisionUnknown
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
@@ -205,7 +206,7 @@ class RiskBook:
             instrument_token=0,
             side=open_order.side,
             quantity=open_order.quantity,
-            order_type=OrderType.MARKET,
+            terms=AT_MARKET,
             effect=effect,
             status=OrderStatus.FAILED,
             revision=1,

@@ -220,11 +220,12 @@ def _judge(
         signal.config_revision,
         check.side,
         check.quantity,
-        signal.order_type,
+        signal.terms,
         check.effect,
         signal.valid_until,
         inputs.market.market_time,
         rules if how is None else (*rules, how),
+        signal.protection if check.effect.is_entry else None,
     )
     order = OrderProgress(signal.signal_id, signal.key, check.side, check.quantity)
     history = state.history

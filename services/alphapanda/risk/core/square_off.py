@@ -9,8 +9,9 @@ from operator import attrgetter
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalendar
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.domain.order import OrderType, Product
+from alphapanda.domain.order import Product
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.risk.core.position import PositionState, is_square_off
 
 SIGNAL_INTERVAL = timedelta(minutes=1)
@@ -118,7 +119,7 @@ def _square_off(
         target=0,
         side=None,
         quantity=None,
-        order_type=OrderType.MARKET,
+        terms=AT_MARKET,
         market_time=market_time,
         valid_until=session.close,
         reason="MIS square-off",

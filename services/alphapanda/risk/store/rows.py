@@ -12,7 +12,7 @@ from sqlalchemy import Row
 from alphapanda.contract.wire import known, signal_event, signal_from
 from alphapanda.domain.funds import AccountFunds
 from alphapanda.domain.money import ZERO
-from alphapanda.domain.order import OrderType, PositionEffect, Product, Side, TradingState
+from alphapanda.domain.order import PositionEffect, Product, Side, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
 from alphapanda.risk.core.book import DayKey
@@ -21,6 +21,14 @@ from alphapanda.risk.core.named_limits import named_limit
 from alphapanda.risk.core.position import OrderProgress, PositionState, TradeHistory
 from alphapanda.risk.core.scoped_limits import LimitScope, SetLimit
 from alphapanda.risk.store.port import KillSwitch, SwitchScope
+from alphapanda.storage.order_terms import (
+    NO_PROTECTION,
+    NO_TERMS,
+    protection_columns,
+    protection_of,
+    terms_columns,
+    terms_of,
+)
 from panda.events.v1.events_pb2 import Event
 
 Values = dict[str, object]
@@ -194,7 +202,8 @@ def verdict_values(verdict: Verdict) -> Values:
             "message": "",
             "side": int(verdict.side),
             "quantity": verdict.quantity,
-            "order_type": int(verdict.order_type),
+            **terms_columns(verdict.terms),
+            **protection_columns(verdict.protection),
             "effect": int(verdict.effect),
             "valid_until": verdict.valid_until,
             "largest_quantity": 0,
@@ -205,7 +214,8 @@ def verdict_values(verdict: Verdict) -> Values:
         "message": verdict.message,
         "side": None,
         "quantity": None,
-        "order_type": None,
+        **NO_TERMS,
+        **NO_PROTECTION,
         "effect": None,
         "valid_until": None,
         "largest_quantity": verdict.largest_quantity,
@@ -227,11 +237,12 @@ def verdict_of(row: AnyRow) -> Verdict:
             row.config_revision,
             Side(row.side),
             row.quantity,
-            OrderType(row.order_type),
+            terms_of(row),
             PositionEffect(row.effect),
             row.valid_until,
             row.decided_at,
             rules,
+            protection_of(row),
         )
     return Refused(
         str(row.signal_id),

@@ -207,7 +207,8 @@ def _saves(condition: str = "") -> dict[str, str]:
         "verdicts": save(
             "verdicts",
             f"signal_id, correlation_id, {_KEY}, instrument_token, config_revision, approved, reason, message, side,"
-            " quantity, order_type, effect, valid_until, decided_at, rules, largest_quantity",
+            " quantity, order_type, validity, limit_price, trigger_price, stop_loss, target, trail, effect, valid_until,"
+            " decided_at, rules, largest_quantity",
         ),
     }
 

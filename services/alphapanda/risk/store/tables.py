@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from alphapanda.storage.order_terms import terms_of_order
 from alphapanda.storage.tables import INSTANT, RUPEES, add_parking, column, service_tables
 
 METADATA = service_tables("risk")
@@ -118,6 +119,7 @@ VERDICTS = Table(
     Column("side", SmallInteger),
     Column("quantity", BigInteger),
     Column("order_type", SmallInteger),
+    *terms_of_order(),
     Column("effect", SmallInteger),
     Column("valid_until", INSTANT),
     Column("decided_at", INSTANT),

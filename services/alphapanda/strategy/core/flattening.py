@@ -8,8 +8,8 @@ from typing import Final
 
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame
-from alphapanda.domain.order import OrderType
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.strategy.core.config import StrategyConfig
 
 BEFORE_ALL_TICKS: Final = -1
@@ -44,7 +44,7 @@ def flattening_signals(config: StrategyConfig, brokers: Sequence[str], frame: Fr
             target=0,
             side=None,
             quantity=None,
-            order_type=OrderType.MARKET,
+            terms=AT_MARKET,
             market_time=market_time,
             valid_until=market_time + timedelta(seconds=config.signal_ttl_seconds),
             reason=f"revision {held.revision} flattens what the one before held",

@@ -10,8 +10,8 @@ from typing import Final
 
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, instant
-from alphapanda.domain.order import OrderType
 from alphapanda.domain.signal import Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.strategy.core.bar_watch import BarTarget
 from alphapanda.strategy.core.failures import Failures
 from alphapanda.strategy.core.strategy import Target
@@ -89,7 +89,7 @@ class SignalMaking:
                 target_position,
                 None,
                 None,
-                OrderType.MARKET,
+                AT_MARKET,
                 market_time,
                 valid_until,
                 reference_price,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from alphapanda.domain.order_events import Fill
+from alphapanda.domain.terms import Terms
 
 
 class BrokerOrderStatus(StrEnum):
@@ -30,9 +31,15 @@ class BrokerOrder(Struct, frozen=True, gc=False):
         status: at the broker.
         fills: every trade so far, oldest first, including those reported before.
         message: the broker's message; empty if there is none.
+        quantity: units in all, as the broker shows it; 0 if it doesn't say.
+        terms: type, validity and prices as the broker shows them; None if it doesn't say.
+        trigger_pending: whether its stop waits for its trigger.
     """
 
     broker_order_id: str
     status: BrokerOrderStatus
     fills: tuple[Fill, ...] = ()
     message: str = ""
+    quantity: int = 0
+    terms: Terms | None = None
+    trigger_pending: bool = False

@@ -79,7 +79,7 @@ def adopt(
         config_revision=order.config_revision,
         side=order.side,
         quantity=intent.quantity,
-        order_type=order.order_type,
+        terms=order.terms,
         effect=PositionEffect.of(position, order.side.sign * intent.quantity),
         valid_until=order.valid_until,
         status=OrderStatus.SUBMITTING,

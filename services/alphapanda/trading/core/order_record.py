@@ -11,9 +11,10 @@ from typing import Self
 
 from alphapanda.domain import ids
 from alphapanda.domain.money import ZERO
-from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Side
+from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side
 from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import Protection, Terms
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.intent import PRODUCER, Intent, intents_of
 
@@ -34,6 +35,8 @@ class OrderRecord:
         message: one sentence for a person.
         market_time: of the last change; None where it was unknown.
         fill_ids: ids of the fills applied.
+        protection: exits that stand by for what it fills; None: none.
+        trigger_pending: whether its stop waits at the exchange for its trigger.
         version: of the order's row, set by the store; a compare-and-set compares it.
     """
 
@@ -46,7 +49,7 @@ class OrderRecord:
     config_revision: int
     side: Side
     quantity: int
-    order_type: OrderType
+    terms: Terms
     effect: PositionEffect
     valid_until: datetime
     status: OrderStatus
@@ -59,6 +62,8 @@ class OrderRecord:
     message: str = ""
     market_time: datetime | None = None
     fill_ids: set[str] = field(default_factory=set)
+    protection: Protection | None = None
+    trigger_pending: bool = False
     version: int = field(default=0, compare=False)
 
     @classmethod
@@ -75,11 +80,12 @@ class OrderRecord:
             verdict.config_revision,
             verdict.side,
             verdict.quantity,
-            verdict.order_type,
+            verdict.terms,
             verdict.effect,
             verdict.valid_until,
             OrderStatus.PENDING_SUBMIT,
             intents_of(order_id, parts, 0),
+            protection=verdict.protection,
         )
 
     @classmethod
@@ -91,8 +97,9 @@ class OrderRecord:
         instrument_token: int,
         side: Side,
         quantity: int,
-        order_type: OrderType,
+        terms: Terms,
         valid_until: datetime,
+        protection: Protection | None = None,
     ) -> Self:
         """A manual order, PENDING_RISK. It counts as an entry until risk's verdict gives its effect."""
         return cls(
@@ -105,11 +112,12 @@ class OrderRecord:
             config_revision=0,
             side=side,
             quantity=quantity,
-            order_type=order_type,
+            terms=terms,
             effect=PositionEffect.OPENS,
             valid_until=valid_until,
             status=OrderStatus.PENDING_RISK,
             intents=[],
+            protection=protection,
         )
 
     def copy(self) -> Self:
@@ -152,7 +160,7 @@ class OrderRecord:
             self.instrument_token,
             self.side,
             self.quantity,
-            self.order_type,
+            self.terms,
             self.effect,
             self.status,
             self.revision,
@@ -161,6 +169,7 @@ class OrderRecord:
             self.average_price,
             self.market_time,
             self.charges,
+            self.trigger_pending,
         )
 
 

@@ -10,8 +10,9 @@ from enum import IntEnum
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.domain.order import OrderType, Side
+from alphapanda.domain.order import Side
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.trading.core.intent import PRODUCER
 
 LIFE = timedelta(seconds=60)
@@ -140,7 +141,7 @@ def _to_flat(
         target=0,
         side=None,
         quantity=None,
-        order_type=OrderType.MARKET,
+        terms=AT_MARKET,
         market_time=context.market_time or context.wall_time,
         valid_until=valid_until,
         reason=f"square-off: {command.reason}" if command.reason else "square-off",

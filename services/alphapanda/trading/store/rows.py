@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from alphapanda.domain.order import FailureReason, OrderStatus, OrderType, PositionEffect, Product, Side
+from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.signal import PositionKey
+from alphapanda.storage.order_terms import protection_columns, protection_of, terms_columns, terms_of
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.store.port import OrderChange
@@ -17,12 +18,13 @@ Columns = dict[str, Any]
 
 ORDER_COLUMNS = (
     "order_id", "signal_id", "correlation_id", "causation_id", "broker", "account", "strategy_id", "instrument_id",
-    "product", "instrument_token", "config_revision", "side", "quantity", "order_type", "effect", "valid_until",
+    "product", "instrument_token", "config_revision", "side", "quantity", "order_type", "validity",
+    "limit_price", "trigger_price", "stop_loss", "target", "trail", "trigger_pending", "effect", "valid_until",
     "status", "revision", "filled", "turnover", "charges", "failure", "message", "market_time",
 )  # fmt: skip
 CHANGING_COLUMNS = (
-    "causation_id", "side", "quantity", "effect", "status", "revision", "filled", "turnover", "charges", "failure",
-    "message", "market_time",
+    "causation_id", "side", "quantity", "limit_price", "trigger_price", "trigger_pending", "effect", "status", "revision",
+    "filled", "turnover", "charges", "failure", "message", "market_time",
 )  # fmt: skip
 INTENT_COLUMNS = (
     "intent_id", "order_id", "number", "tag", "quantity", "status", "epoch", "broker_order_id", "filled"
@@ -55,7 +57,9 @@ def _order_row(order: Order) -> Columns:
         "config_revision": order.config_revision,
         "side": int(order.side),
         "quantity": order.quantity,
-        "order_type": int(order.order_type),
+        **terms_columns(order.terms),
+        **protection_columns(order.protection),
+        "trigger_pending": order.trigger_pending,
         "effect": int(order.effect),
         "valid_until": order.valid_until,
         "status": int(order.status),
@@ -118,7 +122,7 @@ def order_from(row: Row[Any]) -> Order:
         config_revision=row.config_revision,
         side=Side(row.side),
         quantity=row.quantity,
-        order_type=OrderType(row.order_type),
+        terms=terms_of(row),
         effect=PositionEffect(row.effect),
         valid_until=row.valid_until,
         status=OrderStatus(row.status),
@@ -142,5 +146,7 @@ def order_from(row: Row[Any]) -> Order:
         message=row.message,
         market_time=row.market_time,
         fill_ids={str(fill_id) for fill_id in row.fill_ids or ()},
+        protection=protection_of(row),
+        trigger_pending=row.trigger_pending,
         version=row.account_revision,
     )

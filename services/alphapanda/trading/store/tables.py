@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -22,6 +23,7 @@ from sqlalchemy import (
 )
 
 from alphapanda.domain.order import OrderStatus
+from alphapanda.storage.order_terms import terms_of_order
 from alphapanda.storage.tables import EXACT, INSTANT, add_parking, column, service_tables
 
 OPEN: Final = f"status < {int(OrderStatus.FILLED)}"
@@ -58,6 +60,8 @@ ORDERS = Table(
     column("side", SmallInteger),
     column("quantity", BigInteger, CheckConstraint("quantity > 0")),
     column("order_type", SmallInteger),
+    *terms_of_order(),
+    column("trigger_pending", Boolean, server_default=text("false")),
     column("effect", SmallInteger),
     column("valid_until", INSTANT),
     column("status", SmallInteger),

@@ -15,7 +15,16 @@ from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.trading.core.broker_books import BrokerBooks
 from alphapanda.trading.core.broker_order import BrokerOrder
-from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
+from alphapanda.trading.traders.trader import (
+    BrokerRefused,
+    Cancellation,
+    Changed,
+    ExecutionMode,
+    Modification,
+    NoClearAnswer,
+    Placement,
+    Trader,
+)
 
 INITIALIZE_SECONDS: Final = 30.0
 """Time-out of one call of `initialize`; then it is called again."""
@@ -131,6 +140,18 @@ class IsolatedTrader(Trader):
         return await self._answer(partial(self._trader.look_up, account, tag))
 
     @override
+    async def modify_order(self, modification: Modification) -> BrokerOrder:
+        return await self._answer(partial(self._trader.modify_order, modification))
+
+    @override
+    async def cancel_order(self, cancellation: Cancellation) -> BrokerOrder:
+        return await self._answer(partial(self._trader.cancel_order, cancellation))
+
+    @override
+    def follow(self, changed: Changed) -> None:
+        self._trader.follow(changed)
+
+    @override
     async def books(self) -> BrokerBooks | None:
         return await self._answer(self._trader.books)
 
@@ -138,6 +159,7 @@ class IsolatedTrader(Trader):
         """Returns the answer to a call of the trader.
 
         Raises:
+            BrokerRefused: the broker refused it, which is an answer.
             NoClearAnswer: the call failed or took too long.
         """
         answers: list[T] = []
@@ -153,8 +175,10 @@ class IsolatedTrader(Trader):
                 raise NoClearAnswer("the call was cancelled within the trader") from cancelled
 
         error = await attempted(within())
-        if error is None:
+        if error is None or isinstance(error, BrokerRefused):
             self._unanswered = 0
+            if error is not None:
+                raise error
             return answers[0]
         self._unanswered += 1
         if isinstance(error, NoClearAnswer):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
 
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.trading.core.broker_books import BrokerBooks
-from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.registry import BrokerRegistration, TraderParts
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
+
+MARKET_ALONE: Final = "the paper exchange takes only MARKET orders for the day"
+"""The message of its rejection."""
 
 
 class PaperTrader(Trader):
@@ -48,6 +53,8 @@ class PaperTrader(Trader):
 
     @override
     async def execute_order(self, placement: Placement) -> BrokerOrder:
+        if placement.terms != AT_MARKET:
+            return BrokerOrder("", BrokerOrderStatus.REJECTED, message=MARKET_ALONE)
         try:
             return await self._exchange.place(self.broker, placement)
         except (SQLAlchemyError, OSError) as broken:

@@ -1,12 +1,14 @@
 """The interface to a broker.
 
 NoClearAnswer      the broker may or may not have the order; only a look-up can tell
+BrokerRefused      the broker has refused to modify or cancel; nothing was changed
 BrokerIsOff        the broker isn't enabled; nothing was sent
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -14,7 +16,8 @@ from enum import Enum
 from typing_extensions import override
 
 from alphapanda.domain.instrument import Instrument
-from alphapanda.domain.order import OrderType, Product, Side
+from alphapanda.domain.order import Product, Side
+from alphapanda.domain.terms import Terms
 from alphapanda.trading.core.broker_books import BrokerBooks
 from alphapanda.trading.core.broker_order import BrokerOrder
 
@@ -29,6 +32,10 @@ class ExecutionMode(Enum):
 
 class NoClearAnswer(Exception):
     """A call failed without an answer; the broker may or may not have executed it."""
+
+
+class BrokerRefused(Exception):
+    """The broker refused a call and has done nothing; its words say why."""
 
 
 class BrokerIsOff(Exception):
@@ -50,10 +57,40 @@ class Placement:
     side: Side
     quantity: int
     product: Product
-    order_type: OrderType
+    terms: Terms
     came_at: datetime | None = None
     strategy_id: str = ""
     number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Modification:
+    """The parameters of one call that modifies a working order: afterwards it has `quantity` units in all and these terms.
+
+    `broker_order_id` and `tag` name the order at the broker; the order type stays as it was placed.
+    """
+
+    account: str
+    tag: str
+    broker_order_id: str
+    instrument: Instrument
+    side: Side
+    quantity: int
+    product: Product
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """The parameters of one call that cancels what is left of a working order."""
+
+    account: str
+    tag: str
+    broker_order_id: str
+
+
+Changed = Callable[[str, str], None]
+"""Told of an account and a tag whose order at the broker may have changed; it is a hint to look it up, and never blocks."""
 
 
 class Trader(ABC):
@@ -107,6 +144,29 @@ class Trader(ABC):
         Raises:
             NoClearAnswer: the broker can't be asked now.
         """
+
+    async def modify_order(self, modification: Modification) -> BrokerOrder:
+        """Modifies a working order by one call, and returns its state at the broker.
+
+        Raises:
+            BrokerRefused: nothing was changed.
+            NoClearAnswer: the broker may or may not have changed it.
+        """
+        raise BrokerRefused(
+            f"broker {self.broker!r} doesn't modify orders, {modification.tag} stays as it is"
+        )
+
+    async def cancel_order(self, cancellation: Cancellation) -> BrokerOrder:
+        """Cancels what is left of a working order by one call, and returns its state at the broker.
+
+        Raises:
+            BrokerRefused: nothing was changed; an order that has ended already is looked up.
+            NoClearAnswer: the broker may or may not have cancelled it.
+        """
+        raise BrokerRefused(f"broker {self.broker!r} doesn't cancel orders, {cancellation.tag} stays")
+
+    def follow(self, changed: Changed) -> None:  # noqa: B027 - a broker may have nothing to tell
+        """Sets whom the trader tells of orders that may have changed. It is called once, before `initialize`."""
 
     async def books(self) -> BrokerBooks | None:
         """The broker's own orders, positions and cash; None if it doesn't tell them, and a person has to compare them.

@@ -143,6 +143,12 @@ const (
 	OrderType_ORDER_TYPE_UNSPECIFIED OrderType = 0
 	// At whatever price the market gives.
 	OrderType_ORDER_TYPE_MARKET OrderType = 1
+	// At limit_price or better.
+	OrderType_ORDER_TYPE_LIMIT OrderType = 2
+	// Stop limit: rests until the market trades at trigger_price, then is a LIMIT order at limit_price.
+	OrderType_ORDER_TYPE_SL OrderType = 3
+	// Stop market: rests until the market trades at trigger_price, then is a MARKET order.
+	OrderType_ORDER_TYPE_SL_M OrderType = 4
 )
 
 // Enum value maps for OrderType.
@@ -150,10 +156,16 @@ var (
 	OrderType_name = map[int32]string{
 		0: "ORDER_TYPE_UNSPECIFIED",
 		1: "ORDER_TYPE_MARKET",
+		2: "ORDER_TYPE_LIMIT",
+		3: "ORDER_TYPE_SL",
+		4: "ORDER_TYPE_SL_M",
 	}
 	OrderType_value = map[string]int32{
 		"ORDER_TYPE_UNSPECIFIED": 0,
 		"ORDER_TYPE_MARKET":      1,
+		"ORDER_TYPE_LIMIT":       2,
+		"ORDER_TYPE_SL":          3,
+		"ORDER_TYPE_SL_M":        4,
 	}
 )
 
@@ -182,6 +194,59 @@ func (x OrderType) Number() protoreflect.EnumNumber {
 // Deprecated: Use OrderType.Descriptor instead.
 func (OrderType) EnumDescriptor() ([]byte, []int) {
 	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{2}
+}
+
+// How long an order works.
+type Validity int32
+
+const (
+	// Not set. In a request: DAY.
+	Validity_VALIDITY_UNSPECIFIED Validity = 0
+	// To the end of the trading day.
+	Validity_VALIDITY_DAY Validity = 1
+	// Immediate or cancel: what does not fill at once is cancelled.
+	Validity_VALIDITY_IOC Validity = 2
+)
+
+// Enum value maps for Validity.
+var (
+	Validity_name = map[int32]string{
+		0: "VALIDITY_UNSPECIFIED",
+		1: "VALIDITY_DAY",
+		2: "VALIDITY_IOC",
+	}
+	Validity_value = map[string]int32{
+		"VALIDITY_UNSPECIFIED": 0,
+		"VALIDITY_DAY":         1,
+		"VALIDITY_IOC":         2,
+	}
+)
+
+func (x Validity) Enum() *Validity {
+	p := new(Validity)
+	*p = x
+	return p
+}
+
+func (x Validity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Validity) Descriptor() protoreflect.EnumDescriptor {
+	return file_panda_common_v1_common_proto_enumTypes[3].Descriptor()
+}
+
+func (Validity) Type() protoreflect.EnumType {
+	return &file_panda_common_v1_common_proto_enumTypes[3]
+}
+
+func (x Validity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Validity.Descriptor instead.
+func (Validity) EnumDescriptor() ([]byte, []int) {
+	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{3}
 }
 
 // State of an order. The allowed transitions are one table, `alphapanda.domain.order.TRANSITIONS`.
@@ -258,11 +323,11 @@ func (x OrderStatus) String() string {
 }
 
 func (OrderStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_panda_common_v1_common_proto_enumTypes[3].Descriptor()
+	return file_panda_common_v1_common_proto_enumTypes[4].Descriptor()
 }
 
 func (OrderStatus) Type() protoreflect.EnumType {
-	return &file_panda_common_v1_common_proto_enumTypes[3]
+	return &file_panda_common_v1_common_proto_enumTypes[4]
 }
 
 func (x OrderStatus) Number() protoreflect.EnumNumber {
@@ -271,7 +336,7 @@ func (x OrderStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OrderStatus.Descriptor instead.
 func (OrderStatus) EnumDescriptor() ([]byte, []int) {
-	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{3}
+	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{4}
 }
 
 // What an order does to the position it was decided against.
@@ -315,11 +380,11 @@ func (x PositionEffect) String() string {
 }
 
 func (PositionEffect) Descriptor() protoreflect.EnumDescriptor {
-	return file_panda_common_v1_common_proto_enumTypes[4].Descriptor()
+	return file_panda_common_v1_common_proto_enumTypes[5].Descriptor()
 }
 
 func (PositionEffect) Type() protoreflect.EnumType {
-	return &file_panda_common_v1_common_proto_enumTypes[4]
+	return &file_panda_common_v1_common_proto_enumTypes[5]
 }
 
 func (x PositionEffect) Number() protoreflect.EnumNumber {
@@ -328,7 +393,7 @@ func (x PositionEffect) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PositionEffect.Descriptor instead.
 func (PositionEffect) EnumDescriptor() ([]byte, []int) {
-	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{4}
+	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{5}
 }
 
 // What a kill switch allows.
@@ -372,11 +437,11 @@ func (x TradingState) String() string {
 }
 
 func (TradingState) Descriptor() protoreflect.EnumDescriptor {
-	return file_panda_common_v1_common_proto_enumTypes[5].Descriptor()
+	return file_panda_common_v1_common_proto_enumTypes[6].Descriptor()
 }
 
 func (TradingState) Type() protoreflect.EnumType {
-	return &file_panda_common_v1_common_proto_enumTypes[5]
+	return &file_panda_common_v1_common_proto_enumTypes[6]
 }
 
 func (x TradingState) Number() protoreflect.EnumNumber {
@@ -385,7 +450,7 @@ func (x TradingState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TradingState.Descriptor instead.
 func (TradingState) EnumDescriptor() ([]byte, []int) {
-	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{5}
+	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{6}
 }
 
 // Result of one risk rule for one signal.
@@ -437,11 +502,11 @@ func (x RuleOutcome) String() string {
 }
 
 func (RuleOutcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_panda_common_v1_common_proto_enumTypes[6].Descriptor()
+	return file_panda_common_v1_common_proto_enumTypes[7].Descriptor()
 }
 
 func (RuleOutcome) Type() protoreflect.EnumType {
-	return &file_panda_common_v1_common_proto_enumTypes[6]
+	return &file_panda_common_v1_common_proto_enumTypes[7]
 }
 
 func (x RuleOutcome) Number() protoreflect.EnumNumber {
@@ -450,7 +515,7 @@ func (x RuleOutcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RuleOutcome.Descriptor instead.
 func (RuleOutcome) EnumDescriptor() ([]byte, []int) {
-	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{6}
+	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{7}
 }
 
 // How sure the rate of a charge is.
@@ -498,11 +563,11 @@ func (x ChargeSureness) String() string {
 }
 
 func (ChargeSureness) Descriptor() protoreflect.EnumDescriptor {
-	return file_panda_common_v1_common_proto_enumTypes[7].Descriptor()
+	return file_panda_common_v1_common_proto_enumTypes[8].Descriptor()
 }
 
 func (ChargeSureness) Type() protoreflect.EnumType {
-	return &file_panda_common_v1_common_proto_enumTypes[7]
+	return &file_panda_common_v1_common_proto_enumTypes[8]
 }
 
 func (x ChargeSureness) Number() protoreflect.EnumNumber {
@@ -511,7 +576,7 @@ func (x ChargeSureness) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChargeSureness.Descriptor instead.
 func (ChargeSureness) EnumDescriptor() ([]byte, []int) {
-	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{7}
+	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{8}
 }
 
 // An exact amount of cash.
@@ -570,6 +635,71 @@ func (x *Money) GetAmount() *decimal.Decimal {
 	return nil
 }
 
+// Exits that stand by once an entry has filled; the first that happens cancels the other.
+type Protection struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Price in rupees at which the loss is stopped, > 0. Absent: there is no stop.
+	StopLoss *decimal.Decimal `protobuf:"bytes,1,opt,name=stop_loss,json=stopLoss,proto3" json:"stop_loss,omitempty"`
+	// Price in rupees at which the profit is taken, > 0. Absent: there is no target.
+	Target *decimal.Decimal `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// Distance in rupees by which the stop follows the best price since the entry, > 0. Absent: the stop stays. Not without
+	// stop_loss.
+	Trail         *decimal.Decimal `protobuf:"bytes,3,opt,name=trail,proto3" json:"trail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Protection) Reset() {
+	*x = Protection{}
+	mi := &file_panda_common_v1_common_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Protection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Protection) ProtoMessage() {}
+
+func (x *Protection) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_common_v1_common_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Protection.ProtoReflect.Descriptor instead.
+func (*Protection) Descriptor() ([]byte, []int) {
+	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Protection) GetStopLoss() *decimal.Decimal {
+	if x != nil {
+		return x.StopLoss
+	}
+	return nil
+}
+
+func (x *Protection) GetTarget() *decimal.Decimal {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *Protection) GetTrail() *decimal.Decimal {
+	if x != nil {
+		return x.Trail
+	}
+	return nil
+}
+
 // One rule's result within a verdict.
 type RuleResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -589,7 +719,7 @@ type RuleResult struct {
 
 func (x *RuleResult) Reset() {
 	*x = RuleResult{}
-	mi := &file_panda_common_v1_common_proto_msgTypes[1]
+	mi := &file_panda_common_v1_common_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -601,7 +731,7 @@ func (x *RuleResult) String() string {
 func (*RuleResult) ProtoMessage() {}
 
 func (x *RuleResult) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_common_v1_common_proto_msgTypes[1]
+	mi := &file_panda_common_v1_common_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -614,7 +744,7 @@ func (x *RuleResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleResult.ProtoReflect.Descriptor instead.
 func (*RuleResult) Descriptor() ([]byte, []int) {
-	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{1}
+	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *RuleResult) GetRule() string {
@@ -669,7 +799,7 @@ type ChargeLine struct {
 
 func (x *ChargeLine) Reset() {
 	*x = ChargeLine{}
-	mi := &file_panda_common_v1_common_proto_msgTypes[2]
+	mi := &file_panda_common_v1_common_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +811,7 @@ func (x *ChargeLine) String() string {
 func (*ChargeLine) ProtoMessage() {}
 
 func (x *ChargeLine) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_common_v1_common_proto_msgTypes[2]
+	mi := &file_panda_common_v1_common_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +824,7 @@ func (x *ChargeLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChargeLine.ProtoReflect.Descriptor instead.
 func (*ChargeLine) Descriptor() ([]byte, []int) {
-	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{2}
+	return file_panda_common_v1_common_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ChargeLine) GetName() string {
@@ -726,7 +856,12 @@ const file_panda_common_v1_common_proto_rawDesc = "" +
 	"\x05Money\x126\n" +
 	"\rcurrency_code\x18\x01 \x01(\tB\x11\xbaH\x0er\f2\n" +
 	"^[A-Z]{3}$R\fcurrencyCode\x124\n" +
-	"\x06amount\x18\x02 \x01(\v2\x14.google.type.DecimalB\x06\xbaH\x03\xc8\x01\x01R\x06amount\"\xa4\x01\n" +
+	"\x06amount\x18\x02 \x01(\v2\x14.google.type.DecimalB\x06\xbaH\x03\xc8\x01\x01R\x06amount\"\x99\x01\n" +
+	"\n" +
+	"Protection\x121\n" +
+	"\tstop_loss\x18\x01 \x01(\v2\x14.google.type.DecimalR\bstopLoss\x12,\n" +
+	"\x06target\x18\x02 \x01(\v2\x14.google.type.DecimalR\x06target\x12*\n" +
+	"\x05trail\x18\x03 \x01(\v2\x14.google.type.DecimalR\x05trail\"\xa4\x01\n" +
 	"\n" +
 	"RuleResult\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x126\n" +
@@ -747,10 +882,17 @@ const file_panda_common_v1_common_proto_rawDesc = "" +
 	"\x13PRODUCT_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vPRODUCT_MIS\x10\x01\x12\x0f\n" +
 	"\vPRODUCT_CNC\x10\x02\x12\x10\n" +
-	"\fPRODUCT_NRML\x10\x03*>\n" +
+	"\fPRODUCT_NRML\x10\x03*|\n" +
 	"\tOrderType\x12\x1a\n" +
 	"\x16ORDER_TYPE_UNSPECIFIED\x10\x00\x12\x15\n" +
-	"\x11ORDER_TYPE_MARKET\x10\x01*\xe0\x02\n" +
+	"\x11ORDER_TYPE_MARKET\x10\x01\x12\x14\n" +
+	"\x10ORDER_TYPE_LIMIT\x10\x02\x12\x11\n" +
+	"\rORDER_TYPE_SL\x10\x03\x12\x13\n" +
+	"\x0fORDER_TYPE_SL_M\x10\x04*H\n" +
+	"\bValidity\x12\x18\n" +
+	"\x14VALIDITY_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fVALIDITY_DAY\x10\x01\x12\x10\n" +
+	"\fVALIDITY_IOC\x10\x02*\xe0\x02\n" +
 	"\vOrderStatus\x12\x1c\n" +
 	"\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19ORDER_STATUS_PENDING_RISK\x10\x01\x12\x1f\n" +
@@ -802,32 +944,37 @@ func file_panda_common_v1_common_proto_rawDescGZIP() []byte {
 	return file_panda_common_v1_common_proto_rawDescData
 }
 
-var file_panda_common_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_panda_common_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_panda_common_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_panda_common_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_panda_common_v1_common_proto_goTypes = []any{
 	(Side)(0),               // 0: panda.common.v1.Side
 	(Product)(0),            // 1: panda.common.v1.Product
 	(OrderType)(0),          // 2: panda.common.v1.OrderType
-	(OrderStatus)(0),        // 3: panda.common.v1.OrderStatus
-	(PositionEffect)(0),     // 4: panda.common.v1.PositionEffect
-	(TradingState)(0),       // 5: panda.common.v1.TradingState
-	(RuleOutcome)(0),        // 6: panda.common.v1.RuleOutcome
-	(ChargeSureness)(0),     // 7: panda.common.v1.ChargeSureness
-	(*Money)(nil),           // 8: panda.common.v1.Money
-	(*RuleResult)(nil),      // 9: panda.common.v1.RuleResult
-	(*ChargeLine)(nil),      // 10: panda.common.v1.ChargeLine
-	(*decimal.Decimal)(nil), // 11: google.type.Decimal
+	(Validity)(0),           // 3: panda.common.v1.Validity
+	(OrderStatus)(0),        // 4: panda.common.v1.OrderStatus
+	(PositionEffect)(0),     // 5: panda.common.v1.PositionEffect
+	(TradingState)(0),       // 6: panda.common.v1.TradingState
+	(RuleOutcome)(0),        // 7: panda.common.v1.RuleOutcome
+	(ChargeSureness)(0),     // 8: panda.common.v1.ChargeSureness
+	(*Money)(nil),           // 9: panda.common.v1.Money
+	(*Protection)(nil),      // 10: panda.common.v1.Protection
+	(*RuleResult)(nil),      // 11: panda.common.v1.RuleResult
+	(*ChargeLine)(nil),      // 12: panda.common.v1.ChargeLine
+	(*decimal.Decimal)(nil), // 13: google.type.Decimal
 }
 var file_panda_common_v1_common_proto_depIdxs = []int32{
-	11, // 0: panda.common.v1.Money.amount:type_name -> google.type.Decimal
-	6,  // 1: panda.common.v1.RuleResult.outcome:type_name -> panda.common.v1.RuleOutcome
-	11, // 2: panda.common.v1.ChargeLine.amount:type_name -> google.type.Decimal
-	7,  // 3: panda.common.v1.ChargeLine.sureness:type_name -> panda.common.v1.ChargeSureness
-	4,  // [4:4] is the sub-list for method output_type
-	4,  // [4:4] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	13, // 0: panda.common.v1.Money.amount:type_name -> google.type.Decimal
+	13, // 1: panda.common.v1.Protection.stop_loss:type_name -> google.type.Decimal
+	13, // 2: panda.common.v1.Protection.target:type_name -> google.type.Decimal
+	13, // 3: panda.common.v1.Protection.trail:type_name -> google.type.Decimal
+	7,  // 4: panda.common.v1.RuleResult.outcome:type_name -> panda.common.v1.RuleOutcome
+	13, // 5: panda.common.v1.ChargeLine.amount:type_name -> google.type.Decimal
+	8,  // 6: panda.common.v1.ChargeLine.sureness:type_name -> panda.common.v1.ChargeSureness
+	7,  // [7:7] is the sub-list for method output_type
+	7,  // [7:7] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_panda_common_v1_common_proto_init() }
@@ -840,8 +987,8 @@ func file_panda_common_v1_common_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_common_v1_common_proto_rawDesc), len(file_panda_common_v1_common_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   3,
+			NumEnums:      9,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

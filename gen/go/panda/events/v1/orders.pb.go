@@ -152,7 +152,7 @@ type OrderState struct {
 	Quantity int64 `protobuf:"varint,8,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// How the broker margins and settles the position: MIS, CNC or NRML.
 	Product v1.Product `protobuf:"varint,9,opt,name=product,proto3,enum=panda.common.v1.Product" json:"product,omitempty"`
-	// How the order is priced: MARKET is the only type today.
+	// How the order is priced.
 	OrderType v1.OrderType `protobuf:"varint,10,opt,name=order_type,json=orderType,proto3,enum=panda.common.v1.OrderType" json:"order_type,omitempty"`
 	// What it does to the position it was decided against. For people: programs use side and quantity.
 	PositionEffect v1.PositionEffect `protobuf:"varint,11,opt,name=position_effect,json=positionEffect,proto3,enum=panda.common.v1.PositionEffect" json:"position_effect,omitempty"`
@@ -169,9 +169,17 @@ type OrderState struct {
 	// Market time of the change. Absent where market time was unknown.
 	MarketTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=market_time,json=marketTime,proto3" json:"market_time,omitempty"`
 	// Commission and charges of all fills so far, rupees, 0 or more. Absent in events of older versions.
-	Charges       *v1.Money `protobuf:"bytes,18,opt,name=charges,proto3" json:"charges,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Charges *v1.Money `protobuf:"bytes,18,opt,name=charges,proto3" json:"charges,omitempty"`
+	// How long it works. UNSPECIFIED means DAY.
+	Validity v1.Validity `protobuf:"varint,19,opt,name=validity,proto3,enum=panda.common.v1.Validity" json:"validity,omitempty"`
+	// Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types.
+	LimitPrice *decimal.Decimal `protobuf:"bytes,20,opt,name=limit_price,json=limitPrice,proto3" json:"limit_price,omitempty"`
+	// Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types.
+	TriggerPrice *decimal.Decimal `protobuf:"bytes,21,opt,name=trigger_price,json=triggerPrice,proto3" json:"trigger_price,omitempty"`
+	// True where its stop waits at the exchange for its trigger.
+	TriggerPending bool `protobuf:"varint,22,opt,name=trigger_pending,json=triggerPending,proto3" json:"trigger_pending,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *OrderState) Reset() {
@@ -330,7 +338,35 @@ func (x *OrderState) GetCharges() *v1.Money {
 	return nil
 }
 
-// The broker accepted an order, or its first slice.
+func (x *OrderState) GetValidity() v1.Validity {
+	if x != nil {
+		return x.Validity
+	}
+	return v1.Validity(0)
+}
+
+func (x *OrderState) GetLimitPrice() *decimal.Decimal {
+	if x != nil {
+		return x.LimitPrice
+	}
+	return nil
+}
+
+func (x *OrderState) GetTriggerPrice() *decimal.Decimal {
+	if x != nil {
+		return x.TriggerPrice
+	}
+	return nil
+}
+
+func (x *OrderState) GetTriggerPending() bool {
+	if x != nil {
+		return x.TriggerPending
+	}
+	return false
+}
+
+// The broker accepted an order, or its first slice; or, with a later order_revision, a modification of it.
 type OrderSubmitted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The order after this change.
@@ -609,7 +645,7 @@ var File_panda_events_v1_orders_proto protoreflect.FileDescriptor
 
 const file_panda_events_v1_orders_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpanda/events/v1/orders.proto\x12\x0fpanda.events.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\"\xb4\a\n" +
+	"\x1cpanda/events/v1/orders.proto\x12\x0fpanda.events.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\"\x90\t\n" +
 	"\n" +
 	"OrderState\x12#\n" +
 	"\border_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\aorderId\x12%\n" +
@@ -637,7 +673,12 @@ const file_panda_events_v1_orders_proto_rawDesc = "" +
 	"\raverage_price\x18\x10 \x01(\v2\x14.google.type.DecimalR\faveragePrice\x12;\n" +
 	"\vmarket_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"marketTime\x120\n" +
-	"\acharges\x18\x12 \x01(\v2\x16.panda.common.v1.MoneyR\acharges\"K\n" +
+	"\acharges\x18\x12 \x01(\v2\x16.panda.common.v1.MoneyR\acharges\x12?\n" +
+	"\bvalidity\x18\x13 \x01(\x0e2\x19.panda.common.v1.ValidityB\b\xbaH\x05\x82\x01\x02\x10\x01R\bvalidity\x125\n" +
+	"\vlimit_price\x18\x14 \x01(\v2\x14.google.type.DecimalR\n" +
+	"limitPrice\x129\n" +
+	"\rtrigger_price\x18\x15 \x01(\v2\x14.google.type.DecimalR\ftriggerPrice\x12'\n" +
+	"\x0ftrigger_pending\x18\x16 \x01(\bR\x0etriggerPending\"K\n" +
 	"\x0eOrderSubmitted\x129\n" +
 	"\x05order\x18\x01 \x01(\v2\x1b.panda.events.v1.OrderStateB\x06\xbaH\x03\xc8\x01\x01R\x05order\"\xba\x03\n" +
 	"\vOrderFilled\x129\n" +
@@ -707,7 +748,8 @@ var file_panda_events_v1_orders_proto_goTypes = []any{
 	(*decimal.Decimal)(nil),       // 11: google.type.Decimal
 	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 	(*v1.Money)(nil),              // 13: panda.common.v1.Money
-	(*v1.ChargeLine)(nil),         // 14: panda.common.v1.ChargeLine
+	(v1.Validity)(0),              // 14: panda.common.v1.Validity
+	(*v1.ChargeLine)(nil),         // 15: panda.common.v1.ChargeLine
 }
 var file_panda_events_v1_orders_proto_depIdxs = []int32{
 	6,  // 0: panda.events.v1.OrderState.side:type_name -> panda.common.v1.Side
@@ -718,20 +760,23 @@ var file_panda_events_v1_orders_proto_depIdxs = []int32{
 	11, // 5: panda.events.v1.OrderState.average_price:type_name -> google.type.Decimal
 	12, // 6: panda.events.v1.OrderState.market_time:type_name -> google.protobuf.Timestamp
 	13, // 7: panda.events.v1.OrderState.charges:type_name -> panda.common.v1.Money
-	1,  // 8: panda.events.v1.OrderSubmitted.order:type_name -> panda.events.v1.OrderState
-	1,  // 9: panda.events.v1.OrderFilled.order:type_name -> panda.events.v1.OrderState
-	11, // 10: panda.events.v1.OrderFilled.price:type_name -> google.type.Decimal
-	13, // 11: panda.events.v1.OrderFilled.commission:type_name -> panda.common.v1.Money
-	12, // 12: panda.events.v1.OrderFilled.traded_at:type_name -> google.protobuf.Timestamp
-	14, // 13: panda.events.v1.OrderFilled.charge_lines:type_name -> panda.common.v1.ChargeLine
-	1,  // 14: panda.events.v1.OrderFailed.order:type_name -> panda.events.v1.OrderState
-	0,  // 15: panda.events.v1.OrderFailed.reason:type_name -> panda.events.v1.FailureReason
-	1,  // 16: panda.events.v1.OrderCancelled.order:type_name -> panda.events.v1.OrderState
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	14, // 8: panda.events.v1.OrderState.validity:type_name -> panda.common.v1.Validity
+	11, // 9: panda.events.v1.OrderState.limit_price:type_name -> google.type.Decimal
+	11, // 10: panda.events.v1.OrderState.trigger_price:type_name -> google.type.Decimal
+	1,  // 11: panda.events.v1.OrderSubmitted.order:type_name -> panda.events.v1.OrderState
+	1,  // 12: panda.events.v1.OrderFilled.order:type_name -> panda.events.v1.OrderState
+	11, // 13: panda.events.v1.OrderFilled.price:type_name -> google.type.Decimal
+	13, // 14: panda.events.v1.OrderFilled.commission:type_name -> panda.common.v1.Money
+	12, // 15: panda.events.v1.OrderFilled.traded_at:type_name -> google.protobuf.Timestamp
+	15, // 16: panda.events.v1.OrderFilled.charge_lines:type_name -> panda.common.v1.ChargeLine
+	1,  // 17: panda.events.v1.OrderFailed.order:type_name -> panda.events.v1.OrderState
+	0,  // 18: panda.events.v1.OrderFailed.reason:type_name -> panda.events.v1.FailureReason
+	1,  // 19: panda.events.v1.OrderCancelled.order:type_name -> panda.events.v1.OrderState
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_panda_events_v1_orders_proto_init() }

@@ -102,7 +102,7 @@ type TradingSignal struct {
 	Wanted isTradingSignal_Wanted `protobuf_oneof:"wanted"`
 	// How the broker margins and settles the position. UNSPECIFIED means MIS.
 	Product v1.Product `protobuf:"varint,8,opt,name=product,proto3,enum=panda.common.v1.Product" json:"product,omitempty"`
-	// How the order is priced. UNSPECIFIED means MARKET, the only type today.
+	// How the order is priced. UNSPECIFIED means MARKET.
 	OrderType v1.OrderType `protobuf:"varint,9,opt,name=order_type,json=orderType,proto3,enum=panda.common.v1.OrderType" json:"order_type,omitempty"`
 	// Market time at which the signal was made.
 	MarketTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=market_time,json=marketTime,proto3" json:"market_time,omitempty"`
@@ -114,7 +114,15 @@ type TradingSignal struct {
 	Reason string `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Size of the target, whose sign alone counts then: rupees such as "50000INR", or percent of the account's balance such as
 	// "10%"; risk turns it into units. Empty where target_position is in units.
-	Size          string `protobuf:"bytes,14,opt,name=size,proto3" json:"size,omitempty"`
+	Size string `protobuf:"bytes,14,opt,name=size,proto3" json:"size,omitempty"`
+	// How long it works. UNSPECIFIED means DAY.
+	Validity v1.Validity `protobuf:"varint,15,opt,name=validity,proto3,enum=panda.common.v1.Validity" json:"validity,omitempty"`
+	// Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types.
+	LimitPrice *decimal.Decimal `protobuf:"bytes,16,opt,name=limit_price,json=limitPrice,proto3" json:"limit_price,omitempty"`
+	// Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types.
+	TriggerPrice *decimal.Decimal `protobuf:"bytes,17,opt,name=trigger_price,json=triggerPrice,proto3" json:"trigger_price,omitempty"`
+	// Exits that stand by for what an entry fills. Absent: none.
+	Protection    *v1.Protection `protobuf:"bytes,18,opt,name=protection,proto3" json:"protection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -258,6 +266,34 @@ func (x *TradingSignal) GetSize() string {
 	return ""
 }
 
+func (x *TradingSignal) GetValidity() v1.Validity {
+	if x != nil {
+		return x.Validity
+	}
+	return v1.Validity(0)
+}
+
+func (x *TradingSignal) GetLimitPrice() *decimal.Decimal {
+	if x != nil {
+		return x.LimitPrice
+	}
+	return nil
+}
+
+func (x *TradingSignal) GetTriggerPrice() *decimal.Decimal {
+	if x != nil {
+		return x.TriggerPrice
+	}
+	return nil
+}
+
+func (x *TradingSignal) GetProtection() *v1.Protection {
+	if x != nil {
+		return x.Protection
+	}
+	return nil
+}
+
 type isTradingSignal_Wanted interface {
 	isTradingSignal_Wanted()
 }
@@ -297,7 +333,7 @@ type SignalValidated struct {
 	Quantity int64 `protobuf:"varint,8,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// How the broker margins and settles the position: MIS, CNC or NRML; never UNSPECIFIED.
 	Product v1.Product `protobuf:"varint,9,opt,name=product,proto3,enum=panda.common.v1.Product" json:"product,omitempty"`
-	// How the order is priced: MARKET is the only type today; never UNSPECIFIED.
+	// How the order is priced; never UNSPECIFIED.
 	OrderType v1.OrderType `protobuf:"varint,10,opt,name=order_type,json=orderType,proto3,enum=panda.common.v1.OrderType" json:"order_type,omitempty"`
 	// What the order does to the position it was decided against.
 	PositionEffect v1.PositionEffect `protobuf:"varint,11,opt,name=position_effect,json=positionEffect,proto3,enum=panda.common.v1.PositionEffect" json:"position_effect,omitempty"`
@@ -306,7 +342,15 @@ type SignalValidated struct {
 	// Market time of the decision. Absent where market time was unknown (exits only).
 	DecidedAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=decided_at,json=decidedAt,proto3" json:"decided_at,omitempty"`
 	// Results of all rules in force, in the order of evaluation.
-	Rules         []*v1.RuleResult `protobuf:"bytes,14,rep,name=rules,proto3" json:"rules,omitempty"`
+	Rules []*v1.RuleResult `protobuf:"bytes,14,rep,name=rules,proto3" json:"rules,omitempty"`
+	// How long it works. UNSPECIFIED means DAY.
+	Validity v1.Validity `protobuf:"varint,15,opt,name=validity,proto3,enum=panda.common.v1.Validity" json:"validity,omitempty"`
+	// Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types.
+	LimitPrice *decimal.Decimal `protobuf:"bytes,16,opt,name=limit_price,json=limitPrice,proto3" json:"limit_price,omitempty"`
+	// Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types.
+	TriggerPrice *decimal.Decimal `protobuf:"bytes,17,opt,name=trigger_price,json=triggerPrice,proto3" json:"trigger_price,omitempty"`
+	// Exits that stand by for what an entry fills. Absent: none.
+	Protection    *v1.Protection `protobuf:"bytes,18,opt,name=protection,proto3" json:"protection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -435,6 +479,34 @@ func (x *SignalValidated) GetDecidedAt() *timestamppb.Timestamp {
 func (x *SignalValidated) GetRules() []*v1.RuleResult {
 	if x != nil {
 		return x.Rules
+	}
+	return nil
+}
+
+func (x *SignalValidated) GetValidity() v1.Validity {
+	if x != nil {
+		return x.Validity
+	}
+	return v1.Validity(0)
+}
+
+func (x *SignalValidated) GetLimitPrice() *decimal.Decimal {
+	if x != nil {
+		return x.LimitPrice
+	}
+	return nil
+}
+
+func (x *SignalValidated) GetTriggerPrice() *decimal.Decimal {
+	if x != nil {
+		return x.TriggerPrice
+	}
+	return nil
+}
+
+func (x *SignalValidated) GetProtection() *v1.Protection {
+	if x != nil {
+		return x.Protection
 	}
 	return nil
 }
@@ -583,7 +655,7 @@ const file_panda_events_v1_signals_proto_rawDesc = "" +
 	"\rExplicitOrder\x125\n" +
 	"\x04side\x18\x01 \x01(\x0e2\x15.panda.common.v1.SideB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04side\x12#\n" +
-	"\bquantity\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\bquantity\"\xa7\x06\n" +
+	"\bquantity\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\bquantity\"\x97\b\n" +
 	"\rTradingSignal\x12C\n" +
 	"\vstrategy_id\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^[a-z0-9][a-z0-9_.-]{0,62}$R\n" +
 	"strategyId\x12'\n" +
@@ -603,8 +675,15 @@ const file_panda_events_v1_signals_proto_rawDesc = "" +
 	"validUntil\x12=\n" +
 	"\x0freference_price\x18\f \x01(\v2\x14.google.type.DecimalR\x0ereferencePrice\x12 \n" +
 	"\x06reason\x18\r \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\x12\x1b\n" +
-	"\x04size\x18\x0e \x01(\tB\a\xbaH\x04r\x02\x18 R\x04sizeB\x0f\n" +
-	"\x06wanted\x12\x05\xbaH\x02\b\x01\"\xfc\x05\n" +
+	"\x04size\x18\x0e \x01(\tB\a\xbaH\x04r\x02\x18 R\x04size\x12?\n" +
+	"\bvalidity\x18\x0f \x01(\x0e2\x19.panda.common.v1.ValidityB\b\xbaH\x05\x82\x01\x02\x10\x01R\bvalidity\x125\n" +
+	"\vlimit_price\x18\x10 \x01(\v2\x14.google.type.DecimalR\n" +
+	"limitPrice\x129\n" +
+	"\rtrigger_price\x18\x11 \x01(\v2\x14.google.type.DecimalR\ftriggerPrice\x12;\n" +
+	"\n" +
+	"protection\x18\x12 \x01(\v2\x1b.panda.common.v1.ProtectionR\n" +
+	"protectionB\x0f\n" +
+	"\x06wanted\x12\x05\xbaH\x02\b\x01\"\xec\a\n" +
 	"\x0fSignalValidated\x12%\n" +
 	"\tsignal_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\bsignalId\x12(\n" +
 	"\vstrategy_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
@@ -628,7 +707,14 @@ const file_panda_events_v1_signals_proto_rawDesc = "" +
 	"validUntil\x129\n" +
 	"\n" +
 	"decided_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\x121\n" +
-	"\x05rules\x18\x0e \x03(\v2\x1b.panda.common.v1.RuleResultR\x05rules\"\xfd\x03\n" +
+	"\x05rules\x18\x0e \x03(\v2\x1b.panda.common.v1.RuleResultR\x05rules\x12?\n" +
+	"\bvalidity\x18\x0f \x01(\x0e2\x19.panda.common.v1.ValidityB\b\xbaH\x05\x82\x01\x02\x10\x01R\bvalidity\x125\n" +
+	"\vlimit_price\x18\x10 \x01(\v2\x14.google.type.DecimalR\n" +
+	"limitPrice\x129\n" +
+	"\rtrigger_price\x18\x11 \x01(\v2\x14.google.type.DecimalR\ftriggerPrice\x12;\n" +
+	"\n" +
+	"protection\x18\x12 \x01(\v2\x1b.panda.common.v1.ProtectionR\n" +
+	"protection\"\xfd\x03\n" +
 	"\x0eSignalRejected\x12%\n" +
 	"\tsignal_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\bsignalId\x12(\n" +
 	"\vstrategy_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
@@ -669,8 +755,10 @@ var file_panda_events_v1_signals_proto_goTypes = []any{
 	(v1.OrderType)(0),             // 6: panda.common.v1.OrderType
 	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 	(*decimal.Decimal)(nil),       // 8: google.type.Decimal
-	(v1.PositionEffect)(0),        // 9: panda.common.v1.PositionEffect
-	(*v1.RuleResult)(nil),         // 10: panda.common.v1.RuleResult
+	(v1.Validity)(0),              // 9: panda.common.v1.Validity
+	(*v1.Protection)(nil),         // 10: panda.common.v1.Protection
+	(v1.PositionEffect)(0),        // 11: panda.common.v1.PositionEffect
+	(*v1.RuleResult)(nil),         // 12: panda.common.v1.RuleResult
 }
 var file_panda_events_v1_signals_proto_depIdxs = []int32{
 	4,  // 0: panda.events.v1.ExplicitOrder.side:type_name -> panda.common.v1.Side
@@ -680,20 +768,28 @@ var file_panda_events_v1_signals_proto_depIdxs = []int32{
 	7,  // 4: panda.events.v1.TradingSignal.market_time:type_name -> google.protobuf.Timestamp
 	7,  // 5: panda.events.v1.TradingSignal.valid_until:type_name -> google.protobuf.Timestamp
 	8,  // 6: panda.events.v1.TradingSignal.reference_price:type_name -> google.type.Decimal
-	4,  // 7: panda.events.v1.SignalValidated.side:type_name -> panda.common.v1.Side
-	5,  // 8: panda.events.v1.SignalValidated.product:type_name -> panda.common.v1.Product
-	6,  // 9: panda.events.v1.SignalValidated.order_type:type_name -> panda.common.v1.OrderType
-	9,  // 10: panda.events.v1.SignalValidated.position_effect:type_name -> panda.common.v1.PositionEffect
-	7,  // 11: panda.events.v1.SignalValidated.valid_until:type_name -> google.protobuf.Timestamp
-	7,  // 12: panda.events.v1.SignalValidated.decided_at:type_name -> google.protobuf.Timestamp
-	10, // 13: panda.events.v1.SignalValidated.rules:type_name -> panda.common.v1.RuleResult
-	7,  // 14: panda.events.v1.SignalRejected.decided_at:type_name -> google.protobuf.Timestamp
-	10, // 15: panda.events.v1.SignalRejected.rules:type_name -> panda.common.v1.RuleResult
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	9,  // 7: panda.events.v1.TradingSignal.validity:type_name -> panda.common.v1.Validity
+	8,  // 8: panda.events.v1.TradingSignal.limit_price:type_name -> google.type.Decimal
+	8,  // 9: panda.events.v1.TradingSignal.trigger_price:type_name -> google.type.Decimal
+	10, // 10: panda.events.v1.TradingSignal.protection:type_name -> panda.common.v1.Protection
+	4,  // 11: panda.events.v1.SignalValidated.side:type_name -> panda.common.v1.Side
+	5,  // 12: panda.events.v1.SignalValidated.product:type_name -> panda.common.v1.Product
+	6,  // 13: panda.events.v1.SignalValidated.order_type:type_name -> panda.common.v1.OrderType
+	11, // 14: panda.events.v1.SignalValidated.position_effect:type_name -> panda.common.v1.PositionEffect
+	7,  // 15: panda.events.v1.SignalValidated.valid_until:type_name -> google.protobuf.Timestamp
+	7,  // 16: panda.events.v1.SignalValidated.decided_at:type_name -> google.protobuf.Timestamp
+	12, // 17: panda.events.v1.SignalValidated.rules:type_name -> panda.common.v1.RuleResult
+	9,  // 18: panda.events.v1.SignalValidated.validity:type_name -> panda.common.v1.Validity
+	8,  // 19: panda.events.v1.SignalValidated.limit_price:type_name -> google.type.Decimal
+	8,  // 20: panda.events.v1.SignalValidated.trigger_price:type_name -> google.type.Decimal
+	10, // 21: panda.events.v1.SignalValidated.protection:type_name -> panda.common.v1.Protection
+	7,  // 22: panda.events.v1.SignalRejected.decided_at:type_name -> google.protobuf.Timestamp
+	12, // 23: panda.events.v1.SignalRejected.rules:type_name -> panda.common.v1.RuleResult
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_panda_events_v1_signals_proto_init() }

@@ -119,10 +119,18 @@ type AuthorizeOrderRequest struct {
 	Quantity int64 `protobuf:"varint,8,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// How the broker margins and settles the position: MIS, CNC or NRML.
 	Product v1.Product `protobuf:"varint,9,opt,name=product,proto3,enum=panda.common.v1.Product" json:"product,omitempty"`
-	// How the order is priced: MARKET is the only type today.
+	// How the order is priced.
 	OrderType v1.OrderType `protobuf:"varint,10,opt,name=order_type,json=orderType,proto3,enum=panda.common.v1.OrderType" json:"order_type,omitempty"`
 	// Market time after which an entry is not executed.
-	ValidUntil    *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=valid_until,json=validUntil,proto3" json:"valid_until,omitempty"`
+	ValidUntil *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=valid_until,json=validUntil,proto3" json:"valid_until,omitempty"`
+	// How long it works. UNSPECIFIED means DAY.
+	Validity v1.Validity `protobuf:"varint,12,opt,name=validity,proto3,enum=panda.common.v1.Validity" json:"validity,omitempty"`
+	// Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types.
+	LimitPrice *decimal.Decimal `protobuf:"bytes,13,opt,name=limit_price,json=limitPrice,proto3" json:"limit_price,omitempty"`
+	// Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types.
+	TriggerPrice *decimal.Decimal `protobuf:"bytes,14,opt,name=trigger_price,json=triggerPrice,proto3" json:"trigger_price,omitempty"`
+	// Exits that stand by for what an entry fills. Absent: none.
+	Protection    *v1.Protection `protobuf:"bytes,15,opt,name=protection,proto3" json:"protection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -230,6 +238,34 @@ func (x *AuthorizeOrderRequest) GetOrderType() v1.OrderType {
 func (x *AuthorizeOrderRequest) GetValidUntil() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ValidUntil
+	}
+	return nil
+}
+
+func (x *AuthorizeOrderRequest) GetValidity() v1.Validity {
+	if x != nil {
+		return x.Validity
+	}
+	return v1.Validity(0)
+}
+
+func (x *AuthorizeOrderRequest) GetLimitPrice() *decimal.Decimal {
+	if x != nil {
+		return x.LimitPrice
+	}
+	return nil
+}
+
+func (x *AuthorizeOrderRequest) GetTriggerPrice() *decimal.Decimal {
+	if x != nil {
+		return x.TriggerPrice
+	}
+	return nil
+}
+
+func (x *AuthorizeOrderRequest) GetProtection() *v1.Protection {
+	if x != nil {
+		return x.Protection
 	}
 	return nil
 }
@@ -2400,7 +2436,7 @@ var File_panda_risk_v1_risk_proto protoreflect.FileDescriptor
 
 const file_panda_risk_v1_risk_proto_rawDesc = "" +
 	"\n" +
-	"\x18panda/risk/v1/risk.proto\x12\rpanda.risk.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1dpanda/events/v1/signals.proto\x1a\x1epanda/options/v1/options.proto\"\xe0\x04\n" +
+	"\x18panda/risk/v1/risk.proto\x12\rpanda.risk.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1dpanda/events/v1/signals.proto\x1a\x1epanda/options/v1/options.proto\"\xd0\x06\n" +
 	"\x15AuthorizeOrderRequest\x12%\n" +
 	"\tintent_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\bintentId\x12/\n" +
 	"\x0ecorrelation_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\rcorrelationId\x125\n" +
@@ -2418,7 +2454,14 @@ const file_panda_risk_v1_risk_proto_rawDesc = "" +
 	" \x01(\x0e2\x1a.panda.common.v1.OrderTypeB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\torderType\x12;\n" +
 	"\vvalid_until\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"validUntil\"J\n" +
+	"validUntil\x12?\n" +
+	"\bvalidity\x18\f \x01(\x0e2\x19.panda.common.v1.ValidityB\b\xbaH\x05\x82\x01\x02\x10\x01R\bvalidity\x125\n" +
+	"\vlimit_price\x18\r \x01(\v2\x14.google.type.DecimalR\n" +
+	"limitPrice\x129\n" +
+	"\rtrigger_price\x18\x0e \x01(\v2\x14.google.type.DecimalR\ftriggerPrice\x12;\n" +
+	"\n" +
+	"protection\x18\x0f \x01(\v2\x1b.panda.common.v1.ProtectionR\n" +
+	"protection\"J\n" +
 	"\x16AuthorizeOrderResponse\x120\n" +
 	"\averdict\x18\x01 \x01(\v2\x16.panda.risk.v1.VerdictR\averdict\"\x82\x05\n" +
 	"\aVerdict\x12\x1b\n" +
@@ -2687,82 +2730,88 @@ var file_panda_risk_v1_risk_proto_goTypes = []any{
 	(v1.Product)(0),                 // 28: panda.common.v1.Product
 	(v1.OrderType)(0),               // 29: panda.common.v1.OrderType
 	(*timestamppb.Timestamp)(nil),   // 30: google.protobuf.Timestamp
-	(v1.PositionEffect)(0),          // 31: panda.common.v1.PositionEffect
-	(*v1.RuleResult)(nil),           // 32: panda.common.v1.RuleResult
-	(*v11.ExplicitOrder)(nil),       // 33: panda.events.v1.ExplicitOrder
-	(*decimal.Decimal)(nil),         // 34: google.type.Decimal
-	(*v1.Money)(nil),                // 35: panda.common.v1.Money
-	(v1.TradingState)(0),            // 36: panda.common.v1.TradingState
+	(v1.Validity)(0),                // 31: panda.common.v1.Validity
+	(*decimal.Decimal)(nil),         // 32: google.type.Decimal
+	(*v1.Protection)(nil),           // 33: panda.common.v1.Protection
+	(v1.PositionEffect)(0),          // 34: panda.common.v1.PositionEffect
+	(*v1.RuleResult)(nil),           // 35: panda.common.v1.RuleResult
+	(*v11.ExplicitOrder)(nil),       // 36: panda.events.v1.ExplicitOrder
+	(*v1.Money)(nil),                // 37: panda.common.v1.Money
+	(v1.TradingState)(0),            // 38: panda.common.v1.TradingState
 }
 var file_panda_risk_v1_risk_proto_depIdxs = []int32{
 	27, // 0: panda.risk.v1.AuthorizeOrderRequest.side:type_name -> panda.common.v1.Side
 	28, // 1: panda.risk.v1.AuthorizeOrderRequest.product:type_name -> panda.common.v1.Product
 	29, // 2: panda.risk.v1.AuthorizeOrderRequest.order_type:type_name -> panda.common.v1.OrderType
 	30, // 3: panda.risk.v1.AuthorizeOrderRequest.valid_until:type_name -> google.protobuf.Timestamp
-	3,  // 4: panda.risk.v1.AuthorizeOrderResponse.verdict:type_name -> panda.risk.v1.Verdict
-	27, // 5: panda.risk.v1.Verdict.side:type_name -> panda.common.v1.Side
-	31, // 6: panda.risk.v1.Verdict.position_effect:type_name -> panda.common.v1.PositionEffect
-	32, // 7: panda.risk.v1.Verdict.rules:type_name -> panda.common.v1.RuleResult
-	30, // 8: panda.risk.v1.Verdict.decided_at:type_name -> google.protobuf.Timestamp
-	3,  // 9: panda.risk.v1.GetVerdictResponse.verdict:type_name -> panda.risk.v1.Verdict
-	30, // 10: panda.risk.v1.ListVerdictsRequest.since:type_name -> google.protobuf.Timestamp
-	30, // 11: panda.risk.v1.ListVerdictsRequest.until:type_name -> google.protobuf.Timestamp
-	3,  // 12: panda.risk.v1.ListVerdictsResponse.verdicts:type_name -> panda.risk.v1.Verdict
-	28, // 13: panda.risk.v1.EvaluateSignalRequest.product:type_name -> panda.common.v1.Product
-	33, // 14: panda.risk.v1.EvaluateSignalRequest.explicit_order:type_name -> panda.events.v1.ExplicitOrder
-	3,  // 15: panda.risk.v1.EvaluateSignalResponse.verdict:type_name -> panda.risk.v1.Verdict
-	0,  // 16: panda.risk.v1.Limit.origin:type_name -> panda.risk.v1.LimitOrigin
-	30, // 17: panda.risk.v1.Limit.changed_at:type_name -> google.protobuf.Timestamp
-	11, // 18: panda.risk.v1.GetLimitsResponse.limits:type_name -> panda.risk.v1.Limit
-	11, // 19: panda.risk.v1.GetLimitsResponse.set:type_name -> panda.risk.v1.Limit
-	13, // 20: panda.risk.v1.UpdateLimitsRequest.set:type_name -> panda.risk.v1.LimitValue
-	11, // 21: panda.risk.v1.UpdateLimitsResponse.set:type_name -> panda.risk.v1.Limit
-	34, // 22: panda.risk.v1.InstrumentExposure.last_price:type_name -> google.type.Decimal
-	35, // 23: panda.risk.v1.InstrumentExposure.gross:type_name -> panda.common.v1.Money
-	35, // 24: panda.risk.v1.InstrumentExposure.net:type_name -> panda.common.v1.Money
-	17, // 25: panda.risk.v1.GetExposureResponse.instruments:type_name -> panda.risk.v1.InstrumentExposure
-	35, // 26: panda.risk.v1.GetExposureResponse.gross:type_name -> panda.common.v1.Money
-	35, // 27: panda.risk.v1.GetExposureResponse.net:type_name -> panda.common.v1.Money
-	35, // 28: panda.risk.v1.GetExposureResponse.realised:type_name -> panda.common.v1.Money
-	35, // 29: panda.risk.v1.GetExposureResponse.unrealised:type_name -> panda.common.v1.Money
-	30, // 30: panda.risk.v1.GetExposureResponse.market_time:type_name -> google.protobuf.Timestamp
-	19, // 31: panda.risk.v1.GetExposureResponse.funds:type_name -> panda.risk.v1.Funds
-	35, // 32: panda.risk.v1.GetExposureResponse.charges:type_name -> panda.common.v1.Money
-	35, // 33: panda.risk.v1.Funds.balance:type_name -> panda.common.v1.Money
-	35, // 34: panda.risk.v1.Funds.used_margin:type_name -> panda.common.v1.Money
-	35, // 35: panda.risk.v1.Funds.blocked:type_name -> panda.common.v1.Money
-	35, // 36: panda.risk.v1.Funds.available:type_name -> panda.common.v1.Money
-	36, // 37: panda.risk.v1.KillSwitch.state:type_name -> panda.common.v1.TradingState
-	30, // 38: panda.risk.v1.KillSwitch.changed_at:type_name -> google.protobuf.Timestamp
-	21, // 39: panda.risk.v1.GetKillSwitchResponse.kill_switch:type_name -> panda.risk.v1.KillSwitch
-	36, // 40: panda.risk.v1.SetKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
-	21, // 41: panda.risk.v1.SetKillSwitchResponse.kill_switch:type_name -> panda.risk.v1.KillSwitch
-	21, // 42: panda.risk.v1.ReconcileBrokerResponse.kill_switch:type_name -> panda.risk.v1.KillSwitch
-	1,  // 43: panda.risk.v1.RiskService.AuthorizeOrder:input_type -> panda.risk.v1.AuthorizeOrderRequest
-	4,  // 44: panda.risk.v1.RiskService.GetVerdict:input_type -> panda.risk.v1.GetVerdictRequest
-	6,  // 45: panda.risk.v1.RiskService.ListVerdicts:input_type -> panda.risk.v1.ListVerdictsRequest
-	8,  // 46: panda.risk.v1.RiskService.EvaluateSignal:input_type -> panda.risk.v1.EvaluateSignalRequest
-	16, // 47: panda.risk.v1.RiskService.GetExposure:input_type -> panda.risk.v1.GetExposureRequest
-	14, // 48: panda.risk.v1.RiskService.UpdateLimits:input_type -> panda.risk.v1.UpdateLimitsRequest
-	10, // 49: panda.risk.v1.RiskService.GetLimits:input_type -> panda.risk.v1.GetLimitsRequest
-	20, // 50: panda.risk.v1.RiskService.GetKillSwitch:input_type -> panda.risk.v1.GetKillSwitchRequest
-	25, // 51: panda.risk.v1.RiskService.ReconcileBroker:input_type -> panda.risk.v1.ReconcileBrokerRequest
-	23, // 52: panda.risk.v1.RiskService.SetKillSwitch:input_type -> panda.risk.v1.SetKillSwitchRequest
-	2,  // 53: panda.risk.v1.RiskService.AuthorizeOrder:output_type -> panda.risk.v1.AuthorizeOrderResponse
-	5,  // 54: panda.risk.v1.RiskService.GetVerdict:output_type -> panda.risk.v1.GetVerdictResponse
-	7,  // 55: panda.risk.v1.RiskService.ListVerdicts:output_type -> panda.risk.v1.ListVerdictsResponse
-	9,  // 56: panda.risk.v1.RiskService.EvaluateSignal:output_type -> panda.risk.v1.EvaluateSignalResponse
-	18, // 57: panda.risk.v1.RiskService.GetExposure:output_type -> panda.risk.v1.GetExposureResponse
-	15, // 58: panda.risk.v1.RiskService.UpdateLimits:output_type -> panda.risk.v1.UpdateLimitsResponse
-	12, // 59: panda.risk.v1.RiskService.GetLimits:output_type -> panda.risk.v1.GetLimitsResponse
-	22, // 60: panda.risk.v1.RiskService.GetKillSwitch:output_type -> panda.risk.v1.GetKillSwitchResponse
-	26, // 61: panda.risk.v1.RiskService.ReconcileBroker:output_type -> panda.risk.v1.ReconcileBrokerResponse
-	24, // 62: panda.risk.v1.RiskService.SetKillSwitch:output_type -> panda.risk.v1.SetKillSwitchResponse
-	53, // [53:63] is the sub-list for method output_type
-	43, // [43:53] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	31, // 4: panda.risk.v1.AuthorizeOrderRequest.validity:type_name -> panda.common.v1.Validity
+	32, // 5: panda.risk.v1.AuthorizeOrderRequest.limit_price:type_name -> google.type.Decimal
+	32, // 6: panda.risk.v1.AuthorizeOrderRequest.trigger_price:type_name -> google.type.Decimal
+	33, // 7: panda.risk.v1.AuthorizeOrderRequest.protection:type_name -> panda.common.v1.Protection
+	3,  // 8: panda.risk.v1.AuthorizeOrderResponse.verdict:type_name -> panda.risk.v1.Verdict
+	27, // 9: panda.risk.v1.Verdict.side:type_name -> panda.common.v1.Side
+	34, // 10: panda.risk.v1.Verdict.position_effect:type_name -> panda.common.v1.PositionEffect
+	35, // 11: panda.risk.v1.Verdict.rules:type_name -> panda.common.v1.RuleResult
+	30, // 12: panda.risk.v1.Verdict.decided_at:type_name -> google.protobuf.Timestamp
+	3,  // 13: panda.risk.v1.GetVerdictResponse.verdict:type_name -> panda.risk.v1.Verdict
+	30, // 14: panda.risk.v1.ListVerdictsRequest.since:type_name -> google.protobuf.Timestamp
+	30, // 15: panda.risk.v1.ListVerdictsRequest.until:type_name -> google.protobuf.Timestamp
+	3,  // 16: panda.risk.v1.ListVerdictsResponse.verdicts:type_name -> panda.risk.v1.Verdict
+	28, // 17: panda.risk.v1.EvaluateSignalRequest.product:type_name -> panda.common.v1.Product
+	36, // 18: panda.risk.v1.EvaluateSignalRequest.explicit_order:type_name -> panda.events.v1.ExplicitOrder
+	3,  // 19: panda.risk.v1.EvaluateSignalResponse.verdict:type_name -> panda.risk.v1.Verdict
+	0,  // 20: panda.risk.v1.Limit.origin:type_name -> panda.risk.v1.LimitOrigin
+	30, // 21: panda.risk.v1.Limit.changed_at:type_name -> google.protobuf.Timestamp
+	11, // 22: panda.risk.v1.GetLimitsResponse.limits:type_name -> panda.risk.v1.Limit
+	11, // 23: panda.risk.v1.GetLimitsResponse.set:type_name -> panda.risk.v1.Limit
+	13, // 24: panda.risk.v1.UpdateLimitsRequest.set:type_name -> panda.risk.v1.LimitValue
+	11, // 25: panda.risk.v1.UpdateLimitsResponse.set:type_name -> panda.risk.v1.Limit
+	32, // 26: panda.risk.v1.InstrumentExposure.last_price:type_name -> google.type.Decimal
+	37, // 27: panda.risk.v1.InstrumentExposure.gross:type_name -> panda.common.v1.Money
+	37, // 28: panda.risk.v1.InstrumentExposure.net:type_name -> panda.common.v1.Money
+	17, // 29: panda.risk.v1.GetExposureResponse.instruments:type_name -> panda.risk.v1.InstrumentExposure
+	37, // 30: panda.risk.v1.GetExposureResponse.gross:type_name -> panda.common.v1.Money
+	37, // 31: panda.risk.v1.GetExposureResponse.net:type_name -> panda.common.v1.Money
+	37, // 32: panda.risk.v1.GetExposureResponse.realised:type_name -> panda.common.v1.Money
+	37, // 33: panda.risk.v1.GetExposureResponse.unrealised:type_name -> panda.common.v1.Money
+	30, // 34: panda.risk.v1.GetExposureResponse.market_time:type_name -> google.protobuf.Timestamp
+	19, // 35: panda.risk.v1.GetExposureResponse.funds:type_name -> panda.risk.v1.Funds
+	37, // 36: panda.risk.v1.GetExposureResponse.charges:type_name -> panda.common.v1.Money
+	37, // 37: panda.risk.v1.Funds.balance:type_name -> panda.common.v1.Money
+	37, // 38: panda.risk.v1.Funds.used_margin:type_name -> panda.common.v1.Money
+	37, // 39: panda.risk.v1.Funds.blocked:type_name -> panda.common.v1.Money
+	37, // 40: panda.risk.v1.Funds.available:type_name -> panda.common.v1.Money
+	38, // 41: panda.risk.v1.KillSwitch.state:type_name -> panda.common.v1.TradingState
+	30, // 42: panda.risk.v1.KillSwitch.changed_at:type_name -> google.protobuf.Timestamp
+	21, // 43: panda.risk.v1.GetKillSwitchResponse.kill_switch:type_name -> panda.risk.v1.KillSwitch
+	38, // 44: panda.risk.v1.SetKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
+	21, // 45: panda.risk.v1.SetKillSwitchResponse.kill_switch:type_name -> panda.risk.v1.KillSwitch
+	21, // 46: panda.risk.v1.ReconcileBrokerResponse.kill_switch:type_name -> panda.risk.v1.KillSwitch
+	1,  // 47: panda.risk.v1.RiskService.AuthorizeOrder:input_type -> panda.risk.v1.AuthorizeOrderRequest
+	4,  // 48: panda.risk.v1.RiskService.GetVerdict:input_type -> panda.risk.v1.GetVerdictRequest
+	6,  // 49: panda.risk.v1.RiskService.ListVerdicts:input_type -> panda.risk.v1.ListVerdictsRequest
+	8,  // 50: panda.risk.v1.RiskService.EvaluateSignal:input_type -> panda.risk.v1.EvaluateSignalRequest
+	16, // 51: panda.risk.v1.RiskService.GetExposure:input_type -> panda.risk.v1.GetExposureRequest
+	14, // 52: panda.risk.v1.RiskService.UpdateLimits:input_type -> panda.risk.v1.UpdateLimitsRequest
+	10, // 53: panda.risk.v1.RiskService.GetLimits:input_type -> panda.risk.v1.GetLimitsRequest
+	20, // 54: panda.risk.v1.RiskService.GetKillSwitch:input_type -> panda.risk.v1.GetKillSwitchRequest
+	25, // 55: panda.risk.v1.RiskService.ReconcileBroker:input_type -> panda.risk.v1.ReconcileBrokerRequest
+	23, // 56: panda.risk.v1.RiskService.SetKillSwitch:input_type -> panda.risk.v1.SetKillSwitchRequest
+	2,  // 57: panda.risk.v1.RiskService.AuthorizeOrder:output_type -> panda.risk.v1.AuthorizeOrderResponse
+	5,  // 58: panda.risk.v1.RiskService.GetVerdict:output_type -> panda.risk.v1.GetVerdictResponse
+	7,  // 59: panda.risk.v1.RiskService.ListVerdicts:output_type -> panda.risk.v1.ListVerdictsResponse
+	9,  // 60: panda.risk.v1.RiskService.EvaluateSignal:output_type -> panda.risk.v1.EvaluateSignalResponse
+	18, // 61: panda.risk.v1.RiskService.GetExposure:output_type -> panda.risk.v1.GetExposureResponse
+	15, // 62: panda.risk.v1.RiskService.UpdateLimits:output_type -> panda.risk.v1.UpdateLimitsResponse
+	12, // 63: panda.risk.v1.RiskService.GetLimits:output_type -> panda.risk.v1.GetLimitsResponse
+	22, // 64: panda.risk.v1.RiskService.GetKillSwitch:output_type -> panda.risk.v1.GetKillSwitchResponse
+	26, // 65: panda.risk.v1.RiskService.ReconcileBroker:output_type -> panda.risk.v1.ReconcileBrokerResponse
+	24, // 66: panda.risk.v1.RiskService.SetKillSwitch:output_type -> panda.risk.v1.SetKillSwitchResponse
+	57, // [57:67] is the sub-list for method output_type
+	47, // [47:57] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_panda_risk_v1_risk_proto_init() }

@@ -13,6 +13,7 @@ import (
 	v1 "github.com/alphapanda/alphapanda/gen/go/panda/common/v1"
 	v11 "github.com/alphapanda/alphapanda/gen/go/panda/events/v1"
 	_ "github.com/alphapanda/alphapanda/gen/go/panda/options/v1"
+	decimal "google.golang.org/genproto/googleapis/type/decimal"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -201,6 +202,8 @@ type Order struct {
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// Correlation id: the event or command that began the chain this belongs to.
 	CorrelationId string `protobuf:"bytes,9,opt,name=correlation_id,json=correlationId,proto3" json:"correlation_id,omitempty"`
+	// Exits that stand by for what it fills. Absent: none.
+	Protection    *v1.Protection `protobuf:"bytes,10,opt,name=protection,proto3" json:"protection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -298,6 +301,13 @@ func (x *Order) GetCorrelationId() string {
 	return ""
 }
 
+func (x *Order) GetProtection() *v1.Protection {
+	if x != nil {
+		return x.Protection
+	}
+	return nil
+}
+
 // Places a manual order.
 type PlaceOrderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -316,11 +326,19 @@ type PlaceOrderRequest struct {
 	Quantity int64 `protobuf:"varint,6,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// How the broker margins and settles the position. UNSPECIFIED means MIS.
 	Product v1.Product `protobuf:"varint,7,opt,name=product,proto3,enum=panda.common.v1.Product" json:"product,omitempty"`
-	// How the order is priced. UNSPECIFIED means MARKET, the only type today.
+	// How the order is priced. UNSPECIFIED means MARKET.
 	OrderType v1.OrderType `protobuf:"varint,8,opt,name=order_type,json=orderType,proto3,enum=panda.common.v1.OrderType" json:"order_type,omitempty"`
 	// True: an account in which nothing was traded yet and that no strategy trades is no error. False: it is
 	// INVALID_ARGUMENT.
 	EvenIfUnknown bool `protobuf:"varint,9,opt,name=even_if_unknown,json=evenIfUnknown,proto3" json:"even_if_unknown,omitempty"`
+	// How long it works. UNSPECIFIED means DAY.
+	Validity v1.Validity `protobuf:"varint,10,opt,name=validity,proto3,enum=panda.common.v1.Validity" json:"validity,omitempty"`
+	// Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types.
+	LimitPrice *decimal.Decimal `protobuf:"bytes,11,opt,name=limit_price,json=limitPrice,proto3" json:"limit_price,omitempty"`
+	// Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types.
+	TriggerPrice *decimal.Decimal `protobuf:"bytes,12,opt,name=trigger_price,json=triggerPrice,proto3" json:"trigger_price,omitempty"`
+	// Exits that stand by for what an entry fills. Absent: none.
+	Protection    *v1.Protection `protobuf:"bytes,13,opt,name=protection,proto3" json:"protection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -416,6 +434,34 @@ func (x *PlaceOrderRequest) GetEvenIfUnknown() bool {
 		return x.EvenIfUnknown
 	}
 	return false
+}
+
+func (x *PlaceOrderRequest) GetValidity() v1.Validity {
+	if x != nil {
+		return x.Validity
+	}
+	return v1.Validity(0)
+}
+
+func (x *PlaceOrderRequest) GetLimitPrice() *decimal.Decimal {
+	if x != nil {
+		return x.LimitPrice
+	}
+	return nil
+}
+
+func (x *PlaceOrderRequest) GetTriggerPrice() *decimal.Decimal {
+	if x != nil {
+		return x.TriggerPrice
+	}
+	return nil
+}
+
+func (x *PlaceOrderRequest) GetProtection() *v1.Protection {
+	if x != nil {
+		return x.Protection
+	}
+	return nil
 }
 
 // The order that was placed.
@@ -1802,14 +1848,14 @@ var File_panda_trading_v1_trading_proto protoreflect.FileDescriptor
 
 const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\n" +
-	"\x1epanda/trading/v1/trading.proto\x12\x10panda.trading.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1cpanda/events/v1/orders.proto\x1a\x1epanda/options/v1/options.proto\"\xdf\x01\n" +
+	"\x1epanda/trading/v1/trading.proto\x12\x10panda.trading.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1cpanda/events/v1/orders.proto\x1a\x1epanda/options/v1/options.proto\"\xdf\x01\n" +
 	"\vOrderIntent\x12\x1b\n" +
 	"\tintent_id\x18\x01 \x01(\tR\bintentId\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x1a\n" +
 	"\bquantity\x18\x03 \x01(\x03R\bquantity\x124\n" +
 	"\x06status\x18\x04 \x01(\x0e2\x1c.panda.common.v1.OrderStatusR\x06status\x12&\n" +
 	"\x0fbroker_order_id\x18\x05 \x01(\tR\rbrokerOrderId\x12'\n" +
-	"\x0ffilled_quantity\x18\x06 \x01(\x03R\x0efilledQuantity\"\xa3\x03\n" +
+	"\x0ffilled_quantity\x18\x06 \x01(\x03R\x0efilledQuantity\"\xe0\x03\n" +
 	"\x05Order\x121\n" +
 	"\x05state\x18\x01 \x01(\v2\x1b.panda.events.v1.OrderStateR\x05state\x12\x16\n" +
 	"\x06broker\x18\x02 \x01(\tR\x06broker\x12\x16\n" +
@@ -1821,7 +1867,11 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"validUntil\x129\n" +
 	"\n" +
 	"created_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12%\n" +
-	"\x0ecorrelation_id\x18\t \x01(\tR\rcorrelationId\"\xe5\x03\n" +
+	"\x0ecorrelation_id\x18\t \x01(\tR\rcorrelationId\x12;\n" +
+	"\n" +
+	"protection\x18\n" +
+	" \x01(\v2\x1b.panda.common.v1.ProtectionR\n" +
+	"protection\"\xd5\x05\n" +
 	"\x11PlaceOrderRequest\x12(\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x128\n" +
@@ -1834,7 +1884,15 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\aproduct\x18\a \x01(\x0e2\x18.panda.common.v1.ProductB\b\xbaH\x05\x82\x01\x02\x10\x01R\aproduct\x12C\n" +
 	"\n" +
 	"order_type\x18\b \x01(\x0e2\x1a.panda.common.v1.OrderTypeB\b\xbaH\x05\x82\x01\x02\x10\x01R\torderType\x12&\n" +
-	"\x0feven_if_unknown\x18\t \x01(\bR\revenIfUnknown\"C\n" +
+	"\x0feven_if_unknown\x18\t \x01(\bR\revenIfUnknown\x12?\n" +
+	"\bvalidity\x18\n" +
+	" \x01(\x0e2\x19.panda.common.v1.ValidityB\b\xbaH\x05\x82\x01\x02\x10\x01R\bvalidity\x125\n" +
+	"\vlimit_price\x18\v \x01(\v2\x14.google.type.DecimalR\n" +
+	"limitPrice\x129\n" +
+	"\rtrigger_price\x18\f \x01(\v2\x14.google.type.DecimalR\ftriggerPrice\x12;\n" +
+	"\n" +
+	"protection\x18\r \x01(\v2\x1b.panda.common.v1.ProtectionR\n" +
+	"protection\"C\n" +
 	"\x12PlaceOrderResponse\x12-\n" +
 	"\x05order\x18\x01 \x01(\v2\x17.panda.trading.v1.OrderR\x05order\"6\n" +
 	"\x0fGetOrderRequest\x12#\n" +
@@ -2000,11 +2058,14 @@ var file_panda_trading_v1_trading_proto_goTypes = []any{
 	(*v11.OrderState)(nil),              // 26: panda.events.v1.OrderState
 	(v11.FailureReason)(0),              // 27: panda.events.v1.FailureReason
 	(*timestamppb.Timestamp)(nil),       // 28: google.protobuf.Timestamp
-	(v1.Side)(0),                        // 29: panda.common.v1.Side
-	(v1.Product)(0),                     // 30: panda.common.v1.Product
-	(v1.OrderType)(0),                   // 31: panda.common.v1.OrderType
-	(v1.TradingState)(0),                // 32: panda.common.v1.TradingState
-	(*v1.Money)(nil),                    // 33: panda.common.v1.Money
+	(*v1.Protection)(nil),               // 29: panda.common.v1.Protection
+	(v1.Side)(0),                        // 30: panda.common.v1.Side
+	(v1.Product)(0),                     // 31: panda.common.v1.Product
+	(v1.OrderType)(0),                   // 32: panda.common.v1.OrderType
+	(v1.Validity)(0),                    // 33: panda.common.v1.Validity
+	(*decimal.Decimal)(nil),             // 34: google.type.Decimal
+	(v1.TradingState)(0),                // 35: panda.common.v1.TradingState
+	(*v1.Money)(nil),                    // 36: panda.common.v1.Money
 }
 var file_panda_trading_v1_trading_proto_depIdxs = []int32{
 	25, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
@@ -2013,49 +2074,54 @@ var file_panda_trading_v1_trading_proto_depIdxs = []int32{
 	27, // 3: panda.trading.v1.Order.failure_reason:type_name -> panda.events.v1.FailureReason
 	28, // 4: panda.trading.v1.Order.valid_until:type_name -> google.protobuf.Timestamp
 	28, // 5: panda.trading.v1.Order.created_at:type_name -> google.protobuf.Timestamp
-	29, // 6: panda.trading.v1.PlaceOrderRequest.side:type_name -> panda.common.v1.Side
-	30, // 7: panda.trading.v1.PlaceOrderRequest.product:type_name -> panda.common.v1.Product
-	31, // 8: panda.trading.v1.PlaceOrderRequest.order_type:type_name -> panda.common.v1.OrderType
-	2,  // 9: panda.trading.v1.PlaceOrderResponse.order:type_name -> panda.trading.v1.Order
-	2,  // 10: panda.trading.v1.GetOrderResponse.order:type_name -> panda.trading.v1.Order
-	25, // 11: panda.trading.v1.ListOrdersRequest.statuses:type_name -> panda.common.v1.OrderStatus
-	2,  // 12: panda.trading.v1.ListOrdersResponse.orders:type_name -> panda.trading.v1.Order
-	2,  // 13: panda.trading.v1.WatchOrdersResponse.orders:type_name -> panda.trading.v1.Order
-	30, // 14: panda.trading.v1.SquareOffLine.product:type_name -> panda.common.v1.Product
-	29, // 15: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
-	0,  // 16: panda.trading.v1.SquareOffLine.skipped:type_name -> panda.trading.v1.SquareOffSkip
-	12, // 17: panda.trading.v1.SquareOffResponse.plan:type_name -> panda.trading.v1.SquareOffLine
-	32, // 18: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
-	32, // 19: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
-	32, // 20: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
-	17, // 21: panda.trading.v1.GetKillSwitchCopiesResponse.copies:type_name -> panda.trading.v1.KillSwitchCopy
-	30, // 22: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
-	33, // 23: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
-	22, // 24: panda.trading.v1.GetBrokerComparisonResponse.held:type_name -> panda.trading.v1.HeldQuantity
-	23, // 25: panda.trading.v1.GetBrokerComparisonResponse.cash:type_name -> panda.trading.v1.BrokerCash
-	3,  // 26: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
-	5,  // 27: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
-	21, // 28: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
-	7,  // 29: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
-	9,  // 30: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
-	11, // 31: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
-	14, // 32: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
-	16, // 33: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
-	19, // 34: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
-	4,  // 35: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
-	6,  // 36: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
-	24, // 37: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
-	8,  // 38: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
-	10, // 39: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
-	13, // 40: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
-	15, // 41: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
-	18, // 42: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
-	20, // 43: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
-	35, // [35:44] is the sub-list for method output_type
-	26, // [26:35] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	29, // 6: panda.trading.v1.Order.protection:type_name -> panda.common.v1.Protection
+	30, // 7: panda.trading.v1.PlaceOrderRequest.side:type_name -> panda.common.v1.Side
+	31, // 8: panda.trading.v1.PlaceOrderRequest.product:type_name -> panda.common.v1.Product
+	32, // 9: panda.trading.v1.PlaceOrderRequest.order_type:type_name -> panda.common.v1.OrderType
+	33, // 10: panda.trading.v1.PlaceOrderRequest.validity:type_name -> panda.common.v1.Validity
+	34, // 11: panda.trading.v1.PlaceOrderRequest.limit_price:type_name -> google.type.Decimal
+	34, // 12: panda.trading.v1.PlaceOrderRequest.trigger_price:type_name -> google.type.Decimal
+	29, // 13: panda.trading.v1.PlaceOrderRequest.protection:type_name -> panda.common.v1.Protection
+	2,  // 14: panda.trading.v1.PlaceOrderResponse.order:type_name -> panda.trading.v1.Order
+	2,  // 15: panda.trading.v1.GetOrderResponse.order:type_name -> panda.trading.v1.Order
+	25, // 16: panda.trading.v1.ListOrdersRequest.statuses:type_name -> panda.common.v1.OrderStatus
+	2,  // 17: panda.trading.v1.ListOrdersResponse.orders:type_name -> panda.trading.v1.Order
+	2,  // 18: panda.trading.v1.WatchOrdersResponse.orders:type_name -> panda.trading.v1.Order
+	31, // 19: panda.trading.v1.SquareOffLine.product:type_name -> panda.common.v1.Product
+	30, // 20: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
+	0,  // 21: panda.trading.v1.SquareOffLine.skipped:type_name -> panda.trading.v1.SquareOffSkip
+	12, // 22: panda.trading.v1.SquareOffResponse.plan:type_name -> panda.trading.v1.SquareOffLine
+	35, // 23: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
+	35, // 24: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
+	35, // 25: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
+	17, // 26: panda.trading.v1.GetKillSwitchCopiesResponse.copies:type_name -> panda.trading.v1.KillSwitchCopy
+	31, // 27: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
+	36, // 28: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
+	22, // 29: panda.trading.v1.GetBrokerComparisonResponse.held:type_name -> panda.trading.v1.HeldQuantity
+	23, // 30: panda.trading.v1.GetBrokerComparisonResponse.cash:type_name -> panda.trading.v1.BrokerCash
+	3,  // 31: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
+	5,  // 32: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
+	21, // 33: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
+	7,  // 34: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
+	9,  // 35: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
+	11, // 36: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
+	14, // 37: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
+	16, // 38: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
+	19, // 39: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
+	4,  // 40: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
+	6,  // 41: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
+	24, // 42: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
+	8,  // 43: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
+	10, // 44: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
+	13, // 45: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
+	15, // 46: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
+	18, // 47: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
+	20, // 48: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
+	40, // [40:49] is the sub-list for method output_type
+	31, // [31:40] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_panda_trading_v1_trading_proto_init() }

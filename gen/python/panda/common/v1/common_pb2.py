@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.type import decimal_pb2 as google_dot_type_dot_decimal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpanda/common/v1/common.proto\x12\x0fpanda.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19google/type/decimal.proto\"_\n\x05Money\x12(\n\rcurrency_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12,\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x14.google.type.DecimalB\x06\xbaH\x03\xc8\x01\x01\"{\n\nRuleResult\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12-\n\x07outcome\x18\x02 \x01(\x0e\x32\x1c.panda.common.v1.RuleOutcome\x12\r\n\x05limit\x18\x03 \x01(\t\x12\x10\n\x08observed\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"\x84\x01\n\nChargeLine\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12,\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x14.google.type.DecimalB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x08sureness\x18\x03 \x01(\x0e\x32\x1f.panda.common.v1.ChargeSureness*9\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0c\n\x08SIDE_BUY\x10\x01\x12\r\n\tSIDE_SELL\x10\x02*V\n\x07Product\x12\x17\n\x13PRODUCT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bPRODUCT_MIS\x10\x01\x12\x0f\n\x0bPRODUCT_CNC\x10\x02\x12\x10\n\x0cPRODUCT_NRML\x10\x03*>\n\tOrderType\x12\x1a\n\x16ORDER_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11ORDER_TYPE_MARKET\x10\x01*\xe0\x02\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19ORDER_STATUS_PENDING_RISK\x10\x01\x12\x1f\n\x1bORDER_STATUS_PENDING_SUBMIT\x10\x02\x12\x1b\n\x17ORDER_STATUS_SUBMITTING\x10\x03\x12\x18\n\x14ORDER_STATUS_UNKNOWN\x10\x04\x12\x15\n\x11ORDER_STATUS_OPEN\x10\x05\x12!\n\x1dORDER_STATUS_PARTIALLY_FILLED\x10\x06\x12\x17\n\x13ORDER_STATUS_FILLED\x10\x07\x12\x1a\n\x16ORDER_STATUS_CANCELLED\x10\x08\x12\x19\n\x15ORDER_STATUS_REJECTED\x10\t\x12\x17\n\x13ORDER_STATUS_FAILED\x10\n\x12\x19\n\x15ORDER_STATUS_NOT_SENT\x10\x0b*\x84\x01\n\x0ePositionEffect\x12\x1f\n\x1bPOSITION_EFFECT_UNSPECIFIED\x10\x00\x12\x19\n\x15POSITION_EFFECT_OPENS\x10\x01\x12\x1b\n\x17POSITION_EFFECT_REDUCES\x10\x02\x12\x19\n\x15POSITION_EFFECT_FLIPS\x10\x03*}\n\x0cTradingState\x12\x1d\n\x19TRADING_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TRADING_STATE_ACTIVE\x10\x01\x12\x1a\n\x16TRADING_STATE_REDUCING\x10\x02\x12\x18\n\x14TRADING_STATE_HALTED\x10\x03*\xb1\x01\n\x0bRuleOutcome\x12\x1c\n\x18RULE_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n\x13RULE_OUTCOME_PASSED\x10\x01\x12\x17\n\x13RULE_OUTCOME_FAILED\x10\x02\x12\x18\n\x14RULE_OUTCOME_CLAMPED\x10\x03\x12\x17\n\x13RULE_OUTCOME_WAIVED\x10\x04\x12\x1f\n\x1bRULE_OUTCOME_NOT_APPLICABLE\x10\x05*\xa5\x01\n\x0e\x43hargeSureness\x12\x1f\n\x1b\x43HARGE_SURENESS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43HARGE_SURENESS_VERIFIED\x10\x01\x12\x19\n\x15\x43HARGE_SURENESS_CITED\x10\x02\x12\x1c\n\x18\x43HARGE_SURENESS_REPORTED\x10\x03\x12\x1b\n\x17\x43HARGE_SURENESS_ASSUMED\x10\x04\x42]\n\x17io.alphapanda.common.v1P\x01Z@github.com/alphapanda/alphapanda/gen/go/panda/common/v1;commonv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpanda/common/v1/common.proto\x12\x0fpanda.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19google/type/decimal.proto\"_\n\x05Money\x12(\n\rcurrency_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12,\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x14.google.type.DecimalB\x06\xbaH\x03\xc8\x01\x01\"\x80\x01\n\nProtection\x12\'\n\tstop_loss\x18\x01 \x01(\x0b\x32\x14.google.type.Decimal\x12$\n\x06target\x18\x02 \x01(\x0b\x32\x14.google.type.Decimal\x12#\n\x05trail\x18\x03 \x01(\x0b\x32\x14.google.type.Decimal\"{\n\nRuleResult\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12-\n\x07outcome\x18\x02 \x01(\x0e\x32\x1c.panda.common.v1.RuleOutcome\x12\r\n\x05limit\x18\x03 \x01(\t\x12\x10\n\x08observed\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"\x84\x01\n\nChargeLine\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12,\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x14.google.type.DecimalB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x08sureness\x18\x03 \x01(\x0e\x32\x1f.panda.common.v1.ChargeSureness*9\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0c\n\x08SIDE_BUY\x10\x01\x12\r\n\tSIDE_SELL\x10\x02*V\n\x07Product\x12\x17\n\x13PRODUCT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bPRODUCT_MIS\x10\x01\x12\x0f\n\x0bPRODUCT_CNC\x10\x02\x12\x10\n\x0cPRODUCT_NRML\x10\x03*|\n\tOrderType\x12\x1a\n\x16ORDER_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11ORDER_TYPE_MARKET\x10\x01\x12\x14\n\x10ORDER_TYPE_LIMIT\x10\x02\x12\x11\n\rORDER_TYPE_SL\x10\x03\x12\x13\n\x0fORDER_TYPE_SL_M\x10\x04*H\n\x08Validity\x12\x18\n\x14VALIDITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cVALIDITY_DAY\x10\x01\x12\x10\n\x0cVALIDITY_IOC\x10\x02*\xe0\x02\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19ORDER_STATUS_PENDING_RISK\x10\x01\x12\x1f\n\x1bORDER_STATUS_PENDING_SUBMIT\x10\x02\x12\x1b\n\x17ORDER_STATUS_SUBMITTING\x10\x03\x12\x18\n\x14ORDER_STATUS_UNKNOWN\x10\x04\x12\x15\n\x11ORDER_STATUS_OPEN\x10\x05\x12!\n\x1dORDER_STATUS_PARTIALLY_FILLED\x10\x06\x12\x17\n\x13ORDER_STATUS_FILLED\x10\x07\x12\x1a\n\x16ORDER_STATUS_CANCELLED\x10\x08\x12\x19\n\x15ORDER_STATUS_REJECTED\x10\t\x12\x17\n\x13ORDER_STATUS_FAILED\x10\n\x12\x19\n\x15ORDER_STATUS_NOT_SENT\x10\x0b*\x84\x01\n\x0ePositionEffect\x12\x1f\n\x1bPOSITION_EFFECT_UNSPECIFIED\x10\x00\x12\x19\n\x15POSITION_EFFECT_OPENS\x10\x01\x12\x1b\n\x17POSITION_EFFECT_REDUCES\x10\x02\x12\x19\n\x15POSITION_EFFECT_FLIPS\x10\x03*}\n\x0cTradingState\x12\x1d\n\x19TRADING_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TRADING_STATE_ACTIVE\x10\x01\x12\x1a\n\x16TRADING_STATE_REDUCING\x10\x02\x12\x18\n\x14TRADING_STATE_HALTED\x10\x03*\xb1\x01\n\x0bRuleOutcome\x12\x1c\n\x18RULE_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n\x13RULE_OUTCOME_PASSED\x10\x01\x12\x17\n\x13RULE_OUTCOME_FAILED\x10\x02\x12\x18\n\x14RULE_OUTCOME_CLAMPED\x10\x03\x12\x17\n\x13RULE_OUTCOME_WAIVED\x10\x04\x12\x1f\n\x1bRULE_OUTCOME_NOT_APPLICABLE\x10\x05*\xa5\x01\n\x0e\x43hargeSureness\x12\x1f\n\x1b\x43HARGE_SURENESS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43HARGE_SURENESS_VERIFIED\x10\x01\x12\x19\n\x15\x43HARGE_SURENESS_CITED\x10\x02\x12\x1c\n\x18\x43HARGE_SURENESS_REPORTED\x10\x03\x12\x1b\n\x17\x43HARGE_SURENESS_ASSUMED\x10\x04\x42]\n\x17io.alphapanda.common.v1P\x01Z@github.com/alphapanda/alphapanda/gen/go/panda/common/v1;commonv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,26 +42,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHARGELINE'].fields_by_name['name']._serialized_options = b'\272H\004r\002\020\001'
   _globals['_CHARGELINE'].fields_by_name['amount']._loaded_options = None
   _globals['_CHARGELINE'].fields_by_name['amount']._serialized_options = b'\272H\003\310\001\001'
-  _globals['_SIDE']._serialized_start=462
-  _globals['_SIDE']._serialized_end=519
-  _globals['_PRODUCT']._serialized_start=521
-  _globals['_PRODUCT']._serialized_end=607
-  _globals['_ORDERTYPE']._serialized_start=609
-  _globals['_ORDERTYPE']._serialized_end=671
-  _globals['_ORDERSTATUS']._serialized_start=674
-  _globals['_ORDERSTATUS']._serialized_end=1026
-  _globals['_POSITIONEFFECT']._serialized_start=1029
-  _globals['_POSITIONEFFECT']._serialized_end=1161
-  _globals['_TRADINGSTATE']._serialized_start=1163
-  _globals['_TRADINGSTATE']._serialized_end=1288
-  _globals['_RULEOUTCOME']._serialized_start=1291
-  _globals['_RULEOUTCOME']._serialized_end=1468
-  _globals['_CHARGESURENESS']._serialized_start=1471
-  _globals['_CHARGESURENESS']._serialized_end=1636
+  _globals['_SIDE']._serialized_start=593
+  _globals['_SIDE']._serialized_end=650
+  _globals['_PRODUCT']._serialized_start=652
+  _globals['_PRODUCT']._serialized_end=738
+  _globals['_ORDERTYPE']._serialized_start=740
+  _globals['_ORDERTYPE']._serialized_end=864
+  _globals['_VALIDITY']._serialized_start=866
+  _globals['_VALIDITY']._serialized_end=938
+  _globals['_ORDERSTATUS']._serialized_start=941
+  _globals['_ORDERSTATUS']._serialized_end=1293
+  _globals['_POSITIONEFFECT']._serialized_start=1296
+  _globals['_POSITIONEFFECT']._serialized_end=1428
+  _globals['_TRADINGSTATE']._serialized_start=1430
+  _globals['_TRADINGSTATE']._serialized_end=1555
+  _globals['_RULEOUTCOME']._serialized_start=1558
+  _globals['_RULEOUTCOME']._serialized_end=1735
+  _globals['_CHARGESURENESS']._serialized_start=1738
+  _globals['_CHARGESURENESS']._serialized_end=1903
   _globals['_MONEY']._serialized_start=105
   _globals['_MONEY']._serialized_end=200
-  _globals['_RULERESULT']._serialized_start=202
-  _globals['_RULERESULT']._serialized_end=325
-  _globals['_CHARGELINE']._serialized_start=328
-  _globals['_CHARGELINE']._serialized_end=460
+  _globals['_PROTECTION']._serialized_start=203
+  _globals['_PROTECTION']._serialized_end=331
+  _globals['_RULERESULT']._serialized_start=333
+  _globals['_RULERESULT']._serialized_end=456
+  _globals['_CHARGELINE']._serialized_start=459
+  _globals['_CHARGELINE']._serialized_end=591
 # @@protoc_insertion_point(module_scope)

@@ -80,6 +80,12 @@ class _OrderTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderType.V
     """Not set. In a request: MARKET."""
     ORDER_TYPE_MARKET: _OrderType.ValueType  # 1
     """At whatever price the market gives."""
+    ORDER_TYPE_LIMIT: _OrderType.ValueType  # 2
+    """At limit_price or better."""
+    ORDER_TYPE_SL: _OrderType.ValueType  # 3
+    """Stop limit: rests until the market trades at trigger_price, then is a LIMIT order at limit_price."""
+    ORDER_TYPE_SL_M: _OrderType.ValueType  # 4
+    """Stop market: rests until the market trades at trigger_price, then is a MARKET order."""
 
 class OrderType(_OrderType, metaclass=_OrderTypeEnumTypeWrapper):
     """How an order is priced."""
@@ -88,7 +94,37 @@ ORDER_TYPE_UNSPECIFIED: OrderType.ValueType  # 0
 """Not set. In a request: MARKET."""
 ORDER_TYPE_MARKET: OrderType.ValueType  # 1
 """At whatever price the market gives."""
+ORDER_TYPE_LIMIT: OrderType.ValueType  # 2
+"""At limit_price or better."""
+ORDER_TYPE_SL: OrderType.ValueType  # 3
+"""Stop limit: rests until the market trades at trigger_price, then is a LIMIT order at limit_price."""
+ORDER_TYPE_SL_M: OrderType.ValueType  # 4
+"""Stop market: rests until the market trades at trigger_price, then is a MARKET order."""
 Global___OrderType: _TypeAlias = OrderType  # noqa: Y015
+
+class _Validity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ValidityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Validity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VALIDITY_UNSPECIFIED: _Validity.ValueType  # 0
+    """Not set. In a request: DAY."""
+    VALIDITY_DAY: _Validity.ValueType  # 1
+    """To the end of the trading day."""
+    VALIDITY_IOC: _Validity.ValueType  # 2
+    """Immediate or cancel: what does not fill at once is cancelled."""
+
+class Validity(_Validity, metaclass=_ValidityEnumTypeWrapper):
+    """How long an order works."""
+
+VALIDITY_UNSPECIFIED: Validity.ValueType  # 0
+"""Not set. In a request: DAY."""
+VALIDITY_DAY: Validity.ValueType  # 1
+"""To the end of the trading day."""
+VALIDITY_IOC: Validity.ValueType  # 2
+"""Immediate or cancel: what does not fill at once is cancelled."""
+Global___Validity: _TypeAlias = Validity  # noqa: Y015
 
 class _OrderStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -307,6 +343,44 @@ class Money(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Money: _TypeAlias = Money  # noqa: Y015
+
+@_typing.final
+class Protection(_message.Message):
+    """Exits that stand by once an entry has filled; the first that happens cancels the other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STOP_LOSS_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    TRAIL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def stop_loss(self) -> _decimal_pb2.Decimal:
+        """Price in rupees at which the loss is stopped, > 0. Absent: there is no stop."""
+
+    @_builtins.property
+    def target(self) -> _decimal_pb2.Decimal:
+        """Price in rupees at which the profit is taken, > 0. Absent: there is no target."""
+
+    @_builtins.property
+    def trail(self) -> _decimal_pb2.Decimal:
+        """Distance in rupees by which the stop follows the best price since the entry, > 0. Absent: the stop stays. Not without
+        stop_loss.
+        """
+
+    def __init__(
+        self,
+        *,
+        stop_loss: _decimal_pb2.Decimal | None = ...,
+        target: _decimal_pb2.Decimal | None = ...,
+        trail: _decimal_pb2.Decimal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stop_loss", b"stop_loss", "target", b"target", "trail", b"trail"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stop_loss", b"stop_loss", "target", b"target", "trail", b"trail"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Protection: _TypeAlias = Protection  # noqa: Y015
 
 @_typing.final
 class RuleResult(_message.Message):

@@ -124,6 +124,10 @@ class OrderState(_message.Message):
     AVERAGE_PRICE_FIELD_NUMBER: _builtins.int
     MARKET_TIME_FIELD_NUMBER: _builtins.int
     CHARGES_FIELD_NUMBER: _builtins.int
+    VALIDITY_FIELD_NUMBER: _builtins.int
+    LIMIT_PRICE_FIELD_NUMBER: _builtins.int
+    TRIGGER_PRICE_FIELD_NUMBER: _builtins.int
+    TRIGGER_PENDING_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Id of the order, a UUID given by Alpha Panda."""
     signal_id: _builtins.str
@@ -143,7 +147,7 @@ class OrderState(_message.Message):
     product: _common_pb2.Product.ValueType
     """How the broker margins and settles the position: MIS, CNC or NRML."""
     order_type: _common_pb2.OrderType.ValueType
-    """How the order is priced: MARKET is the only type today."""
+    """How the order is priced."""
     position_effect: _common_pb2.PositionEffect.ValueType
     """What it does to the position it was decided against. For people: programs use side and quantity."""
     status: _common_pb2.OrderStatus.ValueType
@@ -154,6 +158,10 @@ class OrderState(_message.Message):
     """Units filled so far, 0 to quantity."""
     leaves_quantity: _builtins.int
     """Units that may still fill, 0 or more; 0 in every final status."""
+    validity: _common_pb2.Validity.ValueType
+    """How long it works. UNSPECIFIED means DAY."""
+    trigger_pending: _builtins.bool
+    """True where its stop waits at the exchange for its trigger."""
     @_builtins.property
     def average_price(self) -> _decimal_pb2.Decimal:
         """Average price of the fills, rupees. Absent while nothing is filled."""
@@ -165,6 +173,14 @@ class OrderState(_message.Message):
     @_builtins.property
     def charges(self) -> _common_pb2.Money:
         """Commission and charges of all fills so far, rupees, 0 or more. Absent in events of older versions."""
+
+    @_builtins.property
+    def limit_price(self) -> _decimal_pb2.Decimal:
+        """Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types."""
+
+    @_builtins.property
+    def trigger_price(self) -> _decimal_pb2.Decimal:
+        """Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types."""
 
     def __init__(
         self,
@@ -187,10 +203,14 @@ class OrderState(_message.Message):
         average_price: _decimal_pb2.Decimal | None = ...,
         market_time: _timestamp_pb2.Timestamp | None = ...,
         charges: _common_pb2.Money | None = ...,
+        validity: _common_pb2.Validity.ValueType = ...,
+        limit_price: _decimal_pb2.Decimal | None = ...,
+        trigger_price: _decimal_pb2.Decimal | None = ...,
+        trigger_pending: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["average_price", b"average_price", "charges", b"charges", "market_time", b"market_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_price", b"average_price", "charges", b"charges", "limit_price", b"limit_price", "market_time", b"market_time", "trigger_price", b"trigger_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "average_price", b"average_price", "charges", b"charges", "filled_quantity", b"filled_quantity", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "leaves_quantity", b"leaves_quantity", "market_time", b"market_time", "order_id", b"order_id", "order_revision", b"order_revision", "order_type", b"order_type", "position_effect", b"position_effect", "product", b"product", "quantity", b"quantity", "side", b"side", "signal_id", b"signal_id", "status", b"status", "strategy_id", b"strategy_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "average_price", b"average_price", "charges", b"charges", "filled_quantity", b"filled_quantity", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "market_time", b"market_time", "order_id", b"order_id", "order_revision", b"order_revision", "order_type", b"order_type", "position_effect", b"position_effect", "product", b"product", "quantity", b"quantity", "side", b"side", "signal_id", b"signal_id", "status", b"status", "strategy_id", b"strategy_id", "trigger_pending", b"trigger_pending", "trigger_price", b"trigger_price", "validity", b"validity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -198,7 +218,7 @@ Global___OrderState: _TypeAlias = OrderState  # noqa: Y015
 
 @_typing.final
 class OrderSubmitted(_message.Message):
-    """The broker accepted an order, or its first slice."""
+    """The broker accepted an order, or its first slice; or, with a later order_revision, a modification of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

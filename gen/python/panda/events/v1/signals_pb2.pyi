@@ -67,6 +67,10 @@ class TradingSignal(_message.Message):
     REFERENCE_PRICE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    VALIDITY_FIELD_NUMBER: _builtins.int
+    LIMIT_PRICE_FIELD_NUMBER: _builtins.int
+    TRIGGER_PRICE_FIELD_NUMBER: _builtins.int
+    PROTECTION_FIELD_NUMBER: _builtins.int
     strategy_id: _builtins.str
     """Strategy that made it; "manual" for a person."""
     config_revision: _builtins.int
@@ -82,13 +86,15 @@ class TradingSignal(_message.Message):
     product: _common_pb2.Product.ValueType
     """How the broker margins and settles the position. UNSPECIFIED means MIS."""
     order_type: _common_pb2.OrderType.ValueType
-    """How the order is priced. UNSPECIFIED means MARKET, the only type today."""
+    """How the order is priced. UNSPECIFIED means MARKET."""
     reason: _builtins.str
     """Why the signal was made, one sentence, at most 500 characters."""
     size: _builtins.str
     """Size of the target, whose sign alone counts then: rupees such as "50000INR", or percent of the account's balance such as
     "10%"; risk turns it into units. Empty where target_position is in units.
     """
+    validity: _common_pb2.Validity.ValueType
+    """How long it works. UNSPECIFIED means DAY."""
     @_builtins.property
     def explicit_order(self) -> Global___ExplicitOrder:
         """An order to be placed as given."""
@@ -104,6 +110,18 @@ class TradingSignal(_message.Message):
     @_builtins.property
     def reference_price(self) -> _decimal_pb2.Decimal:
         """Price at which the signal was made, rupees. Absent for square-offs."""
+
+    @_builtins.property
+    def limit_price(self) -> _decimal_pb2.Decimal:
+        """Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types."""
+
+    @_builtins.property
+    def trigger_price(self) -> _decimal_pb2.Decimal:
+        """Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types."""
+
+    @_builtins.property
+    def protection(self) -> _common_pb2.Protection:
+        """Exits that stand by for what an entry fills. Absent: none."""
 
     def __init__(
         self,
@@ -122,10 +140,14 @@ class TradingSignal(_message.Message):
         reference_price: _decimal_pb2.Decimal | None = ...,
         reason: _builtins.str = ...,
         size: _builtins.str = ...,
+        validity: _common_pb2.Validity.ValueType = ...,
+        limit_price: _decimal_pb2.Decimal | None = ...,
+        trigger_price: _decimal_pb2.Decimal | None = ...,
+        protection: _common_pb2.Protection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["explicit_order", b"explicit_order", "market_time", b"market_time", "reference_price", b"reference_price", "target_position", b"target_position", "valid_until", b"valid_until", "wanted", b"wanted"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explicit_order", b"explicit_order", "limit_price", b"limit_price", "market_time", b"market_time", "protection", b"protection", "reference_price", b"reference_price", "target_position", b"target_position", "trigger_price", b"trigger_price", "valid_until", b"valid_until", "wanted", b"wanted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "config_revision", b"config_revision", "explicit_order", b"explicit_order", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "market_time", b"market_time", "order_type", b"order_type", "product", b"product", "reason", b"reason", "reference_price", b"reference_price", "size", b"size", "strategy_id", b"strategy_id", "target_position", b"target_position", "valid_until", b"valid_until", "wanted", b"wanted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "config_revision", b"config_revision", "explicit_order", b"explicit_order", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "limit_price", b"limit_price", "market_time", b"market_time", "order_type", b"order_type", "product", b"product", "protection", b"protection", "reason", b"reason", "reference_price", b"reference_price", "size", b"size", "strategy_id", b"strategy_id", "target_position", b"target_position", "trigger_price", b"trigger_price", "valid_until", b"valid_until", "validity", b"validity", "wanted", b"wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_wanted: _TypeAlias = _typing.Literal["target_position", "explicit_order"]  # noqa: Y015
     _WhichOneofArgType_wanted: _TypeAlias = _typing.Literal["wanted", b"wanted"]  # noqa: Y015
@@ -153,6 +175,10 @@ class SignalValidated(_message.Message):
     VALID_UNTIL_FIELD_NUMBER: _builtins.int
     DECIDED_AT_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    VALIDITY_FIELD_NUMBER: _builtins.int
+    LIMIT_PRICE_FIELD_NUMBER: _builtins.int
+    TRIGGER_PRICE_FIELD_NUMBER: _builtins.int
+    PROTECTION_FIELD_NUMBER: _builtins.int
     signal_id: _builtins.str
     """Id of the signal (or of the manual order's intent) that was decided on."""
     strategy_id: _builtins.str
@@ -172,9 +198,11 @@ class SignalValidated(_message.Message):
     product: _common_pb2.Product.ValueType
     """How the broker margins and settles the position: MIS, CNC or NRML; never UNSPECIFIED."""
     order_type: _common_pb2.OrderType.ValueType
-    """How the order is priced: MARKET is the only type today; never UNSPECIFIED."""
+    """How the order is priced; never UNSPECIFIED."""
     position_effect: _common_pb2.PositionEffect.ValueType
     """What the order does to the position it was decided against."""
+    validity: _common_pb2.Validity.ValueType
+    """How long it works. UNSPECIFIED means DAY."""
     @_builtins.property
     def valid_until(self) -> _timestamp_pb2.Timestamp:
         """Market time after which an entry is not executed."""
@@ -186,6 +214,18 @@ class SignalValidated(_message.Message):
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.RuleResult]:
         """Results of all rules in force, in the order of evaluation."""
+
+    @_builtins.property
+    def limit_price(self) -> _decimal_pb2.Decimal:
+        """Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types."""
+
+    @_builtins.property
+    def trigger_price(self) -> _decimal_pb2.Decimal:
+        """Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types."""
+
+    @_builtins.property
+    def protection(self) -> _common_pb2.Protection:
+        """Exits that stand by for what an entry fills. Absent: none."""
 
     def __init__(
         self,
@@ -204,10 +244,14 @@ class SignalValidated(_message.Message):
         valid_until: _timestamp_pb2.Timestamp | None = ...,
         decided_at: _timestamp_pb2.Timestamp | None = ...,
         rules: _abc.Iterable[_common_pb2.RuleResult] | None = ...,
+        validity: _common_pb2.Validity.ValueType = ...,
+        limit_price: _decimal_pb2.Decimal | None = ...,
+        trigger_price: _decimal_pb2.Decimal | None = ...,
+        protection: _common_pb2.Protection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "valid_until", b"valid_until"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "limit_price", b"limit_price", "protection", b"protection", "trigger_price", b"trigger_price", "valid_until", b"valid_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "config_revision", b"config_revision", "decided_at", b"decided_at", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "order_type", b"order_type", "position_effect", b"position_effect", "product", b"product", "quantity", b"quantity", "rules", b"rules", "side", b"side", "signal_id", b"signal_id", "strategy_id", b"strategy_id", "valid_until", b"valid_until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "config_revision", b"config_revision", "decided_at", b"decided_at", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "limit_price", b"limit_price", "order_type", b"order_type", "position_effect", b"position_effect", "product", b"product", "protection", b"protection", "quantity", b"quantity", "rules", b"rules", "side", b"side", "signal_id", b"signal_id", "strategy_id", b"strategy_id", "trigger_price", b"trigger_price", "valid_until", b"valid_until", "validity", b"validity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -80,6 +80,10 @@ class AuthorizeOrderRequest(_message.Message):
     PRODUCT_FIELD_NUMBER: _builtins.int
     ORDER_TYPE_FIELD_NUMBER: _builtins.int
     VALID_UNTIL_FIELD_NUMBER: _builtins.int
+    VALIDITY_FIELD_NUMBER: _builtins.int
+    LIMIT_PRICE_FIELD_NUMBER: _builtins.int
+    TRIGGER_PRICE_FIELD_NUMBER: _builtins.int
+    PROTECTION_FIELD_NUMBER: _builtins.int
     intent_id: _builtins.str
     """Id of the manual order's intent at trading; the verdict is published under it as signal_id."""
     correlation_id: _builtins.str
@@ -99,10 +103,24 @@ class AuthorizeOrderRequest(_message.Message):
     product: _common_pb2.Product.ValueType
     """How the broker margins and settles the position: MIS, CNC or NRML."""
     order_type: _common_pb2.OrderType.ValueType
-    """How the order is priced: MARKET is the only type today."""
+    """How the order is priced."""
+    validity: _common_pb2.Validity.ValueType
+    """How long it works. UNSPECIFIED means DAY."""
     @_builtins.property
     def valid_until(self) -> _timestamp_pb2.Timestamp:
         """Market time after which an entry is not executed."""
+
+    @_builtins.property
+    def limit_price(self) -> _decimal_pb2.Decimal:
+        """Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types."""
+
+    @_builtins.property
+    def trigger_price(self) -> _decimal_pb2.Decimal:
+        """Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types."""
+
+    @_builtins.property
+    def protection(self) -> _common_pb2.Protection:
+        """Exits that stand by for what an entry fills. Absent: none."""
 
     def __init__(
         self,
@@ -118,10 +136,14 @@ class AuthorizeOrderRequest(_message.Message):
         product: _common_pb2.Product.ValueType = ...,
         order_type: _common_pb2.OrderType.ValueType = ...,
         valid_until: _timestamp_pb2.Timestamp | None = ...,
+        validity: _common_pb2.Validity.ValueType = ...,
+        limit_price: _decimal_pb2.Decimal | None = ...,
+        trigger_price: _decimal_pb2.Decimal | None = ...,
+        protection: _common_pb2.Protection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["valid_until", b"valid_until"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limit_price", b"limit_price", "protection", b"protection", "trigger_price", b"trigger_price", "valid_until", b"valid_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "correlation_id", b"correlation_id", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "intent_id", b"intent_id", "order_type", b"order_type", "product", b"product", "quantity", b"quantity", "side", b"side", "valid_until", b"valid_until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "correlation_id", b"correlation_id", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "intent_id", b"intent_id", "limit_price", b"limit_price", "order_type", b"order_type", "product", b"product", "protection", b"protection", "quantity", b"quantity", "side", b"side", "trigger_price", b"trigger_price", "valid_until", b"valid_until", "validity", b"validity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

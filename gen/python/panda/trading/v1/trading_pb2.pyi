@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import decimal_pb2 as _decimal_pb2
 from panda.common.v1 import common_pb2 as _common_pb2
 from panda.events.v1 import orders_pb2 as _orders_pb2
 import builtins as _builtins
@@ -111,6 +112,7 @@ class Order(_message.Message):
     VALID_UNTIL_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    PROTECTION_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace, such as "paper"."""
     symbol: _builtins.str
@@ -137,6 +139,10 @@ class Order(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """Wall time at which the order was created."""
 
+    @_builtins.property
+    def protection(self) -> _common_pb2.Protection:
+        """Exits that stand by for what it fills. Absent: none."""
+
     def __init__(
         self,
         *,
@@ -149,10 +155,11 @@ class Order(_message.Message):
         valid_until: _timestamp_pb2.Timestamp | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         correlation_id: _builtins.str = ...,
+        protection: _common_pb2.Protection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "state", b"state", "valid_until", b"valid_until"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "protection", b"protection", "state", b"state", "valid_until", b"valid_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "correlation_id", b"correlation_id", "created_at", b"created_at", "failure_reason", b"failure_reason", "intents", b"intents", "message", b"message", "state", b"state", "symbol", b"symbol", "valid_until", b"valid_until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "correlation_id", b"correlation_id", "created_at", b"created_at", "failure_reason", b"failure_reason", "intents", b"intents", "message", b"message", "protection", b"protection", "state", b"state", "symbol", b"symbol", "valid_until", b"valid_until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,6 +180,10 @@ class PlaceOrderRequest(_message.Message):
     PRODUCT_FIELD_NUMBER: _builtins.int
     ORDER_TYPE_FIELD_NUMBER: _builtins.int
     EVEN_IF_UNKNOWN_FIELD_NUMBER: _builtins.int
+    VALIDITY_FIELD_NUMBER: _builtins.int
+    LIMIT_PRICE_FIELD_NUMBER: _builtins.int
+    TRIGGER_PRICE_FIELD_NUMBER: _builtins.int
+    PROTECTION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
     effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -190,11 +201,25 @@ class PlaceOrderRequest(_message.Message):
     product: _common_pb2.Product.ValueType
     """How the broker margins and settles the position. UNSPECIFIED means MIS."""
     order_type: _common_pb2.OrderType.ValueType
-    """How the order is priced. UNSPECIFIED means MARKET, the only type today."""
+    """How the order is priced. UNSPECIFIED means MARKET."""
     even_if_unknown: _builtins.bool
     """True: an account in which nothing was traded yet and that no strategy trades is no error. False: it is
     INVALID_ARGUMENT.
     """
+    validity: _common_pb2.Validity.ValueType
+    """How long it works. UNSPECIFIED means DAY."""
+    @_builtins.property
+    def limit_price(self) -> _decimal_pb2.Decimal:
+        """Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types."""
+
+    @_builtins.property
+    def trigger_price(self) -> _decimal_pb2.Decimal:
+        """Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types."""
+
+    @_builtins.property
+    def protection(self) -> _common_pb2.Protection:
+        """Exits that stand by for what an entry fills. Absent: none."""
+
     def __init__(
         self,
         *,
@@ -207,10 +232,14 @@ class PlaceOrderRequest(_message.Message):
         product: _common_pb2.Product.ValueType = ...,
         order_type: _common_pb2.OrderType.ValueType = ...,
         even_if_unknown: _builtins.bool = ...,
+        validity: _common_pb2.Validity.ValueType = ...,
+        limit_price: _decimal_pb2.Decimal | None = ...,
+        trigger_price: _decimal_pb2.Decimal | None = ...,
+        protection: _common_pb2.Protection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limit_price", b"limit_price", "protection", b"protection", "trigger_price", b"trigger_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "even_if_unknown", b"even_if_unknown", "order_type", b"order_type", "product", b"product", "quantity", b"quantity", "request_id", b"request_id", "side", b"side", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "even_if_unknown", b"even_if_unknown", "limit_price", b"limit_price", "order_type", b"order_type", "product", b"product", "protection", b"protection", "quantity", b"quantity", "request_id", b"request_id", "side", b"side", "symbol", b"symbol", "trigger_price", b"trigger_price", "validity", b"validity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

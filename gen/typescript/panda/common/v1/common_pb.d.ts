@@ -42,6 +42,41 @@ export declare type Money = Message<"panda.common.v1.Money"> & {
 export declare const MoneySchema: GenMessage<Money>;
 
 /**
+ * Exits that stand by once an entry has filled; the first that happens cancels the other.
+ *
+ * @generated from message panda.common.v1.Protection
+ */
+export declare type Protection = Message<"panda.common.v1.Protection"> & {
+  /**
+   * Price in rupees at which the loss is stopped, > 0. Absent: there is no stop.
+   *
+   * @generated from field: google.type.Decimal stop_loss = 1;
+   */
+  stopLoss?: Decimal | undefined;
+
+  /**
+   * Price in rupees at which the profit is taken, > 0. Absent: there is no target.
+   *
+   * @generated from field: google.type.Decimal target = 2;
+   */
+  target?: Decimal | undefined;
+
+  /**
+   * Distance in rupees by which the stop follows the best price since the entry, > 0. Absent: the stop stays. Not without
+   * stop_loss.
+   *
+   * @generated from field: google.type.Decimal trail = 3;
+   */
+  trail?: Decimal | undefined;
+};
+
+/**
+ * Describes the message panda.common.v1.Protection.
+ * Use `create(ProtectionSchema)` to create a new message.
+ */
+export declare const ProtectionSchema: GenMessage<Protection>;
+
+/**
  * One rule's result within a verdict.
  *
  * @generated from message panda.common.v1.RuleResult
@@ -217,12 +252,66 @@ export enum OrderType {
    * @generated from enum value: ORDER_TYPE_MARKET = 1;
    */
   MARKET = 1,
+
+  /**
+   * At limit_price or better.
+   *
+   * @generated from enum value: ORDER_TYPE_LIMIT = 2;
+   */
+  LIMIT = 2,
+
+  /**
+   * Stop limit: rests until the market trades at trigger_price, then is a LIMIT order at limit_price.
+   *
+   * @generated from enum value: ORDER_TYPE_SL = 3;
+   */
+  SL = 3,
+
+  /**
+   * Stop market: rests until the market trades at trigger_price, then is a MARKET order.
+   *
+   * @generated from enum value: ORDER_TYPE_SL_M = 4;
+   */
+  SL_M = 4,
 }
 
 /**
  * Describes the enum panda.common.v1.OrderType.
  */
 export declare const OrderTypeSchema: GenEnum<OrderType>;
+
+/**
+ * How long an order works.
+ *
+ * @generated from enum panda.common.v1.Validity
+ */
+export enum Validity {
+  /**
+   * Not set. In a request: DAY.
+   *
+   * @generated from enum value: VALIDITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * To the end of the trading day.
+   *
+   * @generated from enum value: VALIDITY_DAY = 1;
+   */
+  DAY = 1,
+
+  /**
+   * Immediate or cancel: what does not fill at once is cancelled.
+   *
+   * @generated from enum value: VALIDITY_IOC = 2;
+   */
+  IOC = 2,
+}
+
+/**
+ * Describes the enum panda.common.v1.Validity.
+ */
+export declare const ValiditySchema: GenEnum<Validity>;
 
 /**
  * State of an order. The allowed transitions are one table, `alphapanda.domain.order.TRANSITIONS`.

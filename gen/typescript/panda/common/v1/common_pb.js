@@ -12,7 +12,7 @@ import { file_google_type_decimal } from "../../../google/type/decimal_pb.js";
  * Describes the file panda/common/v1/common.proto.
  */
 export const file_panda_common_v1_common = /*@__PURE__*/
-  fileDesc("ChxwYW5kYS9jb21tb24vdjEvY29tbW9uLnByb3RvEg9wYW5kYS5jb21tb24udjEiXwoFTW9uZXkSKAoNY3VycmVuY3lfY29kZRgBIAEoCUIRukgOcgwyCl5bQS1aXXszfSQSLAoGYW1vdW50GAIgASgLMhQuZ29vZ2xlLnR5cGUuRGVjaW1hbEIGukgDyAEBInsKClJ1bGVSZXN1bHQSDAoEcnVsZRgBIAEoCRItCgdvdXRjb21lGAIgASgOMhwucGFuZGEuY29tbW9uLnYxLlJ1bGVPdXRjb21lEg0KBWxpbWl0GAMgASgJEhAKCG9ic2VydmVkGAQgASgJEg8KB21lc3NhZ2UYBSABKAkihAEKCkNoYXJnZUxpbmUSFQoEbmFtZRgBIAEoCUIHukgEcgIQARIsCgZhbW91bnQYAiABKAsyFC5nb29nbGUudHlwZS5EZWNpbWFsQga6SAPIAQESMQoIc3VyZW5lc3MYAyABKA4yHy5wYW5kYS5jb21tb24udjEuQ2hhcmdlU3VyZW5lc3MqOQoEU2lkZRIUChBTSURFX1VOU1BFQ0lGSUVEEAASDAoIU0lERV9CVVkQARINCglTSURFX1NFTEwQAipWCgdQcm9kdWN0EhcKE1BST0RVQ1RfVU5TUEVDSUZJRUQQABIPCgtQUk9EVUNUX01JUxABEg8KC1BST0RVQ1RfQ05DEAISEAoMUFJPRFVDVF9OUk1MEAMqPgoJT3JkZXJUeXBlEhoKFk9SREVSX1RZUEVfVU5TUEVDSUZJRUQQABIVChFPUkRFUl9UWVBFX01BUktFVBABKuACCgtPcmRlclN0YXR1cxIcChhPUkRFUl9TVEFUVVNfVU5TUEVDSUZJRUQQABIdChlPUkRFUl9TVEFUVVNfUEVORElOR19SSVNLEAESHwobT1JERVJfU1RBVFVTX1BFTkRJTkdfU1VCTUlUEAISGwoXT1JERVJfU1RBVFVTX1NVQk1JVFRJTkcQAxIYChRPUkRFUl9TVEFUVVNfVU5LTk9XThAEEhUKEU9SREVSX1NUQVRVU19PUEVOEAUSIQodT1JERVJfU1RBVFVTX1BBUlRJQUxMWV9GSUxMRUQQBhIXChNPUkRFUl9TVEFUVVNfRklMTEVEEAcSGgoWT1JERVJfU1RBVFVTX0NBTkNFTExFRBAIEhkKFU9SREVSX1NUQVRVU19SRUpFQ1RFRBAJEhcKE09SREVSX1NUQVRVU19GQUlMRUQQChIZChVPUkRFUl9TVEFUVVNfTk9UX1NFTlQQCyqEAQoOUG9zaXRpb25FZmZlY3QSHwobUE9TSVRJT05fRUZGRUNUX1VOU1BFQ0lGSUVEEAASGQoVUE9TSVRJT05fRUZGRUNUX09QRU5TEAESGwoXUE9TSVRJT05fRUZGRUNUX1JFRFVDRVMQAhIZChVQT1NJVElPTl9FRkZFQ1RfRkxJUFMQAyp9CgxUcmFkaW5nU3RhdGUSHQoZVFJBRElOR19TVEFURV9VTlNQRUNJRklFRBAAEhgKFFRSQURJTkdfU1RBVEVfQUNUSVZFEAESGgoWVFJBRElOR19TVEFURV9SRURVQ0lORxACEhgKFFRSQURJTkdfU1RBVEVfSEFMVEVEEAMqsQEKC1J1bGVPdXRjb21lEhwKGFJVTEVfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhcKE1JVTEVfT1VUQ09NRV9QQVNTRUQQARIXChNSVUxFX09VVENPTUVfRkFJTEVEEAISGAoUUlVMRV9PVVRDT01FX0NMQU1QRUQQAxIXChNSVUxFX09VVENPTUVfV0FJVkVEEAQSHwobUlVMRV9PVVRDT01FX05PVF9BUFBMSUNBQkxFEAUqpQEKDkNoYXJnZVN1cmVuZXNzEh8KG0NIQVJHRV9TVVJFTkVTU19VTlNQRUNJRklFRBAAEhwKGENIQVJHRV9TVVJFTkVTU19WRVJJRklFRBABEhkKFUNIQVJHRV9TVVJFTkVTU19DSVRFRBACEhwKGENIQVJHRV9TVVJFTkVTU19SRVBPUlRFRBADEhsKF0NIQVJHRV9TVVJFTkVTU19BU1NVTUVEEARCXQoXaW8uYWxwaGFwYW5kYS5jb21tb24udjFQAVpAZ2l0aHViLmNvbS9hbHBoYXBhbmRhL2FscGhhcGFuZGEvZ2VuL2dvL3BhbmRhL2NvbW1vbi92MTtjb21tb252MWIGcHJvdG8z", [file_buf_validate_validate, file_google_type_decimal]);
+  fileDesc("ChxwYW5kYS9jb21tb24vdjEvY29tbW9uLnByb3RvEg9wYW5kYS5jb21tb24udjEiXwoFTW9uZXkSKAoNY3VycmVuY3lfY29kZRgBIAEoCUIRukgOcgwyCl5bQS1aXXszfSQSLAoGYW1vdW50GAIgASgLMhQuZ29vZ2xlLnR5cGUuRGVjaW1hbEIGukgDyAEBIoABCgpQcm90ZWN0aW9uEicKCXN0b3BfbG9zcxgBIAEoCzIULmdvb2dsZS50eXBlLkRlY2ltYWwSJAoGdGFyZ2V0GAIgASgLMhQuZ29vZ2xlLnR5cGUuRGVjaW1hbBIjCgV0cmFpbBgDIAEoCzIULmdvb2dsZS50eXBlLkRlY2ltYWwiewoKUnVsZVJlc3VsdBIMCgRydWxlGAEgASgJEi0KB291dGNvbWUYAiABKA4yHC5wYW5kYS5jb21tb24udjEuUnVsZU91dGNvbWUSDQoFbGltaXQYAyABKAkSEAoIb2JzZXJ2ZWQYBCABKAkSDwoHbWVzc2FnZRgFIAEoCSKEAQoKQ2hhcmdlTGluZRIVCgRuYW1lGAEgASgJQge6SARyAhABEiwKBmFtb3VudBgCIAEoCzIULmdvb2dsZS50eXBlLkRlY2ltYWxCBrpIA8gBARIxCghzdXJlbmVzcxgDIAEoDjIfLnBhbmRhLmNvbW1vbi52MS5DaGFyZ2VTdXJlbmVzcyo5CgRTaWRlEhQKEFNJREVfVU5TUEVDSUZJRUQQABIMCghTSURFX0JVWRABEg0KCVNJREVfU0VMTBACKlYKB1Byb2R1Y3QSFwoTUFJPRFVDVF9VTlNQRUNJRklFRBAAEg8KC1BST0RVQ1RfTUlTEAESDwoLUFJPRFVDVF9DTkMQAhIQCgxQUk9EVUNUX05STUwQAyp8CglPcmRlclR5cGUSGgoWT1JERVJfVFlQRV9VTlNQRUNJRklFRBAAEhUKEU9SREVSX1RZUEVfTUFSS0VUEAESFAoQT1JERVJfVFlQRV9MSU1JVBACEhEKDU9SREVSX1RZUEVfU0wQAxITCg9PUkRFUl9UWVBFX1NMX00QBCpICghWYWxpZGl0eRIYChRWQUxJRElUWV9VTlNQRUNJRklFRBAAEhAKDFZBTElESVRZX0RBWRABEhAKDFZBTElESVRZX0lPQxACKuACCgtPcmRlclN0YXR1cxIcChhPUkRFUl9TVEFUVVNfVU5TUEVDSUZJRUQQABIdChlPUkRFUl9TVEFUVVNfUEVORElOR19SSVNLEAESHwobT1JERVJfU1RBVFVTX1BFTkRJTkdfU1VCTUlUEAISGwoXT1JERVJfU1RBVFVTX1NVQk1JVFRJTkcQAxIYChRPUkRFUl9TVEFUVVNfVU5LTk9XThAEEhUKEU9SREVSX1NUQVRVU19PUEVOEAUSIQodT1JERVJfU1RBVFVTX1BBUlRJQUxMWV9GSUxMRUQQBhIXChNPUkRFUl9TVEFUVVNfRklMTEVEEAcSGgoWT1JERVJfU1RBVFVTX0NBTkNFTExFRBAIEhkKFU9SREVSX1NUQVRVU19SRUpFQ1RFRBAJEhcKE09SREVSX1NUQVRVU19GQUlMRUQQChIZChVPUkRFUl9TVEFUVVNfTk9UX1NFTlQQCyqEAQoOUG9zaXRpb25FZmZlY3QSHwobUE9TSVRJT05fRUZGRUNUX1VOU1BFQ0lGSUVEEAASGQoVUE9TSVRJT05fRUZGRUNUX09QRU5TEAESGwoXUE9TSVRJT05fRUZGRUNUX1JFRFVDRVMQAhIZChVQT1NJVElPTl9FRkZFQ1RfRkxJUFMQAyp9CgxUcmFkaW5nU3RhdGUSHQoZVFJBRElOR19TVEFURV9VTlNQRUNJRklFRBAAEhgKFFRSQURJTkdfU1RBVEVfQUNUSVZFEAESGgoWVFJBRElOR19TVEFURV9SRURVQ0lORxACEhgKFFRSQURJTkdfU1RBVEVfSEFMVEVEEAMqsQEKC1J1bGVPdXRjb21lEhwKGFJVTEVfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhcKE1JVTEVfT1VUQ09NRV9QQVNTRUQQARIXChNSVUxFX09VVENPTUVfRkFJTEVEEAISGAoUUlVMRV9PVVRDT01FX0NMQU1QRUQQAxIXChNSVUxFX09VVENPTUVfV0FJVkVEEAQSHwobUlVMRV9PVVRDT01FX05PVF9BUFBMSUNBQkxFEAUqpQEKDkNoYXJnZVN1cmVuZXNzEh8KG0NIQVJHRV9TVVJFTkVTU19VTlNQRUNJRklFRBAAEhwKGENIQVJHRV9TVVJFTkVTU19WRVJJRklFRBABEhkKFUNIQVJHRV9TVVJFTkVTU19DSVRFRBACEhwKGENIQVJHRV9TVVJFTkVTU19SRVBPUlRFRBADEhsKF0NIQVJHRV9TVVJFTkVTU19BU1NVTUVEEARCXQoXaW8uYWxwaGFwYW5kYS5jb21tb24udjFQAVpAZ2l0aHViLmNvbS9hbHBoYXBhbmRhL2FscGhhcGFuZGEvZ2VuL2dvL3BhbmRhL2NvbW1vbi92MTtjb21tb252MWIGcHJvdG8z", [file_buf_validate_validate, file_google_type_decimal]);
 
 /**
  * Describes the message panda.common.v1.Money.
@@ -22,18 +22,25 @@ export const MoneySchema = /*@__PURE__*/
   messageDesc(file_panda_common_v1_common, 0);
 
 /**
+ * Describes the message panda.common.v1.Protection.
+ * Use `create(ProtectionSchema)` to create a new message.
+ */
+export const ProtectionSchema = /*@__PURE__*/
+  messageDesc(file_panda_common_v1_common, 1);
+
+/**
  * Describes the message panda.common.v1.RuleResult.
  * Use `create(RuleResultSchema)` to create a new message.
  */
 export const RuleResultSchema = /*@__PURE__*/
-  messageDesc(file_panda_common_v1_common, 1);
+  messageDesc(file_panda_common_v1_common, 2);
 
 /**
  * Describes the message panda.common.v1.ChargeLine.
  * Use `create(ChargeLineSchema)` to create a new message.
  */
 export const ChargeLineSchema = /*@__PURE__*/
-  messageDesc(file_panda_common_v1_common, 2);
+  messageDesc(file_panda_common_v1_common, 3);
 
 /**
  * Describes the enum panda.common.v1.Side.
@@ -78,10 +85,24 @@ export const OrderType = /*@__PURE__*/
   tsEnum(OrderTypeSchema);
 
 /**
+ * Describes the enum panda.common.v1.Validity.
+ */
+export const ValiditySchema = /*@__PURE__*/
+  enumDesc(file_panda_common_v1_common, 3);
+
+/**
+ * How long an order works.
+ *
+ * @generated from enum panda.common.v1.Validity
+ */
+export const Validity = /*@__PURE__*/
+  tsEnum(ValiditySchema);
+
+/**
  * Describes the enum panda.common.v1.OrderStatus.
  */
 export const OrderStatusSchema = /*@__PURE__*/
-  enumDesc(file_panda_common_v1_common, 3);
+  enumDesc(file_panda_common_v1_common, 4);
 
 /**
  * State of an order. The allowed transitions are one table, `alphapanda.domain.order.TRANSITIONS`.
@@ -95,7 +116,7 @@ export const OrderStatus = /*@__PURE__*/
  * Describes the enum panda.common.v1.PositionEffect.
  */
 export const PositionEffectSchema = /*@__PURE__*/
-  enumDesc(file_panda_common_v1_common, 4);
+  enumDesc(file_panda_common_v1_common, 5);
 
 /**
  * What an order does to the position it was decided against.
@@ -109,7 +130,7 @@ export const PositionEffect = /*@__PURE__*/
  * Describes the enum panda.common.v1.TradingState.
  */
 export const TradingStateSchema = /*@__PURE__*/
-  enumDesc(file_panda_common_v1_common, 5);
+  enumDesc(file_panda_common_v1_common, 6);
 
 /**
  * What a kill switch allows.
@@ -123,7 +144,7 @@ export const TradingState = /*@__PURE__*/
  * Describes the enum panda.common.v1.RuleOutcome.
  */
 export const RuleOutcomeSchema = /*@__PURE__*/
-  enumDesc(file_panda_common_v1_common, 6);
+  enumDesc(file_panda_common_v1_common, 7);
 
 /**
  * Result of one risk rule for one signal.
@@ -137,7 +158,7 @@ export const RuleOutcome = /*@__PURE__*/
  * Describes the enum panda.common.v1.ChargeSureness.
  */
 export const ChargeSurenessSchema = /*@__PURE__*/
-  enumDesc(file_panda_common_v1_common, 7);
+  enumDesc(file_panda_common_v1_common, 8);
 
 /**
  * How sure the rate of a charge is.

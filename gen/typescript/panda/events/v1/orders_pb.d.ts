@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { ChargeLine, Money, OrderStatus, OrderType, PositionEffect, Product, Side } from "../../common/v1/common_pb.js";
+import type { ChargeLine, Money, OrderStatus, OrderType, PositionEffect, Product, Side, Validity } from "../../common/v1/common_pb.js";
 import type { Decimal } from "../../../google/type/decimal_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
@@ -84,7 +84,7 @@ export declare type OrderState = Message<"panda.events.v1.OrderState"> & {
   product: Product;
 
   /**
-   * How the order is priced: MARKET is the only type today.
+   * How the order is priced.
    *
    * @generated from field: panda.common.v1.OrderType order_type = 10;
    */
@@ -145,6 +145,34 @@ export declare type OrderState = Message<"panda.events.v1.OrderState"> & {
    * @generated from field: panda.common.v1.Money charges = 18;
    */
   charges?: Money | undefined;
+
+  /**
+   * How long it works. UNSPECIFIED means DAY.
+   *
+   * @generated from field: panda.common.v1.Validity validity = 19;
+   */
+  validity: Validity;
+
+  /**
+   * Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types.
+   *
+   * @generated from field: google.type.Decimal limit_price = 20;
+   */
+  limitPrice?: Decimal | undefined;
+
+  /**
+   * Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types.
+   *
+   * @generated from field: google.type.Decimal trigger_price = 21;
+   */
+  triggerPrice?: Decimal | undefined;
+
+  /**
+   * True where its stop waits at the exchange for its trigger.
+   *
+   * @generated from field: bool trigger_pending = 22;
+   */
+  triggerPending: boolean;
 };
 
 /**
@@ -154,7 +182,7 @@ export declare type OrderState = Message<"panda.events.v1.OrderState"> & {
 export declare const OrderStateSchema: GenMessage<OrderState>;
 
 /**
- * The broker accepted an order, or its first slice.
+ * The broker accepted an order, or its first slice; or, with a later order_revision, a modification of it.
  *
  * @generated from message panda.events.v1.OrderSubmitted
  */

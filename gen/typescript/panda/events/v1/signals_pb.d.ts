@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { OrderType, PositionEffect, Product, RuleResult, Side } from "../../common/v1/common_pb.js";
+import type { OrderType, PositionEffect, Product, Protection, RuleResult, Side, Validity } from "../../common/v1/common_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Decimal } from "../../../google/type/decimal_pb.js";
 
@@ -112,7 +112,7 @@ export declare type TradingSignal = Message<"panda.events.v1.TradingSignal"> & {
   product: Product;
 
   /**
-   * How the order is priced. UNSPECIFIED means MARKET, the only type today.
+   * How the order is priced. UNSPECIFIED means MARKET.
    *
    * @generated from field: panda.common.v1.OrderType order_type = 9;
    */
@@ -153,6 +153,34 @@ export declare type TradingSignal = Message<"panda.events.v1.TradingSignal"> & {
    * @generated from field: string size = 14;
    */
   size: string;
+
+  /**
+   * How long it works. UNSPECIFIED means DAY.
+   *
+   * @generated from field: panda.common.v1.Validity validity = 15;
+   */
+  validity: Validity;
+
+  /**
+   * Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types.
+   *
+   * @generated from field: google.type.Decimal limit_price = 16;
+   */
+  limitPrice?: Decimal | undefined;
+
+  /**
+   * Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types.
+   *
+   * @generated from field: google.type.Decimal trigger_price = 17;
+   */
+  triggerPrice?: Decimal | undefined;
+
+  /**
+   * Exits that stand by for what an entry fills. Absent: none.
+   *
+   * @generated from field: panda.common.v1.Protection protection = 18;
+   */
+  protection?: Protection | undefined;
 };
 
 /**
@@ -231,7 +259,7 @@ export declare type SignalValidated = Message<"panda.events.v1.SignalValidated">
   product: Product;
 
   /**
-   * How the order is priced: MARKET is the only type today; never UNSPECIFIED.
+   * How the order is priced; never UNSPECIFIED.
    *
    * @generated from field: panda.common.v1.OrderType order_type = 10;
    */
@@ -264,6 +292,34 @@ export declare type SignalValidated = Message<"panda.events.v1.SignalValidated">
    * @generated from field: repeated panda.common.v1.RuleResult rules = 14;
    */
   rules: RuleResult[];
+
+  /**
+   * How long it works. UNSPECIFIED means DAY.
+   *
+   * @generated from field: panda.common.v1.Validity validity = 15;
+   */
+  validity: Validity;
+
+  /**
+   * Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types.
+   *
+   * @generated from field: google.type.Decimal limit_price = 16;
+   */
+  limitPrice?: Decimal | undefined;
+
+  /**
+   * Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types.
+   *
+   * @generated from field: google.type.Decimal trigger_price = 17;
+   */
+  triggerPrice?: Decimal | undefined;
+
+  /**
+   * Exits that stand by for what an entry fills. Absent: none.
+   *
+   * @generated from field: panda.common.v1.Protection protection = 18;
+   */
+  protection?: Protection | undefined;
 };
 
 /**

@@ -6,10 +6,10 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Money, OrderType, PositionEffect, Product, RuleResult, Side, TradingState } from "../../common/v1/common_pb.js";
+import type { Money, OrderType, PositionEffect, Product, Protection, RuleResult, Side, TradingState, Validity } from "../../common/v1/common_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { ExplicitOrder } from "../../events/v1/signals_pb.js";
 import type { Decimal } from "../../../google/type/decimal_pb.js";
+import type { ExplicitOrder } from "../../events/v1/signals_pb.js";
 
 /**
  * Describes the file panda/risk/v1/risk.proto.
@@ -86,7 +86,7 @@ export declare type AuthorizeOrderRequest = Message<"panda.risk.v1.AuthorizeOrde
   product: Product;
 
   /**
-   * How the order is priced: MARKET is the only type today.
+   * How the order is priced.
    *
    * @generated from field: panda.common.v1.OrderType order_type = 10;
    */
@@ -98,6 +98,34 @@ export declare type AuthorizeOrderRequest = Message<"panda.risk.v1.AuthorizeOrde
    * @generated from field: google.protobuf.Timestamp valid_until = 11;
    */
   validUntil?: Timestamp | undefined;
+
+  /**
+   * How long it works. UNSPECIFIED means DAY.
+   *
+   * @generated from field: panda.common.v1.Validity validity = 12;
+   */
+  validity: Validity;
+
+  /**
+   * Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types.
+   *
+   * @generated from field: google.type.Decimal limit_price = 13;
+   */
+  limitPrice?: Decimal | undefined;
+
+  /**
+   * Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types.
+   *
+   * @generated from field: google.type.Decimal trigger_price = 14;
+   */
+  triggerPrice?: Decimal | undefined;
+
+  /**
+   * Exits that stand by for what an entry fills. Absent: none.
+   *
+   * @generated from field: panda.common.v1.Protection protection = 15;
+   */
+  protection?: Protection | undefined;
 };
 
 /**

@@ -6,9 +6,10 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Money, OrderStatus, OrderType, Product, Side, TradingState } from "../../common/v1/common_pb.js";
+import type { Money, OrderStatus, OrderType, Product, Protection, Side, TradingState, Validity } from "../../common/v1/common_pb.js";
 import type { FailureReason, OrderState } from "../../events/v1/orders_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Decimal } from "../../../google/type/decimal_pb.js";
 
 /**
  * Describes the file panda/trading/v1/trading.proto.
@@ -138,6 +139,13 @@ export declare type Order = Message<"panda.trading.v1.Order"> & {
    * @generated from field: string correlation_id = 9;
    */
   correlationId: string;
+
+  /**
+   * Exits that stand by for what it fills. Absent: none.
+   *
+   * @generated from field: panda.common.v1.Protection protection = 10;
+   */
+  protection?: Protection | undefined;
 };
 
 /**
@@ -203,7 +211,7 @@ export declare type PlaceOrderRequest = Message<"panda.trading.v1.PlaceOrderRequ
   product: Product;
 
   /**
-   * How the order is priced. UNSPECIFIED means MARKET, the only type today.
+   * How the order is priced. UNSPECIFIED means MARKET.
    *
    * @generated from field: panda.common.v1.OrderType order_type = 8;
    */
@@ -216,6 +224,34 @@ export declare type PlaceOrderRequest = Message<"panda.trading.v1.PlaceOrderRequ
    * @generated from field: bool even_if_unknown = 9;
    */
   evenIfUnknown: boolean;
+
+  /**
+   * How long it works. UNSPECIFIED means DAY.
+   *
+   * @generated from field: panda.common.v1.Validity validity = 10;
+   */
+  validity: Validity;
+
+  /**
+   * Limit price, rupees, > 0, on the instrument's price grid; of LIMIT and SL. Absent for other types.
+   *
+   * @generated from field: google.type.Decimal limit_price = 11;
+   */
+  limitPrice?: Decimal | undefined;
+
+  /**
+   * Trigger price, rupees, > 0, on the instrument's price grid; of SL and SL_M. Absent for other types.
+   *
+   * @generated from field: google.type.Decimal trigger_price = 12;
+   */
+  triggerPrice?: Decimal | undefined;
+
+  /**
+   * Exits that stand by for what an entry fills. Absent: none.
+   *
+   * @generated from field: panda.common.v1.Protection protection = 13;
+   */
+  protection?: Protection | undefined;
 };
 
 /**
