@@ -118,7 +118,7 @@ def check_protection(
                 f"{value:f}",
                 f"{than} {price:f}, the price of an entry that {side.name.lower()}s",
             )
-    if stop is not None and target is not None and (stop < target) != buys:
+    if stop is not None and target is not None and (target <= stop if buys else target >= stop):
         than = "above" if buys else "below"
         raise InvalidInput("protection.target", f"{target:f}", f"{than} protection.stop_loss {stop:f}")
 

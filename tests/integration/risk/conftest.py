@@ -161,7 +161,7 @@ class Risk:
             order.instrument_token,
             order.side,
             order.quantity,
-            order.order_type,
+            order.terms,
             order.effect,
             status,
             revision,

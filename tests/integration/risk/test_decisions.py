@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from tests.values import replace
 
+from alphapanda.contract.wire import signal_from
 from alphapanda.domain.ids import output_id
 from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.signal import MANUAL, PositionKey
@@ -265,7 +266,7 @@ async def test_the_timer_squares_off_at_the_cut_off(risk, timer, traced) -> None
     events = [event for event in await risk.published() if event.HasField("trading_signal")]
     assert [event.event_id for event in events] == [signal.signal_id]
     assert (events[0].source, events[0].causation_id) == ("risk", CAUSE)
-    assert events[0].trading_signal.terms == AT_MARKET
+    assert signal_from(events[0]).terms == AT_MARKET
     await risk.strategy(2, running=False)
     await risk.raw(signal)
     order = (await risk.validated())[-1]

@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import grpc
 import pytest
+from google.type.decimal_pb2 import Decimal
 from trading_room import NOON, Room, approved
 
 from alphapanda.domain.errors import InvalidInput, UnknownName
@@ -18,6 +19,7 @@ from alphapanda.domain.verdict import Refused
 from alphapanda.mesh.errors import FailedPrecondition, NotFound
 from alphapanda.storage.requests import RequestReused
 from alphapanda.trading.manual import verdict_event_id
+from alphapanda.trading.traders.paper import MARKET_ALONE
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import orders_pb2
 from panda.risk.v1 import risk_pb2 as risk
@@ -88,6 +90,53 @@ async def test_a_manual_order_is_vetted_and_filled(opened: Opened) -> None:
         assert asked.valid_until.ToDatetime(UTC) == NOON + timedelta(seconds=60)
         (event, *_) = await room.rows("SELECT value FROM trading.outbox ORDER BY seq")
         assert verdict_event_id(order.state.signal_id).encode() in bytes(event.value)
+
+
+async def test_the_terms_of_an_order_reach_risk_and_the_broker(opened: Opened) -> None:
+    """Type, validity, prices and protection go to risk and to the order; the paper exchange says that it takes none but MARKET."""
+    vetting = Risk(approved=True)
+    async with opened(risk=vetting) as room:
+        await room.open_for_trading()
+        prices = {"limit_price": Decimal(value="99.5"), "trigger_price": Decimal(value="99")}
+        made = trading.PlaceOrderRequest(
+            request_id="r1",
+            symbol="NSE:S1",
+            side=common.SIDE_BUY,
+            quantity=10,
+            order_type=common.ORDER_TYPE_SL,
+            validity=common.VALIDITY_IOC,
+            protection=common.Protection(stop_loss=Decimal(value="90")),
+            **prices,
+        )
+        order = (await room.api.PlaceOrder(made, None)).order
+        (asked,) = vetting.asked
+        for terms in (asked, order.state):
+            assert (terms.order_type, terms.validity) == (common.ORDER_TYPE_SL, common.VALIDITY_IOC)
+            assert {name: getattr(terms, name) for name in prices} == prices
+        assert asked.protection == order.protection == made.protection
+        assert (order.state.status, order.message) == (common.ORDER_STATUS_REJECTED, MARKET_ALONE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"order_type": common.ORDER_TYPE_LIMIT}, "limit_price"),
+        ({"limit_price": Decimal(value="100")}, "limit_price"),
+        ({"order_type": common.ORDER_TYPE_LIMIT, "limit_price": Decimal(value="100.001")}, "limit_price"),
+        ({"protection": common.Protection(trail=Decimal(value="1"))}, "protection.trail"),
+    ],
+)
+async def test_an_order_with_wrong_terms_is_refused(opened: Opened, changes, field) -> None:
+    """Missing, foreign and odd prices are refused by field, before anything is stored."""
+    async with opened(risk=Risk(approved=True)) as room:
+        await room.open_for_trading()
+        made = trading.PlaceOrderRequest(
+            request_id="r1", symbol="NSE:S1", side=common.SIDE_BUY, quantity=10, **changes
+        )
+        with pytest.raises(InvalidInput) as refused:
+            await room.api.PlaceOrder(made, None)
+        assert refused.value.field == field
+        assert await room.rows("SELECT 1 FROM trading.orders") == []
 
 
 async def test_valid_until_ends_with_the_session(opened: Opened) -> None:

@@ -126,7 +126,7 @@ class Market:
             order.instrument_token,
             order.side,
             order.quantity,
-            order.order_type,
+            order.terms,
             PositionEffect.OPENS,
             status,
             revision,
