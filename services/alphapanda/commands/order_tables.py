@@ -20,7 +20,7 @@ from alphapanda.commands.wording import (
     shown_time,
     word,
 )
-from panda.common.v1.common_pb2 import CHARGE_SURENESS_ASSUMED, ChargeLine
+from panda.common.v1.common_pb2 import CHARGE_SURENESS_ASSUMED, ChargeLine, OrderType, Validity
 from panda.portfolio.v1.portfolio_pb2 import Fill, Position
 from panda.trading.v1.trading_pb2 import Order
 
@@ -75,9 +75,28 @@ def orders_table(orders: Iterable[Order], *, with_ids: bool = False) -> Table:
             Text(status, style=STATUS_STYLES.get(status, "yellow")),
             Text(one.state.strategy_id, style="dim"),
             *([one.state.order_id] * with_ids),
-            Text(why_ended(one), style="dim"),
+            Text(about(one), style="dim"),
         )
     return made
+
+
+def about(order: Order) -> str:
+    """How an order is priced, if not at the market for the day, and why it ended unexecuted; empty where there is neither."""
+    return "; ".join(filter(None, (terms(order), why_ended(order))))
+
+
+def terms(order: Order) -> str:
+    """An order's type, prices and validity, such as "SL 1,501.00 from 1,500.00 on, IOC"; empty for one at the market for the day."""
+    state = order.state
+    kind = OrderType.Name(state.order_type).removeprefix("ORDER_TYPE_").replace("_", "-")
+    shown = "" if state.order_type <= OrderType.ORDER_TYPE_MARKET else kind
+    if state.HasField("limit_price"):
+        shown += f" {rupees(amount(state, 'limit_price'))}"
+    if state.HasField("trigger_price"):
+        shown += f" from {rupees(amount(state, 'trigger_price'))} on"
+    if state.validity == Validity.VALIDITY_IOC:
+        shown = f"{shown or kind}, IOC"
+    return shown + (" (waits for its trigger)" if state.trigger_pending else "")
 
 
 def fills_table(fills: Iterable[Fill]) -> Table:
