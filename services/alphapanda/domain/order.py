@@ -134,6 +134,7 @@ class OrderEvent(StrEnum):
     FULL_FILL = "full fill"
     REJECTED_BY_BROKER = "rejected by broker"
     CANCELLED = "cancelled"
+    MODIFIED = "modified"
     ABSENT = "absent"
     EXIT_AGAIN = "tried again"
     NEVER_CALLED = "never called"
@@ -152,6 +153,8 @@ TRANSITIONS: Final = MappingProxyType(
         (S.PENDING_RISK, E.REFUSED_BY_RISK): S.FAILED,
         (S.PENDING_SUBMIT, E.SUBMITTING): S.SUBMITTING,
         (S.PENDING_SUBMIT, E.NOT_SENT): S.FAILED,
+        # It was cancelled before any part of it was sent.
+        (S.PENDING_SUBMIT, E.CANCELLED): S.CANCELLED,
         (S.SUBMITTING, E.NO_CLEAR_ANSWER): S.UNKNOWN,
         # The process knows that it never began the call: the intent ends, the order is decided again (rule 18).
         (S.SUBMITTING, E.NEVER_CALLED): S.NOT_SENT,
@@ -169,6 +172,7 @@ TRANSITIONS: Final = MappingProxyType(
         (S.OPEN, E.FULL_FILL): S.FILLED,
         (S.OPEN, E.REJECTED_BY_BROKER): S.REJECTED,
         (S.OPEN, E.CANCELLED): S.CANCELLED,
+        (S.OPEN, E.MODIFIED): S.OPEN,
         # A later slice may fail before or after it was sent.
         (S.OPEN, E.NOT_SENT): S.FAILED,
         (S.OPEN, E.ABSENT): S.FAILED,
@@ -176,6 +180,7 @@ TRANSITIONS: Final = MappingProxyType(
         (S.PARTIALLY_FILLED, E.FULL_FILL): S.FILLED,
         (S.PARTIALLY_FILLED, E.REJECTED_BY_BROKER): S.REJECTED,
         (S.PARTIALLY_FILLED, E.CANCELLED): S.CANCELLED,
+        (S.PARTIALLY_FILLED, E.MODIFIED): S.PARTIALLY_FILLED,
         (S.PARTIALLY_FILLED, E.NOT_SENT): S.FAILED,
         (S.PARTIALLY_FILLED, E.ABSENT): S.FAILED,
         # A trade that the broker tells of after the end is booked; the status stays.

@@ -34,6 +34,9 @@ class BrokerOrder(Struct, frozen=True, gc=False):
         quantity: units in all, as the broker shows it; 0 if it doesn't say.
         terms: type, validity and prices as the broker shows them; None if it doesn't say.
         trigger_pending: whether its stop waits for its trigger.
+
+    Whatever quantity and terms it shows are applied to our order. So a trader leaves them out where they may be older than
+    a modification that it has confirmed, or are the broker's own conversion of the type that was asked for.
     """
 
     broker_order_id: str

@@ -24,7 +24,7 @@ def is_absent(intent: Intent) -> bool:
 def has_ended(intent: Intent, report: BrokerOrder) -> bool:
     """Whether the broker order is final and lists every trade."""
     if report.status is BrokerOrderStatus.COMPLETE:
-        return sum(fill.quantity for fill in report.fills) == intent.quantity
+        return sum(fill.quantity for fill in report.fills) == (report.quantity or intent.quantity)
     return report.status is not BrokerOrderStatus.OPEN
 
 

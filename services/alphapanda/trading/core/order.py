@@ -3,7 +3,8 @@
 Status changes by `domain.order.transition` alone. Changes that are published are returned as updates with revisions
 1, 2, 3 …; exactly one of them is terminal (a final status, leaves 0). A fill that the broker tells of after the end
 has the next revision, and status and leaves stay: it is no second end. Slices are sent one after the other: the next one
-once the one before is filled. A slice that fails ends the order with what has filled so far.
+once the one before is filled. A slice that fails ends the order with what has filled so far. A modification that the
+broker shows is one more Submitted, with the next revision.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _REJECTIONS = {
     BrokerOrderStatus.REJECTED: FailureReason.BROKER_REJECTED,
     BrokerOrderStatus.UNPAID: FailureReason.INSUFFICIENT_FUNDS,
 }
+_CUT = "its quantity was cut to what had filled"
 MOST_EXIT_TRIES = 4
 """Absent intents of one exit before the exit itself ends as absent."""
 
@@ -89,6 +91,11 @@ class Order(OrderRecord):
         self._next_to_send()
         return self._fail(OrderEvent.NOT_SENT, reason, message, market_time)
 
+    def cancelled_unsent(self, message: str, market_time: datetime | None) -> list[OrderUpdate]:
+        """Ends the order as cancelled, while no part of it is at the broker: before the first or between two slices."""
+        self._next_to_send()
+        return self._cancel(message, market_time)
+
     def submitting(self, epoch: int) -> Intent:
         """Marks the next intent as SUBMITTING, with the attempt number `epoch`; once stored, it is never sent again."""
         intent = self._next_to_send()
@@ -136,9 +143,12 @@ class Order(OrderRecord):
             return [self._late_fill(intent, fill) for fill in fresh]
         updates: list[OrderUpdate] = []
         intent.broker_order_id = broker_order.broker_order_id or intent.broker_order_id
+        self.trigger_pending = broker_order.trigger_pending
         rejected = broker_order.status in _REJECTIONS
         if intent.unanswered and not (rejected and not fresh):
             updates += self.accepted(intent, broker_order.broker_order_id, market_time)
+        if not intent.unanswered:
+            updates += self._modified(intent, broker_order, market_time)
         updates += [self.fill(intent, fill) for fill in fresh]
         if intent.status is not OrderStatus.FILLED:
             if rejected:
@@ -146,6 +156,8 @@ class Order(OrderRecord):
                 updates += self.rejected(intent, broker_order.message, market_time, reason)
             elif broker_order.status is BrokerOrderStatus.CANCELLED:
                 updates += self.cancelled(intent, broker_order.message, market_time)
+            elif 0 < broker_order.quantity <= intent.filled:
+                updates += self.cancelled(intent, _CUT, market_time)
         return updates
 
     def accepted(
@@ -188,10 +200,7 @@ class Order(OrderRecord):
     def cancelled(self, intent: Intent, message: str, market_time: datetime | None) -> list[OrderUpdate]:
         """Ends the order: the intent was cancelled at the broker."""
         intent.status = transition(intent.status, OrderEvent.CANCELLED)
-        self.status = transition(self.status, OrderEvent.CANCELLED)
-        self.message = message
-        self._drop_unsent()
-        return [Cancelled(self._changed(market_time), message)]
+        return self._cancel(message, market_time)
 
     def quantity_to_exit_again(self, position: int) -> int:
         """Units of an exit to send again after an intent was absent; 0 for an entry, or if nothing is left or allowed.
@@ -231,7 +240,8 @@ class Order(OrderRecord):
         if len(fresh) > 1:
             fresh = list({fill.fill_id: fill for fill in fresh}.values())
         was_sent = intent.status not in (OrderStatus.NOT_SENT, OrderStatus.FAILED)
-        room = intent.quantity - intent.filled if was_sent else 0
+        quantity = intent.quantity if intent.status.is_final else broker_order.quantity or intent.quantity
+        room = quantity - intent.filled if was_sent else 0
         left, bad = room, False
         for fill in fresh:
             left -= fill.quantity
@@ -241,6 +251,24 @@ class Order(OrderRecord):
                 f"{fresh} of intent {intent.intent_id}, {intent.status.name} with {room} units left"
             )
         return fresh
+
+    def _modified(
+        self, intent: Intent, broker_order: BrokerOrder, market_time: datetime | None
+    ) -> list[OrderUpdate]:
+        """Applies the quantity and terms that the broker shows of an accepted intent; empty where they are as known.
+
+        A quantity of no more than what has filled leaves nothing: it is how the broker ends the order, and not taken over.
+        """
+        quantity = broker_order.quantity or intent.quantity
+        if quantity <= intent.filled:
+            quantity = intent.quantity
+        terms = broker_order.terms or self.terms
+        if quantity == intent.quantity and terms == self.terms:
+            return []
+        self.status = transition(self.status, OrderEvent.MODIFIED)
+        self.quantity += quantity - intent.quantity
+        intent.quantity, self.terms = quantity, terms
+        return [Submitted(self._changed(market_time))]
 
     def _late_fill(self, intent: Intent, fill: Fill) -> Filled:
         """Applies a new fill of an intent that the broker had ended."""
@@ -269,6 +297,12 @@ class Order(OrderRecord):
         self.failure, self.message = reason, message
         self._drop_unsent()
         return [Failed(self._changed(market_time), reason, message)]
+
+    def _cancel(self, message: str, market_time: datetime | None) -> list[OrderUpdate]:
+        self.status = transition(self.status, OrderEvent.CANCELLED)
+        self.message = message
+        self._drop_unsent()
+        return [Cancelled(self._changed(market_time), message)]
 
     def _drop_unsent(self) -> None:
         for intent in self.intents:
