@@ -5,6 +5,7 @@ from pydantic import Field
 from alphapanda.strategy.core.bars import Bar
 from alphapanda.strategy.core.basket import BasketStrategy
 from alphapanda.strategy.core.holdings import Context, Holding, OpenOrder, Position
+from alphapanda.strategy.core.pricing import At, Protect
 from alphapanda.strategy.core.strategy import (
     BarParameters,
     BarStrategy,
@@ -16,6 +17,7 @@ from alphapanda.strategy.core.strategy import (
 )
 
 __all__ = [
+    "At",
     "Bar",
     "BarParameters",
     "BarStrategy",
@@ -25,6 +27,7 @@ __all__ = [
     "Holding",
     "OpenOrder",
     "Position",
+    "Protect",
     "Stance",
     "Strategy",
     "StrategyParameters",

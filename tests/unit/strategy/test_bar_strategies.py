@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.strategy import Context, Holding
 from alphapanda.strategy.core.bars import INTERVALS, Bar
 from alphapanda.strategy.core.registry import SHIPPED, StrategyRegistry
 from alphapanda.strategy.core.strategy import BarParameters, BarStrategy, Stance, Wish
@@ -41,7 +42,16 @@ BARS = st.lists(PARTS, max_size=50).map(
 
 def made(name, **parameters):
     strategy_type = REGISTRY.type_named(name)
-    return strategy_type(REGISTRY.parameters(name, {key: str(value) for key, value in parameters.items()}))
+    return told(
+        strategy_type(REGISTRY.parameters(name, {key: str(value) for key, value in parameters.items()}))
+    )
+
+
+def told(strategy):
+    """The strategy with a flat position, if it reads its position."""
+    if strategy.wants_position:
+        strategy.context = Context({"paper": Holding()}, symbol="NSE:A")
+    return strategy
 
 
 def stances(strategy, bars):
@@ -219,7 +229,7 @@ def test_nothing_is_wished_before_the_declared_warm_up(strategy_type, bars) -> N
     """Who declares how much it needs keeps silent until then by itself."""
     parameters = strategy_type.parameters_model()
     needed = strategy_type.warm_up(parameters)
-    assert stances(strategy_type(parameters), bars)[: max(0, needed - 1)] == [None] * min(
+    assert stances(told(strategy_type(parameters)), bars)[: max(0, needed - 1)] == [None] * min(
         len(bars), max(0, needed - 1)
     )
 

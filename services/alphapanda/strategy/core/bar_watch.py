@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import JsonValue
 
 from alphapanda.strategy.core.bars import Bar, BarBuilder, OpenHighLow
+from alphapanda.strategy.core.pricing import At, restored, stored
 from alphapanda.strategy.core.sessions import SessionWindow
 from alphapanda.strategy.core.strategy import Target
 from alphapanda.strategy.core.waiting import WaitingTarget
@@ -29,7 +30,9 @@ class BarWatch(Generic[W]):
         carries: whether a target made at the close of a day is for the next day.
     """
 
-    __slots__ = ("_day_open_ns", "_on_bar", "_seen", "_stance", "_warm_up", "builder", "waiting", "watcher")
+    __slots__ = (
+        "_at", "_day_open_ns", "_on_bar", "_seen", "_stance", "_warm_up", "builder", "waiting", "watcher"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class BarWatch(Generic[W]):
         self._warm_up = warm_up
         self._seen = 0
         self._stance: int | None = None
+        self._at: At | None = None
         self._day_open_ns = 0
 
     def target_after(self, bar: Bar) -> Target | None:
@@ -77,24 +81,32 @@ class BarWatch(Generic[W]):
     def forget_stance(self) -> None:
         """Forgets the last stance, so that the next target makes a signal; the strategy's state stays."""
         self.waiting.forget()
-        self._stance = None
+        self._stance = self._at = None
 
     def update_stance(self, target: Target, day_open_ns: int) -> bool:
-        """Stores the target's stance; False if it is the same as before on the same day."""
-        if target.stance == self._stance and day_open_ns == self._day_open_ns:
+        """Stores the target's stance and price; False if they are the same as before on the same day."""
+        if target.stance == self._stance and day_open_ns == self._day_open_ns and target.at == self._at:
             return False
-        self._stance = target.stance
+        self._stance, self._at = target.stance, target.at
         self._day_open_ns = day_open_ns
         return True
 
     def state(self) -> JsonValue:
         """The state: warm-up, stance, a target that waits for the next session, and the bar builder."""
         stance = None if self._stance is None else int(self._stance)
-        return [self._seen, stance, self._day_open_ns, self.waiting.state(), self.builder.state()]
+        kept: list[JsonValue] = [
+            self._seen,
+            stance,
+            self._day_open_ns,
+            self.waiting.state(),
+            self.builder.state(),
+        ]
+        return [*kept, stored(self._at, None)] if self._at is not None else kept
 
     def restore(self, state: Any) -> None:
         """Restores what `state` returned."""
-        self._seen, self._stance, self._day_open_ns, waiting, built = state
+        self._seen, self._stance, self._day_open_ns, waiting, built, *at = state
+        self._at, _ = restored(at[0] if at else None)
         self.waiting.restore(waiting)
         self.builder.restore(built)
 

@@ -23,8 +23,8 @@ class BasketStrategy(Strategy[B]):
     One object is built for all its instruments. It gets each bar when it is closed, so in the order of time, and may then
     say a target for any of its instruments of which it has had a bar. Bars that end at the same time come one after the
     other: a strategy that compares instruments waits until each has had its bar (`bar.start_ns` says which it is). A target
-    may be repeated: a signal is made if the instrument's stance differs from the one before, and at its first target of a
-    day. Targets count once each instrument has had `warm_up` bars. A target at a session's close is carried as with
+    may be repeated: a signal is made if the instrument's stance or its price differs from the one before, and at its first
+    target of a day. Targets count once each instrument has had `warm_up` bars. A target at a session's close is carried as with
     BarStrategy.
 
     Attributes:

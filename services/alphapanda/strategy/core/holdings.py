@@ -10,10 +10,11 @@ from typing import Any, Final
 from pydantic import JsonValue
 
 from alphapanda.domain.money import ZERO
-from alphapanda.domain.order import Side
+from alphapanda.domain.order import OrderType, Side, Validity
 from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.routing import DEFAULT_BROKER
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import AT_MARKET, Terms
 
 REMEMBERED_ORDERS: Final = 64
 """Number of ended orders that a holding remembers, so that a repeated or late event changes nothing."""
@@ -29,12 +30,18 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
-    """An order that a broker has accepted and that may still fill; `filled` units of `quantity` have filled."""
+    """An order that a broker has accepted and that may still fill; `filled` units of `quantity` have filled.
+
+    `order_type` is MARKET, LIMIT, SL or SL_M; its prices are rupees, None where it has none.
+    """
 
     order_id: str
     side: Side
     quantity: int
     filled: int
+    order_type: OrderType = OrderType.MARKET
+    limit_price: float | None = None
+    trigger_price: float | None = None
 
     @property
     def leaves(self) -> int:
@@ -51,6 +58,7 @@ class _OrderProgress:
     quantity: int
     filled: int
     value: Decimal
+    terms: Terms = AT_MARKET
 
 
 class Holding:
@@ -78,7 +86,15 @@ class Holding:
     def open_orders(self) -> tuple[OpenOrder, ...]:
         """The orders that may still fill, oldest first."""
         return tuple(
-            OpenOrder(order_id, known.side, known.quantity, known.filled)
+            OpenOrder(
+                order_id,
+                known.side,
+                known.quantity,
+                known.filled,
+                known.terms.order_type,
+                None if known.terms.limit_price is None else float(known.terms.limit_price),
+                None if known.terms.trigger_price is None else float(known.terms.trigger_price),
+            )
             for order_id, known in self._open.items()
         )
 
@@ -93,7 +109,7 @@ class Holding:
         moved = order.filled - (known.filled if known else 0)
         if moved > 0:
             self._fill(order.side.sign * moved, (value - (known.value if known else ZERO)) / moved)
-        now = _OrderProgress(order.revision, order.side, order.quantity, order.filled, value)
+        now = _OrderProgress(order.revision, order.side, order.quantity, order.filled, value, order.terms)
         if not order.status.is_final:
             self._open[order.order_id] = now
             return True
@@ -114,8 +130,10 @@ class Holding:
         quantity, average_price, opened, ended = state
         holding = cls(quantity, Decimal(average_price))
         for orders, stored in ((holding._open, opened), (holding._ended, ended)):
-            for name, revision, side, ordered, filled, value in stored:
-                orders[name] = _OrderProgress(revision, Side(side), ordered, filled, Decimal(value))
+            for name, revision, side, ordered, filled, value, *terms in stored:
+                orders[name] = _OrderProgress(
+                    revision, Side(side), ordered, filled, Decimal(value), _terms_of(terms)
+                )
         return holding
 
     def _fill(self, units: int, price: Decimal) -> None:
@@ -131,9 +149,36 @@ class Holding:
 
 def _stored(orders: Mapping[str, _OrderProgress]) -> list[JsonValue]:
     return [
-        [name, each.revision, int(each.side), each.quantity, each.filled, str(each.value)]
+        [
+            name,
+            each.revision,
+            int(each.side),
+            each.quantity,
+            each.filled,
+            str(each.value),
+            *_stored_terms(each.terms),
+        ]
         for name, each in orders.items()
     ]
+
+
+def _stored_terms(terms: Terms) -> list[JsonValue]:
+    """The terms of an order; empty for one at the market for the day, as earlier versions stored it."""
+    if terms == AT_MARKET:
+        return []
+    prices = [None if price is None else str(price) for price in (terms.limit_price, terms.trigger_price)]
+    return [int(terms.order_type), int(terms.validity), *prices]
+
+
+def _terms_of(stored: list[Any]) -> Terms:
+    if not stored:
+        return AT_MARKET
+    order_type, validity, *prices = stored
+    return Terms(
+        OrderType(order_type),
+        Validity(validity),
+        *(None if each is None else Decimal(each) for each in prices),
+    )
 
 
 Holdings = dict[PositionKey, Holding]

@@ -62,7 +62,7 @@ class StrategyHost:
         self.build = StrategyBuilder(
             directory, calendar, router, registry or StrategyRegistry(), self._failures.raised
         )
-        self._making = SignalMaking(self._failures, max_signals_per_minute)
+        self._making = SignalMaking(directory, self._failures, max_signals_per_minute)
         self._running: dict[str, Running] = {}
         self._readers: dict[str, StrategyConfig] = {}
         self._singles = Routing()

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from alphapanda.domain.errors import InvalidInput, UnknownName
+from alphapanda.strategy.core.dip_buyer import DipBuyer
 from alphapanda.strategy.core.ema_cross import EmaCross
 from alphapanda.strategy.core.mean_reversion import MeanReversion
 from alphapanda.strategy.core.momentum import Momentum
@@ -28,6 +29,7 @@ SHIPPED: tuple[type[Strategy[Any]], ...] = (
     OpeningRangeBreakout,
     VwapReversion,
     Pairs,
+    DipBuyer,
 )
 
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from alphapanda.domain import ids
 from alphapanda.domain.frame import Frame, instant
+from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.signal import Signal
-from alphapanda.domain.terms import AT_MARKET
+from alphapanda.domain.terms import AT_MARKET, Protection, Terms
 from alphapanda.strategy.core.bar_watch import BarTarget
 from alphapanda.strategy.core.failures import Failures
 from alphapanda.strategy.core.strategy import Target
@@ -19,12 +21,14 @@ from alphapanda.strategy.core.watching import Watcher
 
 MAX_REASON = 500
 _MINUTE_NS: Final = 60_000_000_000
+_IST: Final = ZoneInfo("Asia/Kolkata")
 
 
 class SignalMaking:
     """Turns a target into signals, one for each broker of the strategy.
 
     Args:
+        directory: the instruments, whose price grids the targets' prices are on.
         failures: stops strategies that make too many signals.
         max_signals_per_minute: maximum number of targets of a strategy on one instrument in a minute of market time; one
             more stops it. None: no limit.
@@ -33,7 +37,10 @@ class SignalMaking:
         made: signals made, by strategy.
     """
 
-    def __init__(self, failures: Failures, max_signals_per_minute: int | None) -> None:
+    def __init__(
+        self, directory: InstrumentDirectory, failures: Failures, max_signals_per_minute: int | None
+    ) -> None:
+        self._directory = directory
         self._failures = failures
         self._max_signals = max_signals_per_minute
         self.made: Counter[str] = Counter()
@@ -78,6 +85,9 @@ class SignalMaking:
             max(running.min_quantity, target.stance * running.quantity),
         )
         reference_price, reason = Decimal(price) / frame.price_scale, target.reason[:MAX_REASON]
+        terms, protection = AT_MARKET, None
+        if target.at is not None or target.protect is not None:
+            terms, protection = self._priced(watcher, target, market_time)
         return [
             Signal(
                 ids.signal_id(config.strategy_id, config.revision, frame_id, ordinal, n, key.broker),
@@ -89,12 +99,13 @@ class SignalMaking:
                 target_position,
                 None,
                 None,
-                AT_MARKET,
+                terms,
                 market_time,
                 valid_until,
                 reference_price,
                 reason,
                 config.size,
+                protection,
             )
             for key in watcher.keys
         ]
@@ -126,6 +137,20 @@ class SignalMaking:
             )
             made[strategy_id] += 1
         return signals
+
+    def _priced(
+        self, watcher: Watcher, target: Target, market_time: datetime
+    ) -> tuple[Terms, Protection | None]:
+        """The terms and the protection of a target, on the price grid of the day."""
+        instrument = self._directory.by_id(watcher.instrument.instrument_id)
+        if instrument is None:
+            raise LookupError(f"a strategy watches {watcher.instrument.instrument_id}, which isn't known")
+        day = market_time.astimezone(_IST).date()
+        at, protect = target.at, target.protect
+        return (
+            AT_MARKET if at is None else at.terms(instrument, day),
+            None if protect is None else protect.protection(instrument, day),
+        )
 
     def _exceeds_signal_limit(self, watcher: Watcher, minute: int, most: int) -> bool:
         """Counts a target; stops the strategy if it is one too many in a minute of market time."""

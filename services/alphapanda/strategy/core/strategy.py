@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from alphapanda.strategy.core.bars import Bar, Interval
 from alphapanda.strategy.core.holdings import Context
+from alphapanda.strategy.core.pricing import At, Protect
 
 
 class Stance(IntEnum):
@@ -31,10 +32,14 @@ class Target:
     Attributes:
         stance: long, flat or short by the configured quantity; with product CNC short means flat.
         reason: one sentence, at most 500 characters.
+        at: the price at which it is to be reached; None: at the market's.
+        protect: exits that stand by for what it opens; None: none.
     """
 
     stance: Stance
     reason: str
+    at: At | None = None
+    protect: Protect | None = None
 
 
 Wish = Target
@@ -161,8 +166,8 @@ class Strategy(ABC, Generic[P]):
 class BarStrategy(Strategy[B]):
     """A strategy on closed bars, on one instrument; the interval is one of its parameters.
 
-    It may return a target at each bar: a signal is made if the stance differs from the one before, and at the first target
-    of a day. Targets of the first `warm_up` bars, except the last of them, are ignored. A target at the end of a session
+    It may return a target at each bar: a signal is made if its stance or its `at` differs from the one before, and at the first
+    target of a day. Targets of the first `warm_up` bars, except the last of them, are ignored. A target at the end of a session
     becomes a signal at the first tick of the next session: of the next day only if type and product carry over night.
     """
 

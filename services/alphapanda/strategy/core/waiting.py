@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from alphapanda.domain.order import Product
 from alphapanda.strategy.core.bars import INTERVALS
+from alphapanda.strategy.core.pricing import restored, stored
 from alphapanda.strategy.core.strategy import Stance, Strategy, StrategyParameters, Target
 
 
@@ -68,6 +69,9 @@ class WaitingTarget:
         if self.target is None:
             return None
         kept: list[JsonValue] = [int(self.target.stance), self.target.reason, self._day_open_ns]
+        priced = stored(self.target.at, self.target.protect)
+        if priced:
+            return [*kept, self.close, priced]
         return [*kept, self.close] if self.close else kept
 
     def restore(self, state: Any) -> None:
@@ -76,4 +80,4 @@ class WaitingTarget:
         if state is not None:
             stance, reason, *rest = state
             self._day_open_ns, self.close, *_ = [*rest, 0, 0.0] if len(rest) != 1 else [*rest, 0.0]
-            self.target = Target(Stance(stance), reason)
+            self.target = Target(Stance(stance), reason, *restored(rest[2] if len(rest) > 2 else None))  # noqa: PLR2004
