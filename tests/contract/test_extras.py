@@ -6,11 +6,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders import zerodha
+from alphapanda.trading.traders.registry import TraderParts
 
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys
@@ -69,12 +72,13 @@ def test_nothing_but_zerodha_needs_the_packages_of_its_extra(repo_root: Path) ->
     assert int(finished.stdout) > 100
 
 
-@pytest.mark.parametrize("is_installed", [True, False])
-def test_who_enables_zerodha_is_told_which_extra_it_will_need(
-    is_installed: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("is_installed", "words"), [(True, "an account at Zerodha"), (False, r"alphapanda\[zerodha\]")]
+)
+def test_who_enables_zerodha_is_told_what_is_missing(
+    is_installed: bool, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The refusal names the extra where it isn't installed, and only there."""
+    """The refusal names the extra where it isn't installed, else the account."""
     monkeypatch.setattr(zerodha, "find_spec", lambda _: object() if is_installed else None)
-    with pytest.raises(InvalidInput, match="trades on paper only") as refused:
-        zerodha.REGISTRATION.build(None)
-    assert ("alphapanda[zerodha]" in str(refused.value)) is not is_installed
+    with pytest.raises(InvalidInput, match=words):
+        zerodha.REGISTRATION.build(TraderParts(cast("PaperExchange", None), 1.0))

@@ -289,7 +289,8 @@ class Desk:
         order.at_each_price = fault.quantity if fault.kind == "partial" else None
         order.stop_lost = fault.kind == "stop_lost"
         order.quiet = fault.kind == "quiet"
-        order.hidden_until_ns = until if fault.kind == "hidden" else 0
+        hidden = fault.seconds if fault.kind == "hidden" else fault.hidden
+        order.hidden_until_ns = order.placed_ns + int(hidden * SECOND_NS) if hidden else 0
         order.stuck_until_ns = until if fault.kind == "stuck" else order.stuck_until_ns
 
     def _work_on(self, order: Order, fault: Fault | None) -> None:

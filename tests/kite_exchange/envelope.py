@@ -40,7 +40,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     fault = exchange.script.next_for(request.method, request.path)
     if fault is not None and fault.kind in NOT_DONE:
         return await _spoiled(request, fault, web.Response())
-    if fault is not None and fault.kind in ORDERS:
+    if fault is not None and (fault.kind in ORDERS or fault.hidden):
         request[FAULT_OF] = fault
     try:
         _admit(exchange, request)

@@ -49,6 +49,7 @@ class Fault:
         message: text, where the kind has one.
         seconds: how long, where the kind takes time.
         quantity: units, where the kind has them.
+        hidden: how long the order book doesn't show an order that the kind spoils the answer to, in seconds.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Fault:
     message: str = "Something went wrong."
     seconds: float = 5.0
     quantity: int = 1
+    hidden: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

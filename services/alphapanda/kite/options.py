@@ -8,6 +8,9 @@ from typing import Final
 BROKER: Final = "zerodha"
 """Name of the broker."""
 
+ORDER_MARGIN_SECONDS: Final = 20.0
+"""After its caller has given up, an order may still be on its way for so long: connecting, and until its answer is given up."""
+
 
 @dataclass(frozen=True, slots=True)
 class KiteApp:

@@ -176,6 +176,9 @@ class KiteError(Exception):
         call: what was asked, such as "place_order".
         judgement: what it means.
         failure: what it failed with.
+
+    Attributes:
+        is_unlisted: whether it is a refusal (4xx) in words that are on no list, so that it may have been done all the same.
     """
 
     def __init__(self, account: str, call: str, judgement: Judgement, failure: RawFailure) -> None:
@@ -184,6 +187,7 @@ class KiteError(Exception):
         self.reason = judgement.reason
         self.limit = judgement.limit
         self.failure = failure
+        self.is_unlisted = not judgement.definite and judgement.reason is KiteReason.BAD_REQUEST
         status = f" (HTTP {failure.status})" if failure.status else ""
         super().__init__(f"Kite, account {account}, {call}: {failure.message or self.reason}{status}")
 

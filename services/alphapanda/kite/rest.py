@@ -84,6 +84,9 @@ class KiteRest:
         wall_clock: returns the wall time, aware.
         today: returns the day in India.
         spent_today: order requests of today that were sent before this start.
+
+    Attributes:
+        session: the account's session.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class KiteRest:
         today: Callable[[], date],
         spent_today: int = 0,
     ) -> None:
-        self._session = session
+        self.session: Final = session
         self._log = log
         self._monotonic = monotonic
         self._wall_clock = wall_clock
@@ -108,7 +111,7 @@ class KiteRest:
     @property
     def account(self) -> str:
         """Our name of the account."""
-        return self._session.newest.account
+        return self.session.newest.account
 
     def stop(self) -> None:
         """Ends the threads once their calls have ended."""
@@ -238,7 +241,7 @@ class KiteRest:
         )
 
     async def _ask(self, call: str, kind: CallKind, ask: Ask[T]) -> T:
-        self._session.require()  # who has no session needn't wait for a turn
+        self.session.require()  # who has no session needn't wait for a turn
         try:
             ticket = await self.limiter.take(kind)
         except (DayUsedUp, TooManyWait) as full:
@@ -246,7 +249,7 @@ class KiteRest:
             failure = RawFailure(Stage.NOT_SENT, message=str(full))
             raise KiteRefused(self.account, call, Judgement(reason, definite=True), failure) from None
         try:
-            session = self._session.require()
+            session = self.session.require()
         except BaseException:
             self.limiter.give_back(ticket)
             raise
@@ -279,4 +282,4 @@ class KiteRest:
             error=str(error),
         )
         if error.reason is KiteReason.SESSION_DEAD:
-            await self._session.refuse(session, error.failure.message)
+            await self.session.refuse(session, error.failure.message)

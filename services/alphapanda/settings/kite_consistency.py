@@ -30,6 +30,11 @@ def kite_disagreements(
             ("zerodha.accounts", "zerodha.api_key", "active_brokers"),
             "zerodha has an account or a key and needs 'zerodha' in active_brokers",
         )
+    if zerodha.enabled and not accounts and "zerodha" in active_brokers:
+        yield Disagreement(
+            ("zerodha.enabled", "zerodha.accounts", "zerodha.api_key", "active_brokers"),
+            "zerodha.enabled needs an account at Zerodha: set zerodha.api_key and zerodha.api_secret, or zerodha.accounts",
+        )
     if bool(zerodha.api_keys) is not bool(zerodha.api_secrets):
         there, missing = ("api_key", "api_secret") if zerodha.api_keys else ("api_secret", "api_key")
         yield Disagreement(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Final
 
 from pydantic import Field, field_validator
@@ -94,6 +95,36 @@ class ZerodhaSettings(Section):
         le=90,
         description="share of the minute's and the day's order requests that is kept for exits and cancels",
     )
+
+    market_protection_percent: Decimal = Field(
+        Decimal(-1),
+        ge=-1,
+        le=100,
+        description="how far from the last price a market order may trade, in percent; -1: as far as Zerodha sets itself",
+    )
+    visibility_seconds: Seconds = Field(
+        180.0,
+        le=3600,
+        description="how long an order without an answer is looked for in the order book before it counts as absent",
+    )
+    least_look_ups: int = Field(
+        5, ge=1, le=100, description="answered look-ups without an order before it counts as absent"
+    )
+    halt_after_refusals: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="equal refusals in a row, in words that are on no list, after which an account's entries are halted",
+    )
+
+    @field_validator("market_protection_percent")
+    @classmethod
+    def _protection(cls, percent: Decimal) -> Decimal:
+        if percent <= 0 and percent != -1:
+            raise ValueError(
+                "-1, or more than 0 and at most 100: Zerodha refuses market orders without protection"
+            )
+        return percent
 
     @field_validator("accounts")
     @classmethod

@@ -21,9 +21,11 @@ from alphapanda.trading.decision import Call
 from alphapanda.trading.execution_context import ExecutionContext, Step, locked_order, reported
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.store.port import Account, OrderChange
-from alphapanda.trading.traders.trader import NoClearAnswer
+from alphapanda.trading.traders.trader import NoClearAnswer, NothingSent
 
 _SAVED_TOGETHER = 64
+Answer = BrokerOrder | NothingSent | None
+"""What a call came to; None: nobody knows."""
 _log = structlog.get_logger(__name__)
 
 
@@ -46,11 +48,11 @@ class BrokerCalls:
         self._at = at
         self._saving: GroupCommits[Account, OrderChange, bool] = GroupCommits(self._save, _SAVED_TOGETHER)
 
-    async def make(self, call: Call) -> tuple[bool, BrokerOrder | None]:
+    async def make(self, call: Call) -> tuple[bool, Answer]:
         """Calls the broker within the send window.
 
         Returns:
-            Whether the call was made, and the broker's report; None where the answer isn't clear.
+            Whether the call was made, and what it came to.
         """
         self._at("submitting_committed")
         order_id = call.order.order_id
@@ -62,7 +64,8 @@ class BrokerCalls:
         self._context.measured.sending(order_id, self._context.boot_clock() - call.began)
         trader = self._context.traders[call.order.key.broker]
         report: BrokerOrder | None = None
-        failure: NoClearAnswer | None = None
+        nothing: NothingSent | None = None
+        failure: Exception | None = None
         began = self._context.spans.began()
         try:
             report = await trader.execute_order(call.placement)
@@ -75,11 +78,20 @@ class BrokerCalls:
                 tag=call.intent.tag,
                 error=in_one_line(unclear),
             )
+        except NothingSent as refused:
+            failure = nothing = refused
+            _log.warning(
+                "order.nothing_sent",
+                order_id=order_id,
+                broker=trader.broker,
+                tag=call.intent.tag,
+                error=in_one_line(refused),
+            )
         self._context.spans.broker_call(EXECUTE_ORDER, call.order, call.intent.tag, began, report, failure)
         self._at("called")
-        return True, report
+        return True, report or nothing
 
-    async def store_answer(self, call: Call, report: BrokerOrder | None) -> Order:
+    async def store_answer(self, call: Call, report: Answer) -> Order:
         """Stores the broker's answer by compare-and-set; if the row has changed, locks and reads it and applies it there."""
         order = call.order.copy()
         events = _apply_answer(order, call, report)
@@ -102,8 +114,10 @@ class BrokerCalls:
         return [change.order.order_id in saved for change in changes]
 
 
-def _apply_answer(order: Order, call: Call, report: BrokerOrder | None) -> list[OrderUpdate]:
+def _apply_answer(order: Order, call: Call, report: Answer) -> list[OrderUpdate]:
     intent = order.intents[call.intent.number]
+    if isinstance(report, NothingSent):
+        return order.nothing_sent(intent, str(report), call.market_time, anew=report.anew)
     if report is not None:
         return reported(order, intent, report, call.market_time)
     if intent.status is OrderStatus.SUBMITTING:

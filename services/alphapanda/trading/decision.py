@@ -138,7 +138,8 @@ class Decisions:
         """Decides an order. `own`: trading's copy of its kill switch; `held`: units of its position, read for a late exit."""
         trader = self._context.traders[order.key.broker]
         simulated = trader.get_execution_mode() is ExecutionMode.PAPER
-        if not order.effect.is_entry and (trader.not_ready or (known.market is None and simulated)):
+        not_ready = trader.not_ready_for(order.key.account)
+        if not order.effect.is_entry and (not_ready or (known.market is None and simulated)):
             return None
         market = known.market or UNREADABLE[0]
         instrument = self._context.instruments().by_id(order.key.instrument_id)
@@ -150,8 +151,9 @@ class Decisions:
             position=held,
             state=switch.state,
             simulated=simulated,
-            not_ready=trader.not_ready,
+            not_ready=not_ready or trader.entries_halted(order.key.account),
             whose=switch.scope.words,
+            freeze_quantity=None if instrument is None else trader.freeze_quantity(instrument),
         )
         verdict = self._checks.judge(order, at)
         if isinstance(verdict, NotSent):
@@ -180,6 +182,7 @@ class Decisions:
             came_at=order.market_time,
             strategy_id=order.key.strategy_id,
             number=intent.number,
+            is_exit=not order.effect.is_entry,
         )
         call = Call(order, intent, placement, known.began, market.market_time)
         return Decision(self._context.change(order), call)

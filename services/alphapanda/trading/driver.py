@@ -139,7 +139,7 @@ class OrderDriver:
     def has_to_wait(self, order: Order) -> bool:
         """Whether the order's broker isn't active here, or isn't ready for an exit; entries then end by their checks."""
         trader = self._context.traders.get(order.key.broker)
-        return trader is None or bool(trader.not_ready and not order.effect.is_entry)
+        return trader is None or bool(not order.effect.is_entry and trader.not_ready_for(order.key.account))
 
     def order_lock(self, order_id: str) -> asyncio.Lock:
         """The lock that a task holds while it drives an order in this process."""

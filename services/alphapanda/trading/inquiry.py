@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
 
 import structlog
 
@@ -12,7 +15,8 @@ from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.telemetry.spans import LOOK_UP
-from alphapanda.trading.core.intent import Intent
+from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.core.intent import ImpossibleReport, Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
 from alphapanda.trading.execution_context import (
@@ -27,6 +31,7 @@ from alphapanda.trading.traders.trader import NoClearAnswer, Trader
 
 _LONGEST_PAUSE = 16
 """The longest pause between two look-ups, as a multiple of the interval."""
+_INDIA: Final = timedelta(hours=5, minutes=30)
 _log = structlog.get_logger(__name__)
 
 
@@ -47,6 +52,8 @@ class LookUps:
         self._interval = interval
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._deadlines: dict[str, float] = {}
+        self._without: Counter[str] = Counter()
+        self._unresolved: set[str] = set()
         self._stopped = False
 
     def begin(self) -> None:
@@ -60,9 +67,22 @@ class LookUps:
         """
         return self._deadlines.setdefault(intent_id, self._boot_clock() + window)
 
+    def answered_without(self, intent_id: str) -> int:
+        """Counts a look-up that the broker has answered without the intent; returns how many there were here."""
+        self._without[intent_id] += 1
+        return self._without[intent_id]
+
+    def first_unresolved(self, intent_id: str) -> bool:
+        """Notes that nobody can tell what became of an intent; returns whether that is new."""
+        is_new = intent_id not in self._unresolved
+        self._unresolved.add(intent_id)
+        return is_new
+
     def settled(self, intent_id: str) -> None:
-        """Forgets the deadline of an intent that has ended."""
+        """Forgets what is known of an intent that has ended."""
         self._deadlines.pop(intent_id, None)
+        self._without.pop(intent_id, None)
+        self._unresolved.discard(intent_id)
 
     def follow(self, order_id: str) -> bool:
         """Starts the order's look-ups; does nothing and returns False if they run already, or after the stop."""
@@ -138,7 +158,11 @@ class Inquiry:
             )
             return order, False
         spans.broker_call(LOOK_UP, order, intent.tag, began, report, None)
-        if report is None and not (window_is_over and intent.unanswered):
+        if report is None and not (
+            intent.unanswered and await self._is_absent(trader, order, intent, window_is_over=window_is_over)
+        ):
+            return order, False
+        if report is not None and not _changes(order, intent, report):
             return order, False
         market_time = await self._context.market_time()
         async with self._context.store.transaction() as transaction:
@@ -163,6 +187,31 @@ class Inquiry:
             self._look_ups.settled(locked_intent.intent_id)
         return locked, locked_intent.status.is_final
 
+    async def _is_absent(self, trader: Trader, order: Order, intent: Intent, *, window_is_over: bool) -> bool:
+        """Whether one more look-up without the order means that the broker never got it (REAL_MONEY rule 2)."""
+        answered = self._look_ups.answered_without(intent.intent_id)
+        if not window_is_over or answered < trader.least_look_ups:
+            return False
+        if not trader.forgets_daily:
+            return True
+        stored = await self._context.store.find(order.order_id)
+        today = _day_in_india(self._context.wall_clock())
+        if stored is not None and _day_in_india(stored.created_at) == today:
+            return True
+        if self._look_ups.first_unresolved(intent.intent_id):
+            _log.error(
+                "order.unresolved",
+                alarm=True,
+                order_id=order.order_id,
+                broker=trader.broker,
+                account=order.key.account,
+                strategy_id=order.key.strategy_id,
+                instrument_id=order.key.instrument_id,
+                tag=intent.tag,
+                message="the broker's book of that day is gone: a person has to say what became of it",
+            )
+        return False
+
     async def _slices_left(self, transaction: TradingTransaction, order: Order) -> tuple[int, ...]:
         """Units still to exit, in slices; none for an entry, and none if nothing is held any more."""
         instrument = self._context.instruments().by_id(order.key.instrument_id)
@@ -178,6 +227,19 @@ class Inquiry:
         """Seconds from the first look-up until absence is certain."""
         options = self._options
         return options.send_window_seconds + options.call_timeout_seconds + trader.visibility_window
+
+
+def _changes(order: Order, intent: Intent, report: BrokerOrder) -> bool:
+    """Whether a report tells anything that isn't known of an order; what rests is looked up again and again."""
+    after = order.copy()
+    try:
+        return bool(after.report(after.intents[intent.number], report, order.market_time)) or after != order
+    except ImpossibleReport:
+        return True
+
+
+def _day_in_india(moment: datetime) -> date:
+    return (moment.astimezone(UTC) + _INDIA).date()
 
 
 def _absent(broker: str, intent: Intent) -> str:

@@ -53,6 +53,7 @@ from alphapanda.trading.store.postgres import SCHEMA, PostgresTradingStore
 from alphapanda.trading.traders import brokers, paper
 from alphapanda.trading.traders.isolation import IsolatedTraders
 from alphapanda.trading.traders.registry import BrokerRegistry, TraderParts
+from alphapanda.trading.traders.trader import Trader
 from alphapanda.trading.watching import OrderWatches
 from panda.events.v1.events_pb2 import Event
 
@@ -205,8 +206,10 @@ async def open_room(
     budget_seconds: float = 60.0,
     *,
     bars: bool = False,
+    zerodha: Trader | None = None,
+    instruments: InstrumentDirectory = INSTRUMENTS,
 ) -> AsyncIterator[Room]:
-    """The room; `trader` takes the place of paper's, and then calls end soon without an answer."""
+    """The room; `trader` takes the place of paper's, and then calls end soon without an answer; `zerodha` enables that broker."""
     engine, own_engine = open_engine(database, 10), open_engine(database, 10)
     redis = Redis.from_url(redis_url)
     prices = PriceCache(redis, 10, wall_clock, bars=bars)
@@ -217,20 +220,23 @@ async def open_room(
         PaperMarket(Decimal("0.05"), PercentCharges(Decimal("0.1")), seed=7),
         prices,
         CALENDAR,
-        lambda: INSTRUMENTS,
+        lambda: instruments,
     )
     store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE, ("zerodha",))), wall_clock)
     options = options or (SETTINGS if trader else PATIENT)
     raw = dict(REGISTRY.traders(ACTIVE, ENABLED, TraderParts(exchange, VISIBILITY_WINDOW)))
     if trader is not None:
         raw["paper"] = trader(exchange)
+    enabled = ENABLED
+    if zerodha is not None:
+        raw["zerodha"], enabled = zerodha, ACTIVE
     isolated = IsolatedTraders(raw, options.call_timeout_seconds, start_seconds=start_seconds)
     traders = isolated.by_broker
     await isolated.start()
-    router = ExecutionRouter(ENABLED)
+    router = ExecutionRouter(enabled)
     opted_in: set[str] = {"papertwo"}
     executor = OrderExecutor(
-        ExecutionContext(store, traders, decided_with, lambda: INSTRUMENTS, boot, wall_clock),
+        ExecutionContext(store, traders, decided_with, lambda: instruments, boot, wall_clock),
         PreSubmitChecks(router, lambda _: opted_in, CALENDAR, timedelta(seconds=30)),
         options,
         at,
@@ -243,13 +249,13 @@ async def open_room(
         store,
         executor,
         manual,
-        SquareOffs(store, ENABLED, prices, CALENDAR, lambda: INSTRUMENTS, wall_clock),
-        OrderWatches(store, revisions, lambda: INSTRUMENTS),
+        SquareOffs(store, enabled, prices, CALENDAR, lambda: instruments, wall_clock),
+        OrderWatches(store, revisions, lambda: instruments),
         traders,
         router,
         prices,
         CALENDAR,
-        lambda: INSTRUMENTS,
+        lambda: instruments,
         KnownStrategies(grace_seconds=0.0),
         "default",
         wall_clock,

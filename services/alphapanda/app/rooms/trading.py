@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from alphapanda.app.clocks import boot_clock, wall_clock
 from alphapanda.app.options import trading_options
@@ -49,6 +50,9 @@ from panda.events.v1.events_pb2 import Event
 from panda.risk.v1.risk_pb2_grpc import RiskServiceStub
 from panda.trading.v1.trading_pb2_grpc import add_TradingServiceServicer_to_server
 
+if TYPE_CHECKING:
+    from alphapanda.trading.traders.kite_parts import ZerodhaParts
+
 RISK_SERVICE = "panda.risk.v1.RiskService"
 
 TRADING_SERVICE = "panda.trading.v1.TradingService"
@@ -86,7 +90,7 @@ def trading_room(
         resources.brokers.traders(
             settings.active_brokers,
             resources.router.enabled,
-            TraderParts(exchange, paper.visibility_window_seconds),
+            TraderParts(exchange, paper.visibility_window_seconds, _zerodha_parts(resources)),
         ),
         options.call_timeout_seconds,
     )
@@ -190,6 +194,14 @@ def trading_room(
         ],
     )
     return room, store, HeldOrders(exchange, store, executor.driver, payable)
+
+
+def _zerodha_parts(resources: ProcessResources) -> ZerodhaParts | None:
+    if resources.kite is None:
+        return None
+    from alphapanda.app.kite_trading import zerodha_parts  # noqa: PLC0415 - only where Zerodha is used
+
+    return zerodha_parts(resources, resources.kite)
 
 
 def limiters(settings: Settings, executor: OrderExecutor, manual: ManualOrders) -> Gauges:

@@ -53,6 +53,7 @@ class CheckInputs(Struct, frozen=True, gc=False):
         simulated: True for a paper broker.
         not_ready: why the broker gets no orders now, in one line; empty where it does.
         whose: names the kill switch that has this state; empty: the broker's.
+        freeze_quantity: most units of one order at the broker, 0 if no limit is known; None: the instrument's.
     """
 
     instrument: Instrument | None
@@ -62,6 +63,7 @@ class CheckInputs(Struct, frozen=True, gc=False):
     simulated: bool
     not_ready: str = ""
     whose: str = ""
+    freeze_quantity: int | None = None
 
 
 class PreSubmitChecks:
@@ -96,16 +98,15 @@ class PreSubmitChecks:
         refused = self._routed(order) or _permitted(order, inputs) or _ready(order, inputs)
         if refused is not None:
             return refused
+        freeze = instrument.freeze_quantity if inputs.freeze_quantity is None else inputs.freeze_quantity
         if _is_filling(order, inputs):
-            return _fitting(order.unsent(), instrument.lot_size, instrument.freeze_quantity)
+            return _fitting(order.unsent(), instrument.lot_size, freeze)
         if (closed := self._in_session(order, instrument, inputs)) is not None:
             return closed
         quantity = _in_time(order, inputs)
         if isinstance(quantity, NotSent):
             return quantity
-        return self._priced(order, inputs) or _fitting(
-            quantity, instrument.lot_size, instrument.freeze_quantity
-        )
+        return self._priced(order, inputs) or _fitting(quantity, instrument.lot_size, freeze)
 
     def _routed(self, order: Order) -> NotSent | None:
         broker, strategy = order.key.broker, order.key.strategy_id

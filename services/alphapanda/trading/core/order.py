@@ -106,7 +106,7 @@ class Order(OrderRecord):
         return intent
 
     def never_called(self, intent: Intent) -> None:
-        """Ends a SUBMITTING intent as NOT_SENT, because the process that decided it knows that it never began the call.
+        """Ends a SUBMITTING intent as NOT_SENT: the broker certainly doesn't have it, by its own word or as no call was begun.
 
         A new intent of the same units replaces it, before those not sent yet; the order is decided again (rule 18).
         """
@@ -116,6 +116,24 @@ class Order(OrderRecord):
         unsent = [one.quantity for one in self.intents if one.status is OrderStatus.PENDING_SUBMIT]
         sent = len(self.intents) - len(unsent)
         self.intents[sent:] = intents_of(self.order_id, [intent.quantity, *unsent], sent)
+
+    def nothing_sent(
+        self, intent: Intent, message: str, market_time: datetime | None, *, anew: bool
+    ) -> list[OrderUpdate]:
+        """Applies that the broker certainly doesn't have an intent: the order is decided again, or an entry ends.
+
+        Args:
+            intent: whose call it was; one that has another status by now stays as it is.
+            message: why.
+            market_time: now; None where it is unknown.
+            anew: whether an entry is decided again, too.
+        """
+        if intent.status is not OrderStatus.SUBMITTING:
+            return []
+        if self.effect.is_entry and not anew:
+            return self.rejected(intent, message, market_time, FailureReason.BROKER_NOT_READY)
+        self.never_called(intent)
+        return []
 
     # -- broker reports -----------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import structlog
 from typing_extensions import override
 
+from alphapanda.domain.instrument import Instrument
 from alphapanda.resilience.attempts import attempted, until_it_works
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
@@ -22,6 +23,7 @@ from alphapanda.trading.traders.trader import (
     ExecutionMode,
     Modification,
     NoClearAnswer,
+    NothingSent,
     Placement,
     Trader,
 )
@@ -66,6 +68,8 @@ class IsolatedTrader(Trader):
     ) -> None:
         self.broker = trader.broker
         self.visibility_window = trader.visibility_window
+        self.least_look_ups = trader.least_look_ups
+        self.forgets_daily = trader.forgets_daily
         self._trader = trader
         self._call_timeout = call_timeout_seconds
         self._initialize_seconds = initialize_seconds
@@ -86,13 +90,26 @@ class IsolatedTrader(Trader):
     def tells_of_fills(self) -> bool:
         return self._trader.tells_of_fills
 
+    @override
+    def not_ready_for(self, account: str) -> str:
+        return self.not_ready or self._trader.not_ready_for(account)
+
+    @override
+    def entries_halted(self, account: str) -> str:
+        return self._trader.entries_halted(account)
+
+    @override
+    def freeze_quantity(self, instrument: Instrument) -> int:
+        return self._trader.freeze_quantity(instrument)
+
     @property
+    @override
     def problem(self) -> str:
         """What is wrong with the broker now, in one line; empty where nothing is known to be."""
         if self._not_ready:
             return self.not_ready
         if self._unanswered < _MOST_UNANSWERED:
-            return ""
+            return self._trader.problem
         return f"broker {self.broker!r} did not answer {self._unanswered} calls in a row: {self._last_error}"
 
     @override
@@ -161,6 +178,7 @@ class IsolatedTrader(Trader):
         Raises:
             BrokerRefused: the broker refused it, which is an answer.
             NoClearAnswer: the call failed or took too long.
+            NothingSent: what the trader says.
         """
         answers: list[T] = []
 
@@ -180,6 +198,8 @@ class IsolatedTrader(Trader):
             if error is not None:
                 raise error
             return answers[0]
+        if isinstance(error, NothingSent):
+            raise error
         self._unanswered += 1
         if isinstance(error, NoClearAnswer):
             self._last_error = in_one_line(error)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from alphapanda.domain.brokers import checked_broker
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.trader import OffTrader, Trader
+
+if TYPE_CHECKING:
+    from alphapanda.trading.traders.kite_parts import ZerodhaParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +22,12 @@ class TraderParts:
     Attributes:
         paper_exchange: the paper exchange.
         paper_visibility_window: seconds within which it shows an order that it has received.
+        zerodha: what Zerodha's trader is built with; None where Zerodha isn't used.
     """
 
     paper_exchange: PaperExchange
     paper_visibility_window: float
+    zerodha: ZerodhaParts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 NoClearAnswer      the broker may or may not have the order; only a look-up can tell
 BrokerRefused      the broker has refused to modify or cancel; nothing was changed
+NothingSent        the broker certainly doesn't have the order, and may get it later
 BrokerIsOff        the broker isn't enabled; nothing was sent
 """
 
@@ -38,6 +39,19 @@ class BrokerRefused(Exception):
     """The broker refused a call and has done nothing; its words say why."""
 
 
+class NothingSent(Exception):
+    """Nothing has come to be at the broker, and the same order may be sent later. Entries end; exits are decided again.
+
+    Args:
+        message: why, in one sentence.
+        anew: whether an entry is decided again at once, too: what was refused is corrected then.
+    """
+
+    def __init__(self, message: str, *, anew: bool = False) -> None:
+        self.anew = anew
+        super().__init__(message)
+
+
 class BrokerIsOff(Exception):
     """The broker isn't enabled. Nothing was sent."""
 
@@ -47,7 +61,7 @@ class Placement:
     """The parameters of one broker call: `quantity` units (> 0), with a tag of at most 20 characters.
 
     The paper exchange alone is told: `came_at`, the aware market time since which it may fill it (None: the call's); the strategy
-    and the number of the intent within its order, by which it draws slippage.
+    and the number of the intent within its order, by which it draws slippage. A live broker is told whether it is an exit.
     """
 
     account: str
@@ -61,6 +75,7 @@ class Placement:
     came_at: datetime | None = None
     strategy_id: str = ""
     number: int = 0
+    is_exit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +114,14 @@ class Trader(ABC):
     Attributes:
         broker: the broker's name.
         visibility_window: seconds within which the broker shows an order, from the latest time the call could reach it.
+        least_look_ups: look-ups that it must have answered without the order before it counts as absent.
+        forgets_daily: whether its order book begins anew each day in India, so that absence says nothing of earlier orders.
     """
 
     broker: str
     visibility_window: float
+    least_look_ups: int = 1
+    forgets_daily: bool = False
 
     @abstractmethod
     def get_execution_mode(self) -> ExecutionMode:
@@ -112,6 +131,23 @@ class Trader(ABC):
     def not_ready(self) -> str:
         """Why the broker gets no orders now, in one line; empty where it does. IsolatedTrader says it for every trader."""
         return ""
+
+    def not_ready_for(self, account: str) -> str:  # noqa: ARG002 - of brokers whose accounts differ
+        """Why an account gets no orders now, in one line; empty where it does. Its entries end, its exits wait."""
+        return self.not_ready
+
+    def entries_halted(self, account: str) -> str:  # noqa: ARG002 - of brokers whose accounts differ
+        """Why an account gets no entries now, in one line, though exits are sent; empty where it gets them."""
+        return ""
+
+    @property
+    def problem(self) -> str:
+        """What a person should know of the broker, in one line; empty where nothing is wrong."""
+        return ""
+
+    def freeze_quantity(self, instrument: Instrument) -> int:
+        """Most units of one order, as far as is known; 0 if no limit is."""
+        return instrument.freeze_quantity
 
     @property
     def tells_of_fills(self) -> bool:
@@ -135,6 +171,7 @@ class Trader(ABC):
 
         Raises:
             NoClearAnswer: the broker may or may not have received the order.
+            NothingSent: it certainly has not, and may get it later.
         """
 
     @abstractmethod

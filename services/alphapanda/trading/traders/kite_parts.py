@@ -1,0 +1,52 @@
+"""What the trader of Zerodha is built with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.kite.rest import KiteRest
+from alphapanda.trading.core.paper_charges import PaperCharges
+
+AUTOMATIC: Final = Decimal(-1)
+"""Market protection of which Zerodha sets the size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZerodhaOptions:
+    """How orders are sent and followed.
+
+    Attributes:
+        market_protection: percent, > 0; AUTOMATIC: what Zerodha sets.
+        visibility_seconds: seconds within which the order book shows an order that Zerodha has received.
+        least_look_ups: answered look-ups without the order before it counts as absent.
+        halt_after: equal refusals in a row that no list knows, after which entries are halted.
+    """
+
+    market_protection: Decimal = AUTOMATIC
+    visibility_seconds: float = 180.0
+    least_look_ups: int = 5
+    halt_after: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ZerodhaParts:
+    """What the trader is built with.
+
+    Attributes:
+        rest: the HTTP API by account.
+        charges: what fills are charged, as an estimate until the contract note.
+        instruments: today's instruments.
+        options: how orders are sent and followed.
+        monotonic: seconds of a clock that never goes back.
+    """
+
+    rest: Mapping[str, KiteRest]
+    charges: PaperCharges
+    instruments: Callable[[], InstrumentDirectory]
+    options: ZerodhaOptions = ZerodhaOptions()
+    monotonic: Callable[[], float] = time.monotonic

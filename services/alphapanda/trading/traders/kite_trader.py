@@ -1,0 +1,219 @@
+"""Trades at Zerodha: places each order once, under the intent's tag, and tells what became of it by reading, never by assuming.
+
+A call's outcome is what `kite.outcomes` makes of it: only a refusal that is listed there is final, all else is looked up (REAL_MONEY
+rule 1). What certainly isn't at the broker and may get there later (no session, no connection, no turn) is NothingSent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+from typing_extensions import override
+
+from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.order_events import Fill
+from alphapanda.domain.terms import HAS_LIMIT, Terms
+from alphapanda.kite.limiter import CallKind
+from alphapanda.kite.options import ORDER_MARGIN_SECONDS
+from alphapanda.kite.order_rows import UnreadableRow
+from alphapanda.kite.orders import KiteOrders, TracedOrder
+from alphapanda.kite.outcomes import KiteError, KiteReason, KiteRefused, KiteUnknown
+from alphapanda.kite.session import NoSession
+from alphapanda.resilience.failures import in_one_line
+from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.trading.core.entry_halt import EntryHalt, Pause
+from alphapanda.trading.traders.kite_parts import ZerodhaParts
+from alphapanda.trading.traders.kite_reports import KITE_TYPES, fills_of, report_of
+from alphapanda.trading.traders.trader import (
+    ExecutionMode,
+    NoClearAnswer,
+    NothingSent,
+    Placement,
+    Trader,
+)
+
+LARGEST_ORDER: Final = 100_000
+"""Units that Zerodha takes in one order, whatever the exchange takes (KITE_FACTS section 10, 7)."""
+
+_LATER: Final = frozenset(
+    {
+        KiteReason.UNREACHABLE,
+        KiteReason.RATE_LIMITED,
+        KiteReason.DAY_USED_UP,
+        KiteReason.SESSION_DEAD,
+        KiteReason.SOURCE_ADDRESS,
+    }
+)
+"""Refusals of what may be sent later: they are about the way to Zerodha, not about the order."""
+_log = structlog.get_logger(__name__)
+
+
+class ZerodhaTrader(Trader):
+    """A trader whose orders go to Zerodha.
+
+    Args:
+        broker: the broker's name.
+        parts: what it is built with.
+    """
+
+    forgets_daily = True
+
+    def __init__(self, broker: str, parts: ZerodhaParts) -> None:
+        self.broker = broker
+        self._options = parts.options
+        self.visibility_window = parts.options.visibility_seconds + ORDER_MARGIN_SECONDS
+        self.least_look_ups = parts.options.least_look_ups
+        self._charges = parts.charges
+        self._monotonic = parts.monotonic
+        self._orders = {account: KiteOrders(rest) for account, rest in parts.rest.items()}
+        self._halts = {account: EntryHalt(parts.options.halt_after) for account in parts.rest}
+        self._pauses = {account: Pause() for account in parts.rest}
+        self._freeze: dict[str, int] = {}
+        self._instruments = parts.instruments
+
+    @override
+    def get_execution_mode(self) -> ExecutionMode:
+        return ExecutionMode.LIVE
+
+    @override
+    async def initialize(self) -> None:
+        """Does nothing: who isn't signed in gets no orders, and a call tells whether Zerodha is there."""
+
+    @override
+    async def shutdown(self) -> None:
+        """Does nothing: who built the HTTP API ends it."""
+
+    @override
+    def not_ready_for(self, account: str) -> str:
+        orders = self._orders.get(account)
+        if orders is None:
+            return f"account {account!r} isn't one of those at Zerodha ({', '.join(self._orders) or 'none'})"
+        try:
+            orders.rest.session.require()
+        except NoSession as nobody:
+            return str(nobody)
+        return self._pauses[account].reason(self._monotonic())
+
+    @override
+    def entries_halted(self, account: str) -> str:
+        halt = self._halts.get(account)
+        return halt.reason if halt is not None else ""
+
+    @property
+    @override
+    def problem(self) -> str:
+        return "; ".join(halt.reason for halt in self._halts.values() if halt.reason)
+
+    @override
+    def freeze_quantity(self, instrument: Instrument) -> int:
+        known = [instrument.freeze_quantity, self._freeze.get(instrument.instrument_id, 0), LARGEST_ORDER]
+        return min(limit for limit in known if limit)
+
+    @override
+    async def execute_order(self, placement: Placement) -> BrokerOrder:
+        account = placement.account
+        orders = self._orders.get(account)
+        if orders is None:
+            return BrokerOrder("", BrokerOrderStatus.REJECTED, message=self.not_ready_for(account))
+        kind = CallKind.EXIT if placement.is_exit else CallKind.ENTRY
+        try:
+            order_id = await orders.place(kind, **self._terms(placement))
+        except NoSession as nobody:
+            raise NothingSent(str(nobody)) from nobody
+        except KiteRefused as refused:
+            return self._refused(placement, refused)
+        except KiteUnknown as unknown:
+            if unknown.is_unlisted and self._halts[account].refused(unknown.failure.message):
+                self._halted(account)
+            raise NoClearAnswer(in_one_line(unknown)) from unknown
+        self._halts[account].answered()
+        self._pauses[account].over()
+        return BrokerOrder(order_id, BrokerOrderStatus.OPEN)
+
+    @override
+    async def look_up(self, account: str, tag: str) -> BrokerOrder | None:
+        found = await self._found(account, tag)
+        return None if found is None else report_of(found, self._fills(account, found))
+
+    async def _found(self, account: str, tag: str) -> TracedOrder | None:
+        orders = self._orders.get(account)
+        if orders is None:
+            raise NoClearAnswer(self.not_ready_for(account))
+        try:
+            return await orders.by_tag(tag)
+        except (KiteError, NoSession, UnreadableRow) as unanswered:
+            raise NoClearAnswer(in_one_line(unanswered)) from unanswered
+
+    def _fills(self, account: str, found: TracedOrder) -> list[Fill]:
+        instrument = self._instruments().by_symbol(found.order.symbol)
+        return fills_of(self.broker, account, found, instrument, self._charges)
+
+    def _terms(self, placement: Placement) -> dict[str, Any]:
+        """The arguments of kiteconnect's `place_order`."""
+        return {
+            "exchange": placement.instrument.exchange,
+            "tradingsymbol": placement.instrument.tradingsymbol,
+            "transaction_type": placement.side.name,
+            "product": placement.product.name,
+            "tag": placement.tag,
+            **self._priced(placement.quantity, placement.terms),
+        }
+
+    def _priced(self, quantity: int, terms: Terms) -> dict[str, Any]:
+        """The arguments for quantity and terms; what may trade at the market always has market protection."""
+        protected = terms.order_type not in HAS_LIMIT
+        return {
+            "quantity": quantity,
+            "order_type": KITE_TYPES[terms.order_type],
+            "validity": terms.validity.name,
+            "price": None if terms.limit_price is None else str(terms.limit_price),
+            "trigger_price": None if terms.trigger_price is None else str(terms.trigger_price),
+            "market_protection": str(self._options.market_protection) if protected else None,
+        }
+
+    def _refused(self, placement: Placement, refused: KiteRefused) -> BrokerOrder:
+        """What a definite refusal means for an order.
+
+        Raises:
+            NothingSent: it may be sent later, or at once in smaller slices.
+        """
+        account, words = placement.account, in_one_line(refused)
+        if refused.reason in _LATER:
+            if refused.reason is KiteReason.SOURCE_ADDRESS and self._halts[account].at_once(words):
+                self._halted(account)
+            self._pauses[account].begin(self._monotonic(), words)
+            raise NothingSent(words)
+        self._halts[account].answered()
+        limit = refused.limit
+        if refused.reason is KiteReason.FREEZE_QUANTITY and limit and limit < placement.quantity:
+            self._freeze[placement.instrument.instrument_id] = limit
+            _log.warning(
+                "broker.freeze_quantity_learned",
+                broker=self.broker,
+                instrument_id=placement.instrument.instrument_id,
+                freeze_quantity=limit,
+            )
+            raise NothingSent(words, anew=True)
+        if refused.reason is KiteReason.NEEDS_DEPOSITORY:
+            _log.error(
+                "order.needs_authorisation",
+                alarm=True,
+                broker=self.broker,
+                account=account,
+                strategy_id=placement.strategy_id,
+                instrument_id=placement.instrument.instrument_id,
+                message="sell authorisation (TPIN) at the depository is missing; the exit isn't sent again by itself",
+            )
+        unpaid = refused.reason is KiteReason.INSUFFICIENT_FUNDS
+        status = BrokerOrderStatus.UNPAID if unpaid else BrokerOrderStatus.REJECTED
+        return BrokerOrder("", status, message=refused.failure.message or words)
+
+    def _halted(self, account: str) -> None:
+        _log.error(
+            "broker.entries_halted",
+            alarm=True,
+            broker=self.broker,
+            account=account,
+            reason=self._halts[account].reason,
+        )

@@ -1,0 +1,186 @@
+"""Orders at Zerodha, end to end: the room on a real PostgreSQL and Redis, the stub exchange over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.kite_exchange.exchange import APP
+from trading_room import terminal
+from zerodha_room import Live, Opened, at_the_stub
+
+from alphapanda.domain.order import FailureReason, OrderStatus
+
+UNLISTED = "The moon is in the wrong house for orders."
+WRONG_ADDRESS = "IP (192.0.2.7) is not allowed to place orders for this app. Update allowed IPs on the Kite developer console."
+
+
+def tags(live: Live) -> list[str | None]:
+    return [order.tag for order in live.book()]
+
+
+async def test_a_market_order_is_placed_once_found_by_its_tag_and_filled_by_trade_ids(opened: Opened) -> None:
+    """It carries its intent's tag and a market protection; its fills have the exchange's trade ids, prices and charges."""
+    async with at_the_stub(opened) as live:
+        verdict = live.signal()
+        await live.room.handle(verdict)
+        order = await live.room.ended(verdict)
+        (placed,) = live.book()
+        assert order.status is OrderStatus.FILLED
+        assert (placed.tag, str(placed.protection), placed.filled) == (order.intents[0].tag, "2", 10)
+        assert order.intents[0].broker_order_id == placed.order_id
+        assert order.average_price == placed.average
+        assert order.charges > 0
+        assert len(terminal(await live.room.events(verdict))) == 1
+        assert live.held() == 10
+
+
+async def test_a_freeze_quantity_is_learned_from_the_refusal_that_names_it(opened: Opened) -> None:
+    """The refused order never was; it goes out in slices of what the refusal names, each under its own tag, and so does the next."""
+    async with at_the_stub(opened) as live:
+        most = "higher than the maximum quantity of 4 (4 lots) allowed by the exchanges."
+        words = f"The order quantity 10 (10 lots) is {most}"
+        live.fault("error", status=400, error_type="InputException", message=words)
+        verdict, later = live.signal(0), live.signal(1)
+        for one in (verdict, later):
+            await live.room.handle(one)
+            order = await live.room.ended(one)
+            assert (order.status, order.filled) == (OrderStatus.FILLED, 10)
+        assert [order.quantity for order in live.book()] == [4, 4, 2, 4, 4, 2]
+        assert len(set(tags(live))) == 6
+
+
+@pytest.mark.parametrize("kind", ["timed_out", "lost", "html_done", "cut", "not_json"])
+async def test_rule_1_an_answer_that_says_nothing_final_is_looked_up_and_never_sent_again(
+    opened: Opened, kind: str
+) -> None:
+    """The order was taken, whatever the answer says (an HTTP 400 in words of a time-out among them): it is found, once."""
+    async with at_the_stub(opened) as live:
+        live.fault(kind, seconds=0.1)
+        verdict = live.signal()
+        await live.room.handle(verdict)
+        order = await live.room.ended(verdict)
+        assert (order.status, order.filled) == (OrderStatus.FILLED, 10)
+        assert tags(live) == [order.intents[0].tag]
+
+
+async def test_rule_1_a_429_and_a_listed_refusal_are_final(opened: Opened) -> None:
+    """An entry that certainly wasn't placed ends, and nobody looks for it."""
+    async with at_the_stub(opened) as live:
+        live.fault("error", status=429, error_type="NetworkException", message="Too many requests")
+        busy = live.signal(0)
+        await live.room.handle(busy)
+        order = await live.room.ended(busy)
+        assert (order.status, order.failure) == (OrderStatus.REJECTED, FailureReason.BROKER_NOT_READY)
+        poor = "Insufficient funds. Required margin is 7 but available margin is 5."
+        await asyncio.sleep(1.1)  # the pause after an order that didn't get through
+        live.fault("error", status=400, error_type="MarginException", message=poor)
+        refused = live.signal(1)
+        await live.room.handle(refused)
+        order = await live.room.ended(refused)
+        assert (order.status, order.failure) == (OrderStatus.REJECTED, FailureReason.INSUFFICIENT_FUNDS)
+        assert live.book() == []
+
+
+async def test_rule_2_an_order_that_shows_late_is_adopted(opened: Opened) -> None:
+    """Nothing is concluded from its absence before the horizon; once the book shows it, it is what it is there."""
+    async with at_the_stub(opened) as live:
+        live.fault("html_done", hidden=120.0)
+        verdict = live.signal()
+        await live.room.handle(verdict)
+        await live.order_when(verdict, lambda order: order.status is OrderStatus.UNKNOWN)
+        await asyncio.sleep(0.6)
+        assert (await live.room.order(verdict)).status is OrderStatus.UNKNOWN
+        live.stub.do(lambda exchange: exchange.clock.advance(121))
+        order = await live.room.ended(verdict)
+        assert (order.status, tags(live)) == (OrderStatus.FILLED, [order.intents[0].tag])
+
+
+async def test_rule_2_an_entry_counts_as_absent_after_the_horizon_and_enough_answered_look_ups(
+    opened: Opened,
+) -> None:
+    """Look-ups that fail don't count; the entry is never sent again."""
+    async with at_the_stub(opened, least_look_ups=3) as live:
+        live.fault("reset")
+        live.fault("error", method="GET", path="/orders", status=503, times=4)
+        verdict = live.signal()
+        await live.room.handle(verdict)
+        await live.order_when(verdict, lambda order: order.status is OrderStatus.UNKNOWN)
+        live.horizon_passes()
+        order = await live.room.ended(verdict)
+        assert (order.status, order.failure) == (OrderStatus.FAILED, FailureReason.ABSENT)
+        assert live.book() == []
+        asked = live.stub.do(
+            lambda exchange: [kind for method, _, kind in exchange.script.met if method == "GET"]
+        )
+        assert len(asked) == 4
+
+
+async def test_rule_4_a_wrong_source_address_halts_entries_at_once(opened: Opened) -> None:
+    """It is known by its words, whatever its class; the next entry isn't even tried; a sent order ends the halt."""
+    async with at_the_stub(opened) as live:
+        await opened_position(live)
+        live.fault("error", status=403, error_type="GeneralException", message=WRONG_ADDRESS)
+        for number in (1, 2):
+            verdict = live.signal(number)
+            await live.room.handle(verdict)
+            order = await live.room.ended(verdict)
+            assert order.failure is FailureReason.BROKER_NOT_READY
+            assert "192.0.2.7" in order.message
+        assert "entries are halted" in live.trader.problem
+        assert len(live.book()) == 1
+        closing = live.exit(3)
+        await live.room.handle(closing)
+        assert (await live.room.ended(closing)).status is OrderStatus.FILLED
+        assert (live.trader.problem, live.held()) == ("", 0)
+
+
+async def test_rule_4_equal_unlisted_refusals_in_a_row_halt_entries(opened: Opened) -> None:
+    """Each of them is looked up, because it may have been placed all the same; the next entry isn't tried."""
+    async with at_the_stub(opened, halt_after=2, least_look_ups=1) as live:
+        live.fault("error", status=400, error_type="InputException", message=UNLISTED, times=9)
+        unknown = [live.signal(number) for number in range(2)]
+        for verdict in unknown:
+            await live.room.handle(verdict)
+            await live.order_when(verdict, lambda order: order.status is OrderStatus.UNKNOWN)
+            live.horizon_passes()
+            assert (await live.room.ended(verdict)).failure is FailureReason.ABSENT
+        third = live.signal(3)
+        await live.room.handle(third)
+        order = await live.room.ended(third)
+        assert (order.failure, UNLISTED in order.message) == (FailureReason.BROKER_NOT_READY, True)
+        assert len(live.stub.do(lambda exchange: exchange.script.met)) == 2
+
+
+async def test_rule_12_an_exit_needs_no_price_of_ours(opened: Opened) -> None:
+    """Without any price here a protected market order is sent, whose price the exchange makes."""
+    async with at_the_stub(opened) as live:
+        await opened_position(live)
+        await live.room.redis.flushall()
+        verdict = live.exit()
+        await live.room.handle(verdict)
+        assert (await live.room.ended(verdict)).status is OrderStatus.FILLED
+        assert live.held() == 0
+
+
+async def test_rule_13_while_the_session_is_dead_entries_end_and_exits_wait(opened: Opened) -> None:
+    """Nobody has to send the exit again: it goes out after the next sign-in, once."""
+    async with at_the_stub(opened) as live:
+        await opened_position(live)
+        live.stub.do(lambda exchange: exchange.sessions.end(APP.api_key))
+        closing, entry = live.exit(1), live.signal(2)
+        await live.room.handle(closing)
+        await live.room.handle(entry)
+        order = await live.room.ended(entry)
+        assert (order.failure, "kite login" in order.message) == (FailureReason.BROKER_NOT_READY, True)
+        assert (await live.room.order(closing)).status is OrderStatus.PENDING_SUBMIT
+        await live.signed_in(2)
+        order = await live.room.ended(closing)
+        assert (order.status, live.held(), len(live.book())) == (OrderStatus.FILLED, 0, 2)
+
+
+async def opened_position(live: Live) -> None:
+    """Buys what an exit can sell."""
+    verdict = live.signal()
+    await live.room.handle(verdict)
+    assert (await live.room.ended(verdict)).status is OrderStatus.FILLED

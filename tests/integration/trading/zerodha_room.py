@@ -1,0 +1,178 @@
+"""The trading room with Zerodha's trader, signed in to a stub exchange of its own over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+import structlog
+from kiteconnect import KiteConnect
+from tests.kite_exchange.clock import Clock
+from tests.kite_exchange.exchange import APP, Exchange
+from tests.kite_exchange.faults import Fault
+from tests.kite_exchange.orders import Order as StubOrder
+from tests.kite_exchange.server import ServerThread, serving
+from tests.values import replace
+from trading_room import NOON, Room, approved, boot_clock
+
+from alphapanda.domain.charge_rates import load_charge_rates
+from alphapanda.domain.frame import Frame, nanoseconds
+from alphapanda.domain.instrument import Instrument, InstrumentDirectory
+from alphapanda.domain.order import PositionEffect, Side, TradingState
+from alphapanda.domain.verdict import Approved
+from alphapanda.kite.options import KiteOptions, OrderBudgets
+from alphapanda.kite.rest import KiteRest
+from alphapanda.kite.session import KiteSession, SessionFollower
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.order_record import order_id_of
+from alphapanda.trading.core.paper_charges import KiteCharges
+from alphapanda.trading.options import TradingOptions
+from alphapanda.trading.traders.kite_parts import ZerodhaOptions, ZerodhaParts
+from alphapanda.trading.traders.kite_trader import ZerodhaTrader
+
+SYMBOL: Final = "NSE:INFY"
+UNHURRIED: Final = TradingOptions(send_window_seconds=60, call_timeout_seconds=20, batch_wait_seconds=0.2)
+"""On a busy machine no call is late; tests that wait for absence move the boot clock."""
+Opened = Callable[..., AbstractAsyncContextManager[Room]]
+
+
+@dataclass(slots=True)
+class Live:
+    """The room, the exchange behind it, and who is signed in.
+
+    Attributes:
+        room: the trading room.
+        stub: the exchange.
+        trader: Zerodha's.
+        follower: the session.
+        instrument: what is traded.
+        boot: seconds that the boot clock is ahead of time.
+    """
+
+    room: Room
+    stub: ServerThread
+    trader: ZerodhaTrader
+    follower: SessionFollower
+    instrument: Instrument
+    boot: Counter[str]
+
+    def horizon_passes(self) -> None:
+        """So much time passes that an order that isn't shown counts as absent, once it was looked for often enough."""
+        self.boot["seconds"] += 600
+
+    def signal(self, number: int = 0, **changes: Any) -> Approved:
+        """A verdict for Zerodha; the same numbers make the same verdict."""
+        verdict = approved(number)
+        key = replace(verdict.key, broker="zerodha", instrument_id=self.instrument.instrument_id)
+        return replace(verdict, key=key, instrument_token=self.instrument.instrument_token, **changes)
+
+    def exit(self, number: int = 1, **changes: Any) -> Approved:
+        """A verdict that closes what `signal` opens."""
+        return self.signal(number, side=Side.SELL, effect=PositionEffect.REDUCES, **changes)
+
+    def fault(self, kind: str, **told: Any) -> None:
+        """Lets something go wrong with the next orders."""
+        fault = Fault(kind, **{"method": "POST", "path": "/orders/*", **told})
+        self.stub.do(lambda exchange: exchange.script.add([fault]))
+
+    def book(self) -> list[StubOrder]:
+        """All orders at the exchange."""
+        return self.stub.do(lambda exchange: [*exchange.desk.orders.values()])
+
+    def held(self, product: str = "MIS") -> int:
+        """Units that the exchange's own books hold."""
+        return self.stub.do(
+            lambda exchange: sum(
+                one.quantity
+                for one in exchange.desk.account(APP.user_id).positions.values()
+                if one.product == product
+            )
+        )
+
+    def price(self, rupees: Decimal) -> None:
+        """A trade at the exchange."""
+        self.stub.do(lambda exchange: _priced(exchange, rupees))
+
+    async def signed_in(self, revision: int) -> None:
+        """Signs in anew, as a person does."""
+        self.follower.put(await asyncio.to_thread(session_at, self.stub, revision))
+
+    async def order_when(self, verdict: Approved, has_come: Callable[[Order], bool]) -> Order:
+        """The order of a verdict once something is true of it."""
+        async with asyncio.timeout(30):
+            while True:
+                stored = await self.room.store.find(order_id_of(verdict.signal_id))
+                if stored is not None and has_come(stored.order):
+                    return stored.order
+                await asyncio.sleep(0.02)
+
+
+def session_at(stub: ServerThread, revision: int) -> KiteSession:
+    """A session after a login at the exchange."""
+    kite = KiteConnect(APP.api_key, root=stub.server.api_root)
+    answer = requests.get(stub.server.login_url(APP.api_key), allow_redirects=False, timeout=20)
+    token = parse_qs(urlsplit(answer.headers["Location"]).query)["request_token"][0]
+    given = kite.generate_session(token, APP.api_secret)
+    return KiteSession("default", revision, f"s{revision}", APP.api_key, given["access_token"])
+
+
+def _priced(exchange: Exchange, rupees: Decimal) -> None:
+    quote = exchange.market.by_key(SYMBOL)
+    assert quote is not None
+    exchange.market.set_price(quote.listed.instrument_token, rupees, exchange.clock.ns())
+
+
+@asynccontextmanager
+async def at_the_stub(opened: Opened, *, rows: int = 40, **options: Any) -> AsyncIterator[Live]:
+    """A room open for trading at the stub; `options` are ZerodhaOptions, with horizons short enough for a test."""
+    exchange = Exchange.of(clock=Clock(lambda: nanoseconds(NOON)), rows=rows, day=NOON.date())
+    exchange.limits.enforced = False
+    exchange.wanders = False
+    with serving(exchange) as stub:
+        kite = KiteOptions(api_root=stub.server.api_root, budgets=OrderBudgets(per_second=10, kept_percent=0))
+        follower = SessionFollower("default", lambda: datetime.now(UTC))
+        follower.put(await asyncio.to_thread(session_at, stub, 1))
+        rest = KiteRest(
+            kite, follower, structlog.get_logger(), time.monotonic, lambda: datetime.now(UTC), NOON.date
+        )
+        listed = stub.do(lambda one: one.market.by_key(SYMBOL).listed)  # type: ignore[union-attr]
+        instrument = Instrument(
+            SYMBOL, listed.instrument_token, "NSE", "INFY", "Infosys", "NSE", "EQ", Decimal("0.05"), 1, 0, "NSE_EQ"
+        )  # fmt: skip
+        directory = InstrumentDirectory([instrument])
+        parts = ZerodhaParts(
+            {"default": rest},
+            KiteCharges(load_charge_rates()),
+            lambda: directory,
+            ZerodhaOptions(**{"visibility_seconds": 0.5, **options}),
+        )
+        trader = ZerodhaTrader("zerodha", parts)
+        boot: Counter[str] = Counter()
+        opening = opened(
+            zerodha=trader,
+            instruments=directory,
+            options=UNHURRIED,
+            boot=lambda: boot_clock() + boot["seconds"],
+        )
+        async with opening as room:
+            await _priced_for_us(room, instrument)
+            for broker in ("paper", "papertwo", "zerodha"):
+                await room.mirror.write(broker, TradingState.ACTIVE, 0)
+            room.opted_in.add("zerodha")
+            await room.executor.start()
+            yield Live(room, stub, trader, follower, instrument, boot)
+        rest.stop()
+
+
+async def _priced_for_us(room: Room, instrument: Instrument) -> None:
+    moment, token = nanoseconds(NOON), instrument.instrument_token
+    await room.prices.write([Frame("run", 0, 1, moment, 100, [token], [1500_00], [moment])])
