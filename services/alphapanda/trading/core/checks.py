@@ -14,10 +14,12 @@ from functools import lru_cache
 from msgspec import Struct
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
+from alphapanda.domain.capabilities import Can, Phase
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import FailureReason, TradingState
+from alphapanda.domain.order_acceptance import acceptance_of
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import MANUAL
 from alphapanda.trading.core.order import Order
@@ -87,6 +89,7 @@ class PreSubmitChecks:
         self._opt_ins = opt_ins
         self._calendar = calendar
         self._price_max_age = price_max_age
+        self._acceptance = acceptance_of(calendar)
 
     def judge(self, order: Order, inputs: CheckInputs) -> Go | NotSent:
         """Decides whether the next intent may be sent."""
@@ -106,7 +109,11 @@ class PreSubmitChecks:
         quantity = _in_time(order, inputs)
         if isinstance(quantity, NotSent):
             return quantity
-        return self._priced(order, inputs) or _fitting(quantity, instrument.lot_size, freeze)
+        return (
+            self._accepted(order, instrument, inputs)
+            or self._priced(order, inputs)
+            or _fitting(quantity, instrument.lot_size, freeze)
+        )
 
     def _routed(self, order: Order) -> NotSent | None:
         broker, strategy = order.key.broker, order.key.strategy_id
@@ -135,6 +142,26 @@ class PreSubmitChecks:
                 f"the session of {instrument.symbol} doesn't hold {market_time.isoformat()}",
             )
         return None
+
+    def _accepted(self, order: Order, instrument: Instrument, inputs: CheckInputs) -> NotSent | None:
+        """What the exchange or the broker would refuse isn't sent to any broker, paper included (REAL_MONEY rule 3)."""
+        market_time, entry = inputs.market.market_time, order.effect.is_entry
+        if market_time is None:
+            return None
+        last = inputs.market.prices.get(order.instrument_token)
+        answer = self._acceptance.answer(
+            instrument,
+            order.side,
+            order.key.product,
+            order.terms,
+            Phase.CONTINUOUS,  # the session was checked
+            self._calendar.trading_day(market_time),
+            None if last is None else last.price,
+            opens=entry,
+        )
+        if answer.can is Can.YES or (answer.can is Can.UNKNOWN and not entry):
+            return None
+        return NotSent(FailureReason.NOT_EXECUTABLE, f"{instrument.symbol}: {answer.message}")
 
     def _priced(self, order: Order, inputs: CheckInputs) -> NotSent | None:
         entry = order.effect.is_entry

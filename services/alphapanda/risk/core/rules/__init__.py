@@ -18,6 +18,7 @@ _FILES: Final = (
     "strategy_state",
     "instrument",
     "product",
+    "capability",
     "price",
     "order_quantity",
     "position_quantity",

@@ -57,7 +57,8 @@ def _closed(market_time: datetime, calendar: TradingCalendar, segment: str) -> R
     hours = ", ".join(_hours(each.open, each.close) for each in sessions) or f"no session on {day}"
     zone = sessions[0].open.tzinfo if sessions else None
     observed = f"{_clock(market_time.astimezone(zone))} IST" if zone else str(day)
-    return RuleResult(NAME, RuleOutcome.FAILED, hours, observed, f"the market is closed ({hours})")
+    message = f"the market is closed ({hours}), and an order for the next session (AMO) is never sent"
+    return RuleResult(NAME, RuleOutcome.FAILED, hours, observed, message)
 
 
 @lru_cache(maxsize=4096)
