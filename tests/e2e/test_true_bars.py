@@ -79,6 +79,8 @@ def replayed(nse_data: Path) -> Year:
     with pytest.MonkeyPatch.context() as settings:
         settings.setenv("ALPHAPANDA_PAPER_TRADING__SLIPPAGE_PERCENT", "0")
         settings.setenv("ALPHAPANDA_PAPER_TRADING__CHARGES", "none")
+        # Shares are sold short over night.
+        settings.setenv("ALPHAPANDA_PAPER_TRADING__AS_LIVE", "false")
         # On 14 February it opened a quarter higher; the others believe that at once.
         settings.setenv("ALPHAPANDA_MARKETDATA__WILD_PRINT_PERCENT", "0")
         return Year(file)

@@ -56,6 +56,7 @@ def assumptions(
         ),
         ("charges", _charges(paper)),
         ("funds", f"starting cash of {writes(paper.starting_cash)}{each}; {_funds(paper)}"),
+        *([] if paper.as_live else [("refusals", "orders that Zerodha would refuse are taken, too")]),
         ("square-off of MIS", f"at {paper.square_off_time:%H:%M}"),
     ]
 

@@ -7,7 +7,13 @@ from decimal import Decimal
 from alphapanda.app.paper import paper_charges
 from alphapanda.domain.funds import FundsTerms
 from alphapanda.domain.margin import HUNDRED, MarginKind, load_margin_model
+from alphapanda.risk.core.check import Venue
 from alphapanda.settings.services import PaperTradingSettings
+
+
+def venue_of(paper: PaperTradingSettings) -> Venue:
+    """Where orders of the paper broker go, as far as rules differ by it."""
+    return Venue.AS_LIVE if paper.as_live else Venue.PAPER
 
 
 def funds_terms_of(paper: PaperTradingSettings) -> FundsTerms:

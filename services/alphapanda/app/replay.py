@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from alphapanda.app.calendars import open_calendar, usual_data_directory
-from alphapanda.app.funds import funds_terms_of
+from alphapanda.app.funds import funds_terms_of, venue_of
 from alphapanda.app.instruments import EVERY_DAY, known_instruments
 from alphapanda.app.limits import limits_of
 from alphapanda.app.paper import paper_market
@@ -316,6 +316,7 @@ def compose_replay(
         lambda strategy_id: opt_ins.get(strategy_id, ()),
         calendar,
         timedelta(seconds=settings.trading.price_max_age_seconds),
+        paper_as_live=paper.as_live,
     )
     market = paper_market(settings)
     return Replay(
@@ -335,6 +336,7 @@ def compose_replay(
         on_fill=on_fill,
         scoped=scoped,
         funds=funds_terms_of(paper) if paper.buying_power else None,
+        venue=venue_of(paper),
         fill=paper.fill,
     )
 

@@ -16,10 +16,9 @@ from alphapanda.domain.capabilities import (
     CapabilityRule,
     CapabilityTable,
     OptionLimits,
-    Phase,
     PhaseDay,
-    Segment,
 )
+from alphapanda.domain.capability_question import Phase, Segment
 from alphapanda.domain.order import OrderType, Product, Validity
 from alphapanda.domain.session import Sureness
 

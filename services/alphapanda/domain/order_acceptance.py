@@ -11,16 +11,9 @@ from functools import lru_cache
 from typing import Final
 
 from alphapanda.domain.calendar import TradingCalendar
-from alphapanda.domain.capabilities import (
-    ACCEPTED,
-    Answer,
-    Can,
-    CapabilityTable,
-    Phase,
-    question_of,
-    segment_of,
-)
+from alphapanda.domain.capabilities import ACCEPTED, Answer, Can, CapabilityTable
 from alphapanda.domain.capability_data import load_capabilities
+from alphapanda.domain.capability_question import Phase, question_of, segment_of
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.order import OrderType, Product, Side

@@ -32,7 +32,7 @@ from alphapanda.replay.prices import LastPrices
 from alphapanda.replay.square_off_watch import SquareOffWatch
 from alphapanda.replay.tally import Tally
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.core.check import Inputs, StrategyStatus
+from alphapanda.risk.core.check import Inputs, StrategyStatus, Venue
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.named_limits import ACCOUNT_WIDE, COUNTED
 from alphapanda.risk.core.position import PositionState
@@ -59,6 +59,7 @@ class Replay:
         scoped: limits of the account, its strategies and instruments; they override `limits`.
         funds: how the account's funds are measured; None: entries needn't be paid.
         fill: when orders on recorded bars fill.
+        venue: whether what a live broker would refuse is refused.
 
     Attributes:
         tracker: tracks equity and drawdown of all accounts together.
@@ -82,6 +83,7 @@ class Replay:
         scoped: ScopedLimits = NOTHING_SET,
         funds: FundsTerms | None = None,
         fill: FillRule = FillRule.NEXT_OPEN,
+        venue: Venue = Venue.AS_LIVE,
     ) -> None:
         self.fill = fill
         self._host = host
@@ -90,6 +92,7 @@ class Replay:
             tracks_history=scoped.may_set(COUNTED, limits),
         )
         self._funds = funds
+        self._venue = venue
         self._trading = trading
         self.books = {book.account: book for book in books}
         self._instruments = instruments
@@ -361,4 +364,5 @@ class Replay:
             (),
             self._scoped,
             funds=self._funds,
+            venue=self._venue,
         )

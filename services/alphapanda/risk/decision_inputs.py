@@ -15,7 +15,7 @@ from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.resilience.budgets import within
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.core.check import Inputs
+from alphapanda.risk.core.check import Inputs, Venue
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.store.port import AccountFacts
 from alphapanda.risk.strategy_statuses import StrategyStatuses
@@ -41,6 +41,7 @@ class DecisionInputs:
         strategy_statuses: the latest state of each strategy.
         price_budget_seconds: timeout for reading prices.
         funds: how accounts' funds are measured, by simulated broker.
+        venues: where a broker's orders go; a broker that is absent is paper as live.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class DecisionInputs:
         strategy_statuses: StrategyStatuses,
         price_budget_seconds: float = PRICE_BUDGET_SECONDS,
         funds: Mapping[str, FundsTerms] | None = None,
+        venues: Mapping[str, Venue] | None = None,
     ) -> None:
         self.instruments = instruments
         self.calendar = calendar
@@ -60,6 +62,7 @@ class DecisionInputs:
         self._views = views
         self._price_budget = price_budget_seconds
         self._funds: Mapping[str, FundsTerms] = funds or MappingProxyType({})
+        self._venues: Mapping[str, Venue] = venues or MappingProxyType({})
 
     def enforces_funds(self, broker: str) -> bool:
         """Whether entries of the broker's accounts have to be paid."""
@@ -100,4 +103,5 @@ class DecisionInputs:
             facts.strategy_switches,
             facts.unknown_positions,
             self._funds.get(broker),
+            self._venues.get(broker, Venue.AS_LIVE),
         )

@@ -41,6 +41,10 @@ class PaperTradingSettings(Section):
     buying_power: bool = Field(
         default=True, description="refuse entries that the account's available funds can't pay"
     )
+    as_live: bool = Field(
+        default=True,
+        description="refuse what Zerodha and the exchanges refuse, such as NRML for shares; false: for research",
+    )
     margin_mis_leverage: Leverage | None = Field(
         None, description="value of intraday shares that one rupee of margin holds; unset: by date, 5"
     )

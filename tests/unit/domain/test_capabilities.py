@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphapanda.domain.calendar import load_nse_calendar
-from alphapanda.domain.capabilities import (
-    Can,
+from alphapanda.domain.capabilities import Can
+from alphapanda.domain.capability_data import load_capabilities, parse_capabilities
+from alphapanda.domain.capability_question import (
     Phase,
     Question,
     Segment,
@@ -21,7 +22,6 @@ from alphapanda.domain.capabilities import (
     series_of,
     sessions_left,
 )
-from alphapanda.domain.capability_data import load_capabilities, parse_capabilities
 from alphapanda.domain.instrument import Instrument, instrument_id_of
 from alphapanda.domain.order import OrderType, Product, Side, Validity
 from alphapanda.domain.order_acceptance import AcceptanceCheck, acceptance_of

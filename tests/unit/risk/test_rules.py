@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from tests.values import replace
 
-from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side, TradingState
+from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side, TradingState
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import Terms
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, RuleResult, Verdict
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.core.check import Inputs, StrategyRevisionUnknown
+from alphapanda.risk.core.check import Inputs, StrategyRevisionUnknown, Venue
 from alphapanda.risk.core.position import PositionState
 from alphapanda.risk.core.rules import RULES
 
@@ -274,6 +276,81 @@ def test_a_person_can_not_sell_what_is_not_held_for_delivery(market) -> None:
     verdict = _only(_book(market, 0, key).judge(market.explicit(Side.SELL, 5, key=key), market.inputs()))
     assert isinstance(verdict, Refused)
     assert verdict.reason == "PRODUCT"
+
+
+def test_rule_16_a_delivery_flip_is_clamped_to_flat_with_that_reason(market) -> None:
+    """One can't sell shares that one doesn't own; the verdict says so."""
+    key = replace(market.key, product=Product.CNC)
+    flip = _only(_book(market, key=key).judge(market.target(FLIP, key=key), market.inputs()))
+    assert isinstance(flip, Approved)
+    assert (flip.side, flip.quantity, flip.effect) == (Side.SELL, 50, PositionEffect.REDUCES)
+    line = _line(_only(_book(market, 0, key).judge(market.target(FLIP, key=key), market.inputs())), "product")
+    assert "CNC is never short" in line.message
+
+
+STOP = Terms(OrderType.SL_M, trigger_price=Decimal(1505))
+
+
+@pytest.mark.parametrize(
+    ("venue", "passes"), [(Venue.LIVE, False), (Venue.AS_LIVE, False), (Venue.PAPER, True)]
+)
+def test_rule_3_paper_refuses_what_live_would_refuse(market, venue: Venue, passes: bool) -> None:
+    """NRML for shares: an opening fails, a flip is cut to flat, an exit passes. Research on paper may lift that."""
+    key = replace(market.key, product=Product.NRML)
+    inputs = replace(market.inputs(), venue=venue)
+    opening = _only(_book(market, key=key).judge(market.target(OPEN, key=key), inputs))
+    assert isinstance(opening, Approved) is passes
+    flip = _only(_book(market, key=key).judge(market.target(FLIP, key=key), inputs))
+    assert isinstance(flip, Approved)
+    assert flip.quantity == (100 if passes else 50)
+    assert isinstance(_only(_book(market, key=key).judge(market.target(EXIT, key=key), inputs)), Approved)
+    if not passes:
+        assert isinstance(opening, Refused)
+        assert opening.reason == "CAPABILITY"
+        assert opening.message == (
+            "NSE:INFY: NRML is for futures and options; use CNC to hold shares over night, MIS for the day"
+        )
+
+
+@pytest.mark.parametrize(
+    ("terms", "says"),
+    [
+        (STOP, ""),
+        (Terms(OrderType.SL_M, trigger_price=Decimal(1500)), "has its trigger above the last price 1500"),
+        (Terms(OrderType.SL_M, trigger_price=Decimal("1505.03")), "a price of the instrument's grid"),
+        (
+            Terms(OrderType.SL, limit_price=Decimal(1504), trigger_price=Decimal(1505)),
+            "at least trigger_price",
+        ),
+        (Terms(OrderType.LIMIT, limit_price=Decimal(9000)), ""),
+    ],
+)
+def test_rule_3_prices_are_checked_with_the_last_price(market, terms: Terms, says: str) -> None:
+    """On the grid, and the trigger on its side; what isn't refused passes with these terms."""
+    signal = replace(market.explicit(Side.BUY, 10), terms=terms)
+    verdict = _only(RiskBook().judge(signal, market.inputs()))
+    assert isinstance(verdict, Refused) is bool(says)
+    assert says in _line(verdict, "capability").message
+    if isinstance(verdict, Approved):
+        assert verdict.terms == terms
+
+
+def test_rule_3_an_exit_in_a_refused_form_is_told_that_it_passes_at_market(market) -> None:
+    """Its stop is on the wrong side of the last price: at MARKET it would be sent."""
+    held = _book(market, 10, market.manual)
+    signal = replace(market.explicit(Side.SELL, 10), terms=STOP)
+    verdict = _only(held.judge(signal, market.inputs()))
+    assert isinstance(verdict, Refused)
+    assert verdict.message.endswith("; an exit passes at MARKET")
+    assert isinstance(_only(held.judge(market.explicit(Side.SELL, 10), market.inputs())), Approved)
+
+
+def test_rule_21_an_order_for_the_next_session_is_refused_by_name(market) -> None:
+    """After the close there is no AMO; the refusal says so."""
+    closed = market.inputs(now=market.now.replace(hour=16))
+    verdict = _only(RiskBook().judge(market.target(10), closed))
+    assert isinstance(verdict, Refused)
+    assert verdict.message.endswith("an order for the next session (AMO) is never sent")
 
 
 def test_a_target_already_held_is_refused(market) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from tests.values import replace
@@ -11,9 +12,10 @@ from tests.values import replace
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.market import MarketView
-from alphapanda.domain.order import FailureReason, PositionEffect, Side, TradingState
+from alphapanda.domain.order import FailureReason, OrderType, PositionEffect, Product, Side, TradingState
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import MANUAL
+from alphapanda.domain.terms import Terms
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.checks import CheckInputs, Go, NotSent, PreSubmitChecks
 from alphapanda.trading.core.order import Order
@@ -143,3 +145,17 @@ def test_a_price_of_exactly_the_limit_is_fresh(judge: Judge, approve: Approve, m
     """The limit itself is still fresh."""
     at_limit = replace(market, market_time=market.market_time + timedelta(seconds=30))  # type: ignore[operator]
     assert judge(approve(), market=at_limit) == Go((10,))
+
+
+def test_rule_3_what_a_broker_would_refuse_is_sent_to_none(judge: Judge, approve: Approve) -> None:
+    """Risk decided earlier: the last price may have passed the trigger since. An exit at MARKET goes always."""
+    passed = Terms(OrderType.SL_M, trigger_price=Decimal(1500))
+    for simulated in (True, False):
+        decision = judge(approve(terms=passed), simulated=simulated)
+        assert isinstance(decision, NotSent)
+        assert decision.reason is FailureReason.NOT_EXECUTABLE
+        assert "has its trigger above the last price 1500.05, not at 1500" in decision.message
+    assert judge(approve(terms=Terms(OrderType.SL_M, trigger_price=Decimal(1501)))) == Go((10,))
+    shares = replace(approve().key, product=Product.NRML)
+    assert why(judge(approve(key=shares))) is FailureReason.NOT_EXECUTABLE
+    assert judge(approve(key=shares, **EXIT)) == Go((10,))

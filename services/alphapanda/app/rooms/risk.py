@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 from alphapanda.app.clocks import wall_clock
-from alphapanda.app.funds import funds_terms_of
+from alphapanda.app.funds import funds_terms_of, venue_of
 from alphapanda.app.limits import limits_of
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources
@@ -17,6 +17,7 @@ from alphapanda.risk import consumer as risk_topics
 from alphapanda.risk import strategy_statuses as strategy_statuses_topic
 from alphapanda.risk.api import RiskApi
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
+from alphapanda.risk.core.check import Venue
 from alphapanda.risk.decision_inputs import DecisionInputs
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.decision_spans import DecisionSpans
@@ -62,6 +63,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
         limits=limits_of(settings.risk, settings.paper_trading.square_off_time),
         strategy_statuses=strategy_statuses,
         funds=dict.fromkeys(simulated, funds_terms_of(paper)),
+        venues=dict.fromkeys(settings.active_brokers, Venue.LIVE) | dict.fromkeys(simulated, venue_of(paper)),
     )
     measured = DecisionFigures(resources.figures)
     channel = resources.channel("trading", TRADING_SERVICE, caller="risk")

@@ -100,6 +100,7 @@ def trading_room(
         opt_ins,
         resources.calendar,
         timedelta(seconds=settings.trading.price_max_age_seconds),
+        paper_as_live=settings.paper_trading.as_live,
     )
     context = ExecutionContext(
         store=store,

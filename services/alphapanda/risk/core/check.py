@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import Enum
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -40,6 +41,17 @@ class StrategyRevisionUnknown(Exception):
         super().__init__(f"revision {revision} of strategy {strategy_id!r} isn't known yet")
 
 
+class Venue(Enum):
+    """Where a broker's orders go, as far as rules differ by it."""
+
+    LIVE = "live"
+    """A real exchange."""
+    AS_LIVE = "paper as live"
+    """The paper exchange; what a live broker would refuse is refused."""
+    PAPER = "paper"
+    """The paper exchange, without that."""
+
+
 class Inputs(Struct, frozen=True, gc=False):
     """Everything that a decision reads besides the book. An absent or None value is unknown: it refuses entries only.
 
@@ -55,6 +67,7 @@ class Inputs(Struct, frozen=True, gc=False):
         strategy_switches: kill switches of single strategies at the broker, by strategy id; None if none was ever set.
         unknown_positions: (strategy id, instrument token) whose records are parked because of a bug; nothing passes there.
         funds: how the broker's simulated accounts' funds are measured; None: a live broker, or they aren't tracked.
+        venue: where the broker's orders go.
     """
 
     market: MarketView
@@ -68,6 +81,7 @@ class Inputs(Struct, frozen=True, gc=False):
     strategy_switches: Mapping[str, TradingState] | None = None
     unknown_positions: Collection[tuple[str, int]] = ()
     funds: FundsTerms | None = None
+    venue: Venue = Venue.AS_LIVE
 
     def limits_for(self, key: PositionKey) -> Limits:
         """The limits in force for a position key."""

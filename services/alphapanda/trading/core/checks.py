@@ -14,7 +14,8 @@ from functools import lru_cache
 from msgspec import Struct
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
-from alphapanda.domain.capabilities import Can, Phase
+from alphapanda.domain.capabilities import Can
+from alphapanda.domain.capability_question import Phase
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.market import MarketView
@@ -76,6 +77,7 @@ class PreSubmitChecks:
         opt_ins: the brokers each strategy opted in to.
         calendar: sessions.
         price_max_age: market time after which an entry's price is stale.
+        paper_as_live: whether a paper broker gets no order that the exchange or Zerodha would refuse.
     """
 
     def __init__(
@@ -84,11 +86,14 @@ class PreSubmitChecks:
         opt_ins: OptIns,
         calendar: TradingCalendar,
         price_max_age: timedelta,
+        *,
+        paper_as_live: bool = True,
     ) -> None:
         self._router = router
         self._opt_ins = opt_ins
         self._calendar = calendar
         self._price_max_age = price_max_age
+        self._paper_as_live = paper_as_live
         self._acceptance = acceptance_of(calendar)
 
     def judge(self, order: Order, inputs: CheckInputs) -> Go | NotSent:
@@ -146,7 +151,7 @@ class PreSubmitChecks:
     def _accepted(self, order: Order, instrument: Instrument, inputs: CheckInputs) -> NotSent | None:
         """What the exchange or the broker would refuse isn't sent to any broker, paper included (REAL_MONEY rule 3)."""
         market_time, entry = inputs.market.market_time, order.effect.is_entry
-        if market_time is None:
+        if market_time is None or (inputs.simulated and not self._paper_as_live):
             return None
         last = inputs.market.prices.get(order.instrument_token)
         answer = self._acceptance.answer(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from alphapanda.domain.capabilities import Can, Phase
+from alphapanda.domain.capabilities import Can
+from alphapanda.domain.capability_question import Phase
 from alphapanda.domain.errors import UnknownName
 from alphapanda.domain.order import PositionEffect
 from alphapanda.domain.order_acceptance import acceptance_of
 from alphapanda.domain.session import CalendarNotCovered
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, Rule, only_exits_pass
+from alphapanda.risk.core.check import Check, Rule, Venue, only_exits_pass
 
 NAME = "capability"
 _PASSED = RuleResult(NAME, RuleOutcome.PASSED)
@@ -22,7 +23,7 @@ def judge(check: Check) -> RuleResult:
     """
     inputs, instrument = check.inputs, check.instrument
     at = inputs.market.market_time
-    if instrument is None or at is None:
+    if instrument is None or at is None or inputs.venue is Venue.PAPER:
         return _NOT_APPLICABLE  # the rules on the market's hours and on the instrument say so
     try:
         if inputs.calendar.session_at(at, instrument.session_segment) is None:
