@@ -11,10 +11,19 @@ from msgspec import Struct
 
 
 class BarOpen(Struct, frozen=True, gc=False):
-    """The start of a recorded bar, aware market time, and its first price in rupees."""
+    """A recorded bar but for its close.
+
+    Attributes:
+        start: aware market time.
+        price: its first price, rupees.
+        high: its highest price, rupees; None if it isn't known.
+        low: its lowest price; None if `high` is.
+    """
 
     start: datetime
     price: Decimal
+    high: Decimal | None = None
+    low: Decimal | None = None
 
 
 class LastPrice(Struct, frozen=True, gc=False):

@@ -21,23 +21,25 @@ class LastPrices:
         next_open: whether orders on recorded bars fill at the open of the next bar, so that opens are kept.
 
     Attributes:
-        last: by token: price, time, a recorded bar's start and its open; 0 if orders fill at the price. Times in
-            nanoseconds since the epoch, prices in units of a frame.
+        last: by token: price, time, a recorded bar's start and its open, 0 if orders fill at the price, high and low, 0 if
+            they aren't known. Times in nanoseconds since the epoch, prices in units of a frame.
     """
 
     def __init__(self, price_scale: int, *, next_open: bool) -> None:
         self._scale = price_scale
         self._next_open = next_open
-        self.last: dict[int, tuple[int, int, int, int]] = {}
+        self.last: dict[int, tuple[int, int, int, int, int, int]] = {}
 
     def quote(self, frame: Frame) -> None:
         """Takes the frame's prices over, as the price cache does."""
         last, times = self.last, frame.exchange_time
         starts = frame.bar_start or times
-        opens = frame.open if self._next_open else ()
+        if self._next_open and frame.open:
+            columns = (frame.last_price, times, starts, frame.open, frame.high, frame.low)
+            last.update(zip(frame.instrument_token, zip(*columns, strict=True), strict=True))
+            return
         for ordinal, token in enumerate(frame.instrument_token):
-            opened = opens[ordinal] if opens else 0
-            last[token] = (frame.last_price[ordinal], times[ordinal], starts[ordinal], opened)
+            last[token] = (frame.last_price[ordinal], times[ordinal], starts[ordinal], 0, 0, 0)
 
     def take(self, batch: FrameBatch, first: int, last: int, tracker: EquityTracker) -> None:
         """Takes over the prices of the frames from `first` to `last`, and marks the equity with each of them."""
@@ -49,12 +51,13 @@ class LastPrices:
         opens: Sequence[int] = batch.opens if self._next_open else ()
         if token is not None and prices:
             at = end - 1
-            self.last[token] = (prices[-1], times[at], starts[at], opens[at] if opens else 0)
+            self.last[token] = (prices[-1], times[at], starts[at], opens[at] if opens else 0, 0, 0)
             tracker.marks_of(token, prices)
         else:
             tokens = batch.instrument_token[begin:end]
             opened = opens[begin:end] if opens else repeat(0, end - begin)
-            lasts = zip(prices, times[begin:end], starts[begin:end], opened, strict=True)
+            high, low = repeat(0, end - begin), repeat(0, end - begin)
+            lasts = zip(prices, times[begin:end], starts[begin:end], opened, high, low, strict=True)
             self.last.update(zip(tokens, lasts, strict=True))
             for each, price in zip(tokens, prices, strict=True):
                 tracker.mark(each, price)
@@ -64,7 +67,13 @@ class LastPrices:
         prices = {}
         for token in tokens:
             if token in self.last:
-                price, at, start, opened = self.last[token]
-                bar = BarOpen(instant(start), Decimal(opened) / self._scale) if opened else None
+                price, at, start, *path = self.last[token]
+                bar = self._bar(start, *path) if path[0] else None
                 prices[token] = LastPrice(Decimal(price) / self._scale, instant(at), bar)
         return MarketView(market_time, feed_run, prices)
+
+    def _bar(self, start: int, opened: int, high: int, low: int) -> BarOpen:
+        first = Decimal(opened) / self._scale
+        if not low:
+            return BarOpen(instant(start), first)
+        return BarOpen(instant(start), first, Decimal(high) / self._scale, Decimal(low) / self._scale)

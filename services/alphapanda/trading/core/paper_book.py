@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.market import MarketView
+from alphapanda.domain.order import Validity
+from alphapanda.domain.order_events import Fill
+from alphapanda.domain.terms import Terms
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.held_order import HeldOrder, PayableAtFill
-from alphapanda.trading.core.paper_charges import PaperOrder
-from alphapanda.trading.core.paper_market import (
+from alphapanda.trading.core.held_order import (
+    CANCELLED_AS_ASKED,
     NO_MARKET,
-    NO_NEXT_OPEN,
-    RECORDING_ENDED,
-    PaperMarket,
-    Tradable,
-    held_until,
+    NOT_WORKING,
+    HeldOrder,
+    PayableAtFill,
+    recording_ended,
 )
+from alphapanda.trading.core.matching import IOC_UNFILLED, NEVER, Tradable, Way, at_once, refusal
+from alphapanda.trading.core.paper_charges import PaperOrder
+from alphapanda.trading.core.paper_market import PaperMarket, held_until
+
+
+class NotChanged(Exception):
+    """The exchange refuses to modify or cancel an order, in a sentence; nothing was changed."""
 
 
 class PaperBook:
@@ -28,7 +37,7 @@ class PaperBook:
         calendar: the exchange's sessions.
 
     Attributes:
-        held: the orders that wait for the next open, in the order in which they came.
+        held: the orders that wait for a price, in the order in which they came.
     """
 
     def __init__(self, broker: str, market: PaperMarket, calendar: TradingCalendar) -> None:
@@ -37,9 +46,10 @@ class PaperBook:
         self._market = market
         self._calendar = calendar
         self._placed = 0
+        self._fills: dict[str, tuple[Fill, ...]] = {}
 
     def place(self, order: PaperOrder, came_at: datetime | None, market: MarketView) -> BrokerOrder:
-        """Places a market order.
+        """Places an order.
 
         Args:
             order: what is ordered.
@@ -47,24 +57,33 @@ class PaperBook:
             market: prices and market time.
 
         Returns:
-            Its state: filled, held until `settle` finds an open for it, or rejected where there is no price or no market
-            time.
+            Its state: filled, held until `settle` finds its price, or rejected where there is no price or no market time, or
+            where an exchange wouldn't take it.
         """
         self._placed += 1
         number = str(self._placed)
         last = market.prices.get(order.instrument.instrument_token)
         if last is None or market.market_time is None:
             return BrokerOrder(number, BrokerOrderStatus.REJECTED, message=NO_MARKET)
+        if why := refusal(order.terms, order.side, last.price):
+            return BrokerOrder(number, BrokerOrderStatus.REJECTED, message=why)
         came_at = came_at or market.market_time
+        held = HeldOrder(number, self._broker, order, came_at, came_at)
         if last.bar is None:
-            at_once = HeldOrder(number, self._broker, order, came_at, came_at)
-            return self._filled(at_once, Tradable(last.price, market.market_time))
+            if at_once(order.terms, order.side, last.price):
+                return self._filled(held, Tradable(last.price, market.market_time))
+            if order.terms.validity is Validity.IOC:
+                return BrokerOrder(number, BrokerOrderStatus.CANCELLED, message=IOC_UNFILLED)
         expires_at = held_until(came_at, order.instrument.session_segment, self._calendar)
-        self.held[number] = HeldOrder(number, self._broker, order, came_at, expires_at)
-        return BrokerOrder(number, BrokerOrderStatus.OPEN)
+        return self._hold(replace(held, expires_at=expires_at))
+
+    def way(self, number: str, market: MarketView) -> Way:
+        """How far along the price path a held order is met; one that isn't is last."""
+        met = self.held[number].met(market)
+        return NEVER if met is None else met.way
 
     def settle(self, number: str, market: MarketView, payable: PayableAtFill) -> BrokerOrder | None:
-        """Fills a held order where it has a price now, or cancels it where its day is over; None if it is held on.
+        """Lets a held order meet the market, or cancels it where its day is over; None if nothing happens to it.
 
         Args:
             number: the order's number.
@@ -72,30 +91,94 @@ class PaperBook:
             payable: what of it the account's funds pay.
         """
         order = self.held[number]
-        found = order.tradable(market)
-        if found is not None:
-            settled = self._filled(order, found, payable)
-        elif order.is_over(market):
-            settled = BrokerOrder(number, BrokerOrderStatus.CANCELLED, message=NO_NEXT_OPEN)
-        else:
-            return None
-        del self.held[number]
-        return settled
+        met = order.met(market)
+        if met is None:
+            why = order.ended_by(market)
+            return self._ended(order, BrokerOrderStatus.CANCELLED, why) if why else None
+        if met.found is None:
+            return self._hold(replace(order.seen(market), triggered=True))
+        return self._filled(order, met.found, payable)
+
+    def modify(self, number: str, quantity: int, terms: Terms, market: MarketView) -> BrokerOrder:
+        """Modifies a held order; returns its state. It counts as an order that comes now.
+
+        Args:
+            number: the order's number.
+            quantity: units in all, with those filled.
+            terms: how it is priced from now on.
+            market: prices and market time.
+
+        Raises:
+            NotChanged: it isn't held, or an exchange wouldn't take it so.
+        """
+        order = self._to_change(number)
+        last = market.prices.get(order.order.instrument.instrument_token)
+        changed = order.modified(quantity, terms, last, market.market_time)
+        if isinstance(changed, str):
+            raise NotChanged(changed)
+        if changed.trades_now(last) and last is not None and market.market_time is not None:
+            return self._filled(changed, Tradable(last.price, market.market_time))
+        return self._hold(changed)
+
+    def cancel(self, number: str) -> BrokerOrder:
+        """Cancels what is left of a held order; returns its state.
+
+        Raises:
+            NotChanged: it isn't held.
+        """
+        return self._ended(self._to_change(number), BrokerOrderStatus.CANCELLED, CANCELLED_AS_ASKED)
 
     def end(self, number: str) -> BrokerOrder:
         """Cancels a held order, because the recording has ended."""
-        del self.held[number]
-        return BrokerOrder(number, BrokerOrderStatus.CANCELLED, message=RECORDING_ENDED)
+        order = self.held[number]
+        return self._ended(order, BrokerOrderStatus.CANCELLED, recording_ended(order))
+
+    def _to_change(self, number: str) -> HeldOrder:
+        if (held := self.held.get(number)) is None:
+            raise NotChanged(NOT_WORKING)
+        return held
+
+    def _hold(self, held: HeldOrder) -> BrokerOrder:
+        self.held[held.number] = held
+        fills = self._fills.get(held.number, ())
+        order = held.order
+        return BrokerOrder(
+            held.number,
+            BrokerOrderStatus.OPEN,
+            fills,
+            quantity=order.quantity,
+            terms=order.terms,
+            trigger_pending=held.trigger_pending,
+        )
+
+    def _ended(self, held: HeldOrder, status: BrokerOrderStatus, message: str) -> BrokerOrder:
+        self.held.pop(held.number, None)
+        return BrokerOrder(held.number, status, self._fills.pop(held.number, ()), message)
 
     def _filled(self, held: HeldOrder, found: Tradable, payable: PayableAtFill | None = None) -> BrokerOrder:
-        fill = self._market.fill(self._broker, held.order, held.number, found.price, found.at)
+        fill = self._fill(held, found, held.left)
         if payable is not None:
             paid = payable(held, fill)
             if not paid.units:
-                return BrokerOrder(held.number, BrokerOrderStatus.UNPAID, message=paid.message)
+                return self._ended(held, BrokerOrderStatus.UNPAID, paid.message)
             if paid.message:
-                fill = self._market.fill(
-                    self._broker, held.order, held.number, found.price, found.at, paid.units
-                )
-                return BrokerOrder(held.number, BrokerOrderStatus.UNPAID, (fill,), paid.message)
-        return BrokerOrder(held.number, BrokerOrderStatus.COMPLETE, (fill,))
+                self._book(held, self._fill(held, found, paid.units))
+                return self._ended(held, BrokerOrderStatus.UNPAID, paid.message)
+        self._book(held, fill)
+        return self._ended(held, BrokerOrderStatus.COMPLETE, "")
+
+    def _book(self, held: HeldOrder, fill: Fill) -> None:
+        self._fills[held.number] = (*self._fills.get(held.number, ()), fill)
+
+    def _fill(self, held: HeldOrder, found: Tradable, units: int) -> Fill:
+        before = len(self._fills.get(held.number, ()))
+        return self._market.fill(
+            self._broker,
+            held.order,
+            f"{held.number}-{before}" if before else held.number,
+            found.price,
+            found.at,
+            units,
+            held.traded_before,
+            passive=found.passive,
+        )

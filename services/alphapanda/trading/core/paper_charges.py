@@ -22,6 +22,7 @@ from alphapanda.domain.charges import NO_CHARGES, PAISA_UNITS, Charges, fill_cha
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.money import ZERO, to_paisa, up_to_paisa
 from alphapanda.domain.order import Product, Side
+from alphapanda.domain.terms import AT_MARKET, Terms
 
 _IST = ZoneInfo("Asia/Kolkata")
 _DAY = timedelta(days=1)
@@ -43,6 +44,7 @@ class PaperOrder(NamedTuple):
         side: direction.
         quantity: units, > 0.
         number: 0, 1, 2 … within the order that it is a slice of.
+        terms: how it is priced.
     """
 
     account: str
@@ -52,6 +54,7 @@ class PaperOrder(NamedTuple):
     side: Side
     quantity: int
     number: int = 0
+    terms: Terms = AT_MARKET
 
 
 class PaperCharges(Protocol):

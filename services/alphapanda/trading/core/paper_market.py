@@ -1,7 +1,9 @@
 """The paper exchange's fill model: in full, with slippage against the order, on the price grid.
 
-At once at the last price, or, on recorded bars under FillRule.NEXT_OPEN, at the open of the instrument's first bar that begins at
-or after the moment at which the order came. Until then the exchange holds the order; it ends with the trading day.
+A market order fills at once at the last price, or, on recorded bars under FillRule.NEXT_OPEN, at the open of the instrument's
+first bar that begins at or after the moment at which the order came. Until then the exchange holds the order; it ends with the
+trading day. Where limits and stops meet the market is in `matching.py`: an order that rested at its limit pays it without
+slippage, and slippage never goes beyond a limit.
 """
 
 from __future__ import annotations
@@ -9,17 +11,17 @@ from __future__ import annotations
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
 from alphapanda.domain.instrument import Instrument
-from alphapanda.domain.market import LastPrice
 from alphapanda.domain.order import Side
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.price_grid import GridRule, grid_rule
+from alphapanda.trading.core.matching import limited
 from alphapanda.trading.core.paper_charges import MarketDay, PaperCharges, PaperOrder
 
 _IST = ZoneInfo("Asia/Kolkata")
@@ -27,39 +29,6 @@ _DAY = timedelta(days=1)
 _STEPS: Final = 1_000_000
 _HALF: Final = _STEPS // 2
 _PERCENT: Final = Decimal(100 * _STEPS)
-
-NO_MARKET = "the paper exchange has no price of the instrument or no market time"
-"""The paper exchange's message when it rejects an order."""
-
-
-NO_NEXT_OPEN = "the trading day ended without another price of the instrument"
-"""The paper exchange's message when it cancels an order that it held."""
-
-
-RECORDING_ENDED = "the recording ended without another price of the instrument"
-"""The paper exchange's message when it cancels the orders that it still held at the end of the data."""
-
-
-class Tradable(NamedTuple):
-    """A price in rupees at which an order may fill, and the aware market time of the fill."""
-
-    price: Decimal
-    at: datetime
-
-
-def tradable(last: LastPrice, came_at: datetime, market_time: datetime) -> Tradable | None:
-    """The price at which an order fills now; None if it is held until the next bar.
-
-    Args:
-        last: the instrument's last price.
-        came_at: market time at which the order came.
-        market_time: the market's time now.
-    """
-    if last.bar is None:
-        return Tradable(last.price, market_time)
-    if last.bar.start < came_at:
-        return None
-    return Tradable(last.bar.price, last.bar.start)
 
 
 def held_until(came_at: datetime, segment: str, calendar: TradingCalendar) -> datetime:
@@ -93,18 +62,24 @@ class PaperMarket:
         self._grid_day = MarketDay()
         self._rules: dict[str, GridRule] = {}
 
-    def fill_price(self, order: PaperOrder, price: Decimal, traded_at: datetime) -> Decimal:
-        """The price at which an order fills, rupees, rounded to the grid against it; at least one tick.
+    def fill_price(
+        self, order: PaperOrder, price: Decimal, traded_at: datetime, *, passive: bool = False
+    ) -> Decimal:
+        """The price at which an order fills, rupees, rounded to the grid against it, within its limit; at least one tick.
 
         Args:
             order: the order.
-            price: the last price, or the one that the market opens with.
+            price: the last price, or the one at which it meets the market.
             traded_at: aware market time of the fill.
+            passive: whether it rested at this price, which is paid as it is.
         """
+        if passive:
+            return price
         against = price * self._slippage * self._factor(order, traded_at) if self._slippage else 0
         buys = order.side is Side.BUY
         slipped = price + against if buys else price - against
-        return self._rule(order.instrument, traded_at).against(slipped, buys=buys)
+        paid = self._rule(order.instrument, traded_at).against(slipped, buys=buys)
+        return paid if order.terms.limit_price is None else limited(order.terms, order.side, paid)
 
     def fill(
         self,
@@ -115,6 +90,8 @@ class PaperMarket:
         traded_at: datetime,
         quantity: int | None = None,
         traded_before: int = 0,
+        *,
+        passive: bool = False,
     ) -> Fill:
         """A fill of an order at a market price.
 
@@ -122,13 +99,14 @@ class PaperMarket:
             broker: the broker's name.
             order: the order.
             exchange_trade_id: number of the trade.
-            price: the last price, or the one that the market opens with.
+            price: the last price, or the one at which it meets the market.
             traded_at: aware market time.
             quantity: units of this fill; None: all of the order.
             traded_before: turnover of the order's earlier fills, in PRICE_UNITS of `domain.charge_rates`.
+            passive: whether the order rested at this price, which is paid as it is.
         """
         units = quantity or order.quantity
-        paid = self.fill_price(order, price, traded_at)
+        paid = self.fill_price(order, price, traded_at, passive=passive)
         commission, charges = self._charges.of(order, units, paid, traded_at, traded_before)
         identity = self.fill_id(broker, order.account, traded_at, exchange_trade_id)
         return Fill(identity, exchange_trade_id, units, paid, commission, traded_at, charges)

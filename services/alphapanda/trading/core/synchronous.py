@@ -1,7 +1,7 @@
 """Trading for replay, without I/O: an approved signal becomes an order with its fills in one call.
 
-An order that the paper exchange holds until the next open ends in a later call of `settle`. The order, the checks and the fill
-model are those of the running service.
+An order that the paper exchange holds, until the next open or until the market has its price, ends in a later call of `settle`.
+The order, the checks and the fill model are those of the running service.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import TradingState
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.terms import Terms
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
-from alphapanda.trading.core.held_order import PayableAtFill
+from alphapanda.trading.core.held_order import NOT_WORKING, PayableAtFill
 from alphapanda.trading.core.order import Order
-from alphapanda.trading.core.paper_book import PaperBook
+from alphapanda.trading.core.paper_book import NotChanged, PaperBook
 from alphapanda.trading.core.paper_charges import PaperOrder
 
 
@@ -87,19 +88,55 @@ class SynchronousTrading:
             The updates of each order that has changed, in the order in which they were placed; the next slice of an order
             comes behind them. What the caller executes meanwhile sees their fills.
         """
-        due = deque(self._held.values())
+        due = deque(self._in_turn(market))
         while due:
             held = due.popleft()
             order = held.order
+            if self._held.get(order.order_id) is not held:
+                continue
             report = self._books[order.key.broker].settle(held.number, market, payable)
             if report is None:
                 continue
             updates = self._reported(held, report, market)
-            updates += self._sent(order, held.instrument, market)
-            if order.current is not None:
-                due.append(self._held[order.order_id])
+            if order.order_id not in self._held:
+                updates += self._sent(order, held.instrument, market)
+                if order.current is not None:
+                    due.append(self._held[order.order_id])
             if updates:
                 yield updates
+
+    def modify(self, order_id: str, quantity: int, terms: Terms, market: MarketView) -> list[OrderUpdate]:
+        """Modifies what is held of an order, of one slice: its units in all and its terms.
+
+        Raises:
+            NotChanged: it isn't held, is of several slices, or an exchange wouldn't take it so.
+        """
+        held = self._to_change(order_id)
+        if len(held.order.intents) > 1:
+            raise NotChanged("an order of several slices can't be modified; cancel it")
+        book = self._books[held.order.key.broker]
+        return self._reported(held, book.modify(held.number, quantity, terms, market), market)
+
+    def cancel(self, order_id: str, market: MarketView) -> list[OrderUpdate]:
+        """Cancels what is held of an order, and with it what was not sent yet; returns its updates.
+
+        Raises:
+            NotChanged: it isn't held.
+        """
+        held = self._to_change(order_id)
+        return self._reported(held, self._books[held.order.key.broker].cancel(held.number), market)
+
+    def _to_change(self, order_id: str) -> _Held:
+        if (held := self._held.get(order_id)) is None:
+            raise NotChanged(NOT_WORKING)
+        return held
+
+    def _in_turn(self, market: MarketView) -> list[_Held]:
+        """The held orders in the order in which the market meets them: along the bar's path, then as they were placed."""
+        held = list(self._held.values())
+        if any(one.order.terms.rests for one in held):
+            held.sort(key=lambda one: self._books[one.order.key.broker].way(one.number, market))
+        return held
 
     def end(self, market: MarketView) -> list[OrderUpdate]:
         """Cancels the first order that is held, because the recording has ended; call it while one is held.
@@ -114,11 +151,12 @@ class SynchronousTrading:
         return self._reported(held, self._books[held.order.key.broker].end(held.number), market)
 
     def _reported(self, held: _Held, report: BrokerOrder, market: MarketView) -> list[OrderUpdate]:
-        """Applies the exchange's report of an order that it holds no longer."""
+        """Applies the exchange's report of an order that it holds, or has held until now."""
         order, intent = held.order, held.order.current
         if intent is None:
             raise LookupError(f"order {order.order_id} was held and had ended")
-        del self._held[order.order_id]
+        if report.status is not BrokerOrderStatus.OPEN:
+            del self._held[order.order_id]
         filled = order.filled
         updates = order.report(intent, report, market.market_time)
         self._move(order, filled)
@@ -139,6 +177,7 @@ class SynchronousTrading:
                 order.side,
                 intent.quantity,
                 intent.number,
+                order.terms,
             )
             report = book.place(placed, came_at, market)
             updates += order.report(intent, report, market.market_time)
