@@ -18,7 +18,7 @@ from alphapanda.storage.audit import audit_purge
 from alphapanda.storage.purging import outbox_purge, requests_purge
 from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE
 from alphapanda.telemetry.gauges import GAUGES
-from alphapanda.trading.paper_exchange import look_ups_purge
+from alphapanda.trading.store.paper_exchange_rows import look_ups_purge
 from alphapanda.trading.store.statements import tombstones_purge
 from panda.options.v1 import options_pb2 as options
 

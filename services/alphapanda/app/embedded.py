@@ -310,12 +310,14 @@ class Embedded:
         async def before_frame(market_time: datetime) -> bool:
             return not timer.skips(market_time) and bool(await timer.fire_due())
 
+        feed = open_named_feed(resources, self._feed_wanted)
+        held.in_lockstep = feed.lockstep
         room, feeding = marketdata_room(
             resources,
-            open_named_feed(resources, self._feed_wanted),
+            feed,
             before_frame=before_frame,
             barrier=barrier,
-            held=held,
+            held=held if feed.lockstep else None,
             ready=lambda: self._wait_for_strategy(ticks),
             recorder=None if self._options.record is None else FrameRecorder(self._options.record),
             watched=ticks.revisions.watched,

@@ -1,4 +1,4 @@
-"""Drives orders that the paper exchange has held, once it has filled or cancelled them."""
+"""Drives orders that the paper exchange has held, once the market has changed them there."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from alphapanda.domain.frame import Frame
 from alphapanda.trading.driver import OrderDriver
 from alphapanda.trading.paper_exchange import FundsAtFill, PaperExchange, everything_paid
 from alphapanda.trading.store.port import TradingStore
+
+
+async def _nothing() -> str:
+    return ""
 
 
 class HeldOrders:
@@ -19,6 +24,9 @@ class HeldOrders:
         store: trading's orders.
         driver: drives orders.
         payable: what an account's funds pay of an order that is about to fill.
+
+    Attributes:
+        in_lockstep: whether the publisher calls `step` for each frame, before all else; else the exchange follows the frames.
     """
 
     def __init__(
@@ -28,6 +36,7 @@ class HeldOrders:
         driver: OrderDriver,
         payable: FundsAtFill = everything_paid,
     ) -> None:
+        self.in_lockstep = False
         self._exchange = exchange
         self._payable = payable
         self._store = store
@@ -58,6 +67,18 @@ class HeldOrders:
             The database's errors; call it again.
         """
         return await self._drive(self._exchange.end)
+
+    async def see(self, frame: Frame) -> None:
+        """Lets the orders that wait meet the ticks of a frame, and drives those that it has changed.
+
+        Raises:
+            The database's errors; the same frame may be shown again.
+        """
+        while await self._drive(_nothing):
+            pass
+        async for tag in self._exchange.see(frame, self._payable):
+            for order_id in await self._store.orders_of_tags([tag]):
+                await self._driver.drive(order_id)
 
     async def _drive(self, settle: Callable[[], Awaitable[str]]) -> bool:
         if self._settled is None:

@@ -3,102 +3,64 @@
 It has its own schema and connections and its own transactions, never trading's. So its journal of calls is independent
 evidence, with which tests compare trading's rows. Like Kite it is not idempotent (placing twice makes two
 orders) and finds orders by tag.
+
+Orders that wait for a price are rows, and each process that runs the exchange knows them all: what one of them has changed
+another one can't change from what it knew before.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import groupby
-from typing import Any
+from functools import partial
+from typing import Final
 
 from redis.exceptions import RedisError
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alphapanda.domain.calendar import TradingCalendar
-from alphapanda.domain.charges import charges_from_text, charges_text
+from alphapanda.domain.frame import Frame
 from alphapanda.domain.funds import Payable
-from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.domain.market import NOTHING_KNOWN, MarketView
-from alphapanda.domain.money import PAISA
-from alphapanda.domain.order import Product, Side
+from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.domain.market import NOTHING_KNOWN, LastPrice, MarketView
+from alphapanda.domain.order import Validity
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.signal import PositionKey
-from alphapanda.storage.engine import without_transactions
+from alphapanda.domain.terms import Terms
 from alphapanda.storage.price_cache import MarketViews
-from alphapanda.storage.purging import Purge, oldest
-from alphapanda.trading.core.broker_books import BrokerBooks, Holding
+from alphapanda.trading.core.broker_books import BrokerBooks
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.held_order import HeldOrder
-from alphapanda.trading.core.paper_charges import PaperOrder
-from alphapanda.trading.core.paper_market import (
+from alphapanda.trading.core.held_order import (
+    CANCELLED_AS_ASKED,
     NO_MARKET,
-    NO_NEXT_OPEN,
-    RECORDING_ENDED,
-    PaperMarket,
-    Tradable,
-    held_until,
+    NOT_WORKING,
+    HeldOrder,
+    NotChanged,
+    recording_ended,
 )
-from alphapanda.trading.store.paper_exchange_tables import HELD
+from alphapanda.trading.core.matching import (
+    AT_LAST_PRICE,
+    AT_ONCE,
+    IOC_UNFILLED,
+    NEVER,
+    Meeting,
+    Tradable,
+    at_once,
+    refusal,
+)
+from alphapanda.trading.core.paper_charges import PaperOrder
+from alphapanda.trading.core.paper_market import PaperMarket, held_until
+from alphapanda.trading.store.paper_exchange_rows import PaperRows, placed_columns
 from alphapanda.trading.traders.trader import Placement
 
-# Each call is one statement and so one transaction: the journal line is stored together with the call's effect.
-_PLACED = (
-    "placed AS (INSERT INTO paper_exchange.orders (broker, account, tag, instrument_id, instrument_token, side, quantity,"
-    " product, order_type, status, message, market_time, came_at, expires_at, strategy_id, slice)"
-    " VALUES (:broker, :account, :tag, :instrument_id, :instrument_token, :side, :quantity,"
-    " :product, :order_type, :status, :message, :market_time, :came_at, :expires_at, :strategy_id, :slice)"
-    " RETURNING broker_order_id),"
-    " called AS (INSERT INTO paper_exchange.calls (broker, account, what, tag, broker_order_id, quantity)"
-    " SELECT :broker, :account, 'place', :tag, broker_order_id::text, :quantity FROM placed)"
-)
-_TRADED = (
-    "traded AS (INSERT INTO paper_exchange.trades (exchange_trade_id, broker_order_id, fill_id, quantity, price,"
-    " commission, traded_at, charges) SELECT :exchange_trade_id, broker_order_id, :fill_id, :quantity, :price,"
-    " :commission, :traded_at, :charges FROM placed)"
-)
-_WITHOUT_TRADE = text(f"WITH {_PLACED} SELECT broker_order_id FROM placed")
-_FILL = text(f"WITH {_PLACED}, {_TRADED} SELECT broker_order_id FROM placed")
-# An order is settled once: only while it is held.
-_SETTLED = (
-    "placed AS (UPDATE paper_exchange.orders SET status = :status, message = :message"
-    f" WHERE broker_order_id = :broker_order_id AND {HELD} RETURNING broker_order_id)"
-)
-_FILL_HELD = text(f"WITH {_SETTLED}, {_TRADED} SELECT broker_order_id FROM placed")
-_END_HELD = text(f"WITH {_SETTLED} SELECT broker_order_id FROM placed")
-_HELD = text(
-    "SELECT broker_order_id, broker, account, tag, instrument_id, instrument_token, product, side, quantity, came_at,"
-    " expires_at, strategy_id, slice"
-    f" FROM paper_exchange.orders WHERE {HELD} ORDER BY broker_order_id"
-)
-_TRADE_NUMBERS = text(
-    "SELECT nextval('paper_exchange.trade_numbers') AS number FROM generate_series(1, :count)"
-)
-_LOOK_UP = text(
-    "WITH called AS (INSERT INTO paper_exchange.calls (broker, account, what, tag)"
-    " VALUES (:broker, :account, 'orders_by_tag', :tag))"
-    " SELECT o.broker_order_id, o.status, o.message, t.fill_id, t.exchange_trade_id, t.quantity, t.price,"
-    " t.commission, t.traded_at, t.charges FROM paper_exchange.orders o LEFT JOIN paper_exchange.trades t USING (broker_order_id)"
-    " WHERE o.broker = :broker AND o.account = :account AND o.tag = :tag"
-    " ORDER BY o.broker_order_id, t.exchange_trade_id"
-)
-_NEWEST_ORDERS = text(
-    "SELECT o.tag, coalesce(sum(t.quantity), 0)::bigint AS filled FROM (SELECT broker_order_id, tag"
-    " FROM paper_exchange.orders WHERE broker = :broker ORDER BY broker_order_id DESC LIMIT 500) AS o"
-    " LEFT JOIN paper_exchange.trades t USING (broker_order_id) GROUP BY o.tag"
-)
-_BOOKS = text(
-    "SELECT o.account, o.instrument_id, o.product,"
-    " sum(CASE o.side WHEN :buy THEN t.quantity ELSE -t.quantity END)::bigint AS held,"
-    " sum(CASE o.side WHEN :buy THEN -t.quantity ELSE t.quantity END * t.price - t.commission) AS cash"
-    " FROM paper_exchange.orders o JOIN paper_exchange.trades t USING (broker_order_id) WHERE o.broker = :broker"
-    " GROUP BY o.account, o.instrument_id, o.product"
-)
-_NUMBERS_AT_ONCE = 64
+_OPEN: Final = BrokerOrderStatus.OPEN
+_MOST_TURNS: Final = 2
+_MICROSECOND: Final = timedelta(microseconds=1)
+NEVER_CAME: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stands for the times of an order that doesn't wait."""
 
 FundsAtFill = Callable[[PositionKey, int, Decimal, datetime], Awaitable[Payable]]
 """Returns what an account's funds pay of an order that is about to fill: its position, signed units, price and market time."""
@@ -107,6 +69,10 @@ FundsAtFill = Callable[[PositionKey, int, Decimal, datetime], Awaitable[Payable]
 async def everything_paid(_: PositionKey, units: int, *__: object) -> Payable:
     """Funds that pay everything."""
     return Payable(abs(units))
+
+
+async def shown_prices() -> None:
+    """Prices are shown by who publishes them (in lockstep); nothing has to begin to follow them."""
 
 
 class PaperExchange:
@@ -118,6 +84,9 @@ class PaperExchange:
         prices: last prices and market time.
         calendar: the exchange's sessions.
         instruments: the instruments of today.
+
+    Attributes:
+        will_wait: called before an order comes that may wait, so that no price is missed that comes after it.
     """
 
     def __init__(
@@ -128,40 +97,93 @@ class PaperExchange:
         calendar: TradingCalendar,
         instruments: Callable[[], InstrumentDirectory],
     ) -> None:
-        self._engine = without_transactions(engine)
+        self.will_wait: Callable[[], Awaitable[None]] = shown_prices
+        self._rows = PaperRows(engine)
         self._market = market
         self._prices = prices
         self._calendar = calendar
         self._instruments = instruments
-        self._trade_numbers: deque[int] = deque()
         self._held: dict[str, HeldOrder] | None = None
+        self._waiting = 0
+        self._changing = asyncio.Lock()
+
+    @property
+    def holds(self) -> bool:
+        """Whether an order waits, as far as this process knows."""
+        return bool(self._held)
 
     async def place(self, broker: str, placement: Placement) -> BrokerOrder:
-        """Places a market order; returns its state.
+        """Places an order; returns its state.
 
-        It fills at once, on recorded bars is held until `settle` finds an open for it, or is rejected without a price or
-        market time.
+        It fills at once, or waits for its price (a market order on recorded bars for the next open), or is rejected: without a
+        price or market time, or where an exchange wouldn't take it.
         """
-        view = await self._view((placement.instrument_token,))
-        last = view.prices.get(placement.instrument_token)
-        async with self._engine.connect() as connection:
-            if last is None or view.market_time is None:
-                rejected = BrokerOrder("", BrokerOrderStatus.REJECTED, message=NO_MARKET)
-                return await self._store(connection, broker, placement, view, rejected)
-            came_at = placement.came_at or view.market_time
-            segment = placement.instrument.session_segment
-            expires_at = held_until(came_at, segment, self._calendar) if last.bar else came_at
-            order = HeldOrder("", broker, paper_order(placement), came_at, expires_at, placement.tag)
-            if last.bar is not None:
-                return await self._hold(connection, placement, view, order)
-            fill = await self._fill(connection, order, Tradable(last.price, view.market_time))
-            filled = BrokerOrder("", BrokerOrderStatus.COMPLETE, (fill,))
-            return await self._store(connection, broker, placement, view, filled)
+        order, came_at = paper_order(placement), placement.came_at
+        if order.terms.rests:
+            await self.will_wait()
+        token = order.instrument.instrument_token
+        view = await self._view((token,))
+        last, now = view.prices.get(token), view.market_time
+        came = HeldOrder("", broker, order, came_at or now or NEVER_CAME, NEVER_CAME, placement.tag)
+        if last is None or now is None:
+            return await self._store(view, came, BrokerOrderStatus.REJECTED, NO_MARKET)
+        if why := refusal(order.terms, order.side, last.price):
+            return await self._store(view, came, BrokerOrderStatus.REJECTED, why)
+        if last.bar is None:
+            if at_once(order.terms, order.side, last.price):
+                found = Tradable(last.price, now, model=AT_LAST_PRICE)
+                return await self._store(view, came, BrokerOrderStatus.COMPLETE, found=found)
+            if order.terms.validity is Validity.IOC:
+                return await self._store(view, came, BrokerOrderStatus.CANCELLED, IOC_UNFILLED)
+            came = replace(came, came_at=now)
+        return await self._hold(view, replace(came, expires_at=self._day_end(order, came.came_at)))
+
+    async def modify(self, broker: str, account: str, tag: str, quantity: int, terms: Terms) -> BrokerOrder:
+        """Modifies an order that waits; returns its state. It counts as an order that comes now.
+
+        Args:
+            broker: the broker's name.
+            account: the account.
+            tag: the order's tag.
+            quantity: units in all, with those filled.
+            terms: how it is priced from now on.
+
+        Raises:
+            NotChanged: it doesn't wait any more, or an exchange wouldn't take it so.
+        """
+
+        async def change(held: HeldOrder) -> bool:
+            token = held.order.instrument.instrument_token
+            view = await self._view((token,))
+            last, now = view.prices.get(token), view.market_time
+            changed = held.modified(quantity, terms, last, now)
+            if isinstance(changed, str):
+                raise NotChanged(changed)
+            if not changed.trades_now(last) or last is None or now is None:
+                return await self._change(changed, _OPEN, what="modify")
+            found = Tradable(last.price, now, model=AT_LAST_PRICE)
+            complete = BrokerOrderStatus.COMPLETE
+            return await self._change(changed, complete, "", found, changed.left, "modify")
+
+        return await self._by_call(broker, account, tag, change)
+
+    async def cancel(self, broker: str, account: str, tag: str) -> BrokerOrder:
+        """Cancels what is left of an order that waits; returns its state.
+
+        Raises:
+            NotChanged: it doesn't wait any more.
+        """
+
+        async def change(held: HeldOrder) -> bool:
+            return await self._change(held, BrokerOrderStatus.CANCELLED, CANCELLED_AS_ASKED, what="cancel")
+
+        return await self._by_call(broker, account, tag, change)
 
     async def settle(self, payable: FundsAtFill = everything_paid) -> str:
-        """Fills or rejects the first held order that has a price now, or cancels it where its trading day is over.
+        """Lets one held order meet the market at its present prices, or cancels it where its trading day is over.
 
-        One at a time, because what it leaves of the account's funds is what the next one may use.
+        The one that the market meets first. One at a time, because what it leaves of the account's funds is what the next one
+        may use.
 
         Args:
             payable: what of the order the account's funds pay; asked once the order before had its effects.
@@ -172,22 +194,34 @@ class PaperExchange:
         Raises:
             Redis' and the database's errors; call it again.
         """
-        if (held := self._held) is None:
-            held = self._held = await self._stored_held()
+        held = await self._known()
         if not held:
             return ""
         tokens = {order.order.instrument.instrument_token for order in held.values()}
-        view = await self._prices.view(sorted(tokens))
-        for order in held.values():
-            if (found := order.tradable(view)) is not None:
-                await self._settle(order, found, payable)
-            elif order.is_over(view):
-                await self._cancel(order, NO_NEXT_OPEN)
-            else:
-                continue
-            del held[order.number]
-            return order.tag
-        return ""
+        return await self._settle_first(await self._prices.view(sorted(tokens)), payable)
+
+    async def see(self, frame: Frame, payable: FundsAtFill = everything_paid) -> AsyncIterator[str]:
+        """Lets held orders meet the ticks of a frame, one after the other.
+
+        Frames come in order; the same one may be shown again.
+
+        Yields:
+            The tag of each order that has changed.
+        """
+        held = await self._known()
+        if not held:
+            return
+        now = frame.market_time
+        after = now - _MICROSECOND  # an order that came at this time knew the frame
+        tokens = {order.order.instrument.instrument_token for order in held.values()}
+        moves = [
+            {token: LastPrice(Decimal(price) / frame.price_scale, after)}
+            for token, price in zip(frame.instrument_token, frame.last_price, strict=True)
+            if token in tokens
+        ]
+        for prices in moves or [{}]:
+            while tag := await self._settle_first(MarketView(now, frame.feed_run, prices), payable):
+                yield tag
 
     async def end(self) -> str:
         """Cancels the first order that is held, because the recording has ended; returns its tag, empty if there is none.
@@ -195,161 +229,161 @@ class PaperExchange:
         Raises:
             The database's errors; call it again.
         """
-        if (held := self._held) is None:
-            held = self._held = await self._stored_held()
-        for order in held.values():
-            await self._cancel(order, RECORDING_ENDED)
-            del held[order.number]
-            return order.tag
+        async with self._changing:
+            for order in (await self._known()).values():
+                await self._change(order, BrokerOrderStatus.CANCELLED, recording_ended(order))
+                return order.tag
         return ""
 
-    async def _cancel(self, order: HeldOrder, message: str) -> None:
-        async with self._engine.connect() as connection:
-            await connection.execute(_END_HELD, _ended(order, BrokerOrderStatus.CANCELLED, message))
+    async def reread(self) -> None:
+        """Reads the orders that wait anew: another process may have taken or changed some."""
+        async with self._changing:
+            self._held = None
+            await self._known()
 
-    async def _settle(self, held: HeldOrder, found: Tradable, payable: FundsAtFill) -> None:
+    async def _settle_first(self, view: MarketView, payable: FundsAtFill) -> str:
+        async with self._changing:
+            while True:
+                order, met, why = self._first(await self._known(), view)
+                if order is None:
+                    return ""
+                if met is None:
+                    changed = await self._change(order, BrokerOrderStatus.CANCELLED, why)
+                elif met.found is None:
+                    changed = await self._change(replace(order.seen(view), triggered=True), _OPEN, "")
+                else:
+                    changed = await self._fill_held(order, met.found, payable)
+                if changed:
+                    return order.tag
+
+    def _first(
+        self, held: dict[str, HeldOrder], view: MarketView
+    ) -> tuple[HeldOrder | None, Meeting | None, str]:
+        """The order that the market meets first, or that ends, and why; None if nothing happens."""
+        first: tuple[HeldOrder | None, Meeting | None, str] = (None, None, "")
+        first_way = NEVER
+        for order in held.values():
+            met = order.met(view)
+            why = "" if met is not None else order.ended_by(view)
+            way = AT_ONCE if met is None else met.way
+            if (met is not None or why) and way < first_way:
+                first, first_way = (order, met, why), way
+        return first
+
+    async def _fill_held(self, held: HeldOrder, found: Tradable, payable: FundsAtFill) -> bool:
         """Fills what is paid of a held order, and rejects the rest."""
         order = held.order
-        price = self._market.fill_price(order, found.price, found.at)
-        paid = await payable(held.key, order.side.sign * order.quantity, price, found.at)
+        price = self._market.fill_price(order, found.price, found.at, passive=found.passive)
+        paid = await payable(held.key, order.side.sign * held.left, price, found.at)
         status = BrokerOrderStatus.UNPAID if paid.message else BrokerOrderStatus.COMPLETE
-        columns = _ended(held, status, paid.message)
-        async with self._engine.connect() as connection:
-            if not paid.units:
-                await connection.execute(_END_HELD, columns)
-                return
-            fill = await self._fill(connection, held, found, paid.units)
-            await connection.execute(_FILL_HELD, columns | _trade(fill) | {"quantity": fill.quantity})
+        return await self._change(held, status, paid.message, found if paid.units else None, paid.units)
 
-    async def _hold(
-        self, connection: AsyncConnection, placement: Placement, view: MarketView, order: HeldOrder
+    async def _change(
+        self,
+        held: HeldOrder,
+        status: BrokerOrderStatus,
+        message: str = "",
+        found: Tradable | None = None,
+        units: int = 0,
+        what: str = "",
+    ) -> bool:
+        """Stores a held order as it is from now on, after `what` (a call; empty: the market); `units` fill at `found`.
+
+        Returns:
+            False if another process has changed it meanwhile.
+        """
+        fill = None if found is None else partial(self._fill, held, found, units)
+        changed = await self._rows.change(held, status, message, what, fill, found)
+        if not changed or self._held is None:
+            self._held = None
+        elif status is _OPEN:
+            self._held[held.number] = replace(held, revision=held.revision + 1)
+        else:
+            self._held.pop(held.number, None)
+        return changed
+
+    async def _by_call(
+        self, broker: str, account: str, tag: str, change: Callable[[HeldOrder], Awaitable[bool]]
     ) -> BrokerOrder:
-        waits = BrokerOrder("", BrokerOrderStatus.OPEN)
+        """Changes the order with a tag that waits, and returns its state."""
+        async with self._changing:
+            for _ in range(_MOST_TURNS):
+                for held in (await self._known()).values():
+                    if (held.broker, held.order.account, held.tag) == (broker, account, tag):
+                        if await change(held):
+                            return (await self._rows.by_tag(broker, account, tag, asked=False))[0]
+                        break
+                self._held = None  # another process may have taken or changed it
+        raise NotChanged(NOT_WORKING)
+
+    async def _hold(self, view: MarketView, order: HeldOrder) -> BrokerOrder:
         try:
-            placed = await self._store(connection, order.broker, placement, view, waits, order)
+            placed = await self._store(view, order, _OPEN)
         except BaseException:
             self._held = None  # it may be stored: read again
             raise
+        self._waiting += 1
         if self._held is not None:
             self._held[placed.broker_order_id] = replace(order, number=placed.broker_order_id)
         return placed
 
-    async def _stored_held(self) -> dict[str, HeldOrder]:
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(_HELD)).all()
-        return {
-            str(row.broker_order_id): HeldOrder(
-                str(row.broker_order_id),
-                row.broker,
-                self._stored_order(row),
-                row.came_at,
-                row.expires_at,
-                row.tag,
-            )
-            for row in rows
-        }
-
-    def _stored_order(self, row: Row[Any]) -> PaperOrder:
-        instrument = self._instruments().by_id(row.instrument_id)
-        return PaperOrder(
-            row.account,
-            row.strategy_id,
-            instrument or _unlisted(row.instrument_id, row.instrument_token),
-            Product(row.product),
-            Side(row.side),
-            row.quantity,
-            row.slice,
-        )
-
-    async def _fill(
-        self, connection: AsyncConnection, held: HeldOrder, found: Tradable, units: int | None = None
-    ) -> Fill:
-        number = str(await self._trade_number(connection))
-        return self._market.fill(held.broker, held.order, number, found.price, found.at, units)
+    async def _known(self) -> dict[str, HeldOrder]:
+        while self._held is None:
+            before = self._waiting
+            held = await self._rows.held(self._instruments())
+            if before == self._waiting:  # none has come since, which the rows read may lack
+                self._held = held
+        return self._held
 
     async def orders_by_tag(self, broker: str, account: str, tag: str) -> Sequence[BrokerOrder]:
         """The orders with a tag, oldest first, with their trades."""
-        key = {"broker": broker, "account": account, "tag": tag}
-        async with self._engine.connect() as connection:
-            return _broker_orders((await connection.execute(_LOOK_UP, key)).all())
+        return await self._rows.by_tag(broker, account, tag, asked=True)
 
     async def books(self, broker: str) -> BrokerBooks:
         """The exchange's own books of a broker, from its orders and trades."""
-        asked = {"broker": broker}
-        async with self._engine.connect() as connection:
-            orders = (await connection.execute(_NEWEST_ORDERS, asked)).all()
-            books = (await connection.execute(_BOOKS, asked | {"buy": int(Side.BUY)})).all()
-        cash: defaultdict[str, Decimal] = defaultdict(Decimal)
-        for row in books:
-            cash[row.account] += row.cash
-        held = {Holding(row.account, row.instrument_id, Product(row.product)): row.held for row in books}
-        return BrokerBooks(
-            {row.tag: row.filled for row in orders},
-            {which: quantity for which, quantity in held.items() if quantity},
-            dict(cash),
-        )
+        return await self._rows.books(broker)
 
     async def _store(
         self,
-        connection: AsyncConnection,
-        broker: str,
-        placement: Placement,
         view: MarketView,
-        order: BrokerOrder,
-        held: HeldOrder | None = None,
+        came: HeldOrder,
+        status: BrokerOrderStatus,
+        message: str = "",
+        found: Tradable | None = None,
     ) -> BrokerOrder:
-        columns: dict[str, Any] = {
-            "broker": broker,
-            "account": placement.account,
-            "tag": placement.tag,
-            "instrument_id": placement.instrument.instrument_id,
-            "instrument_token": placement.instrument_token,
-            "side": int(placement.side),
-            "quantity": placement.quantity,
-            "product": int(placement.product),
-            "order_type": int(placement.terms.order_type),
-            "status": order.status.value,
-            "message": order.message,
+        """Stores an order that has come; it waits if its status is OPEN."""
+        columns = placed_columns(came.broker, came.tag, came.order, status, message)
+        waits = status is _OPEN
+        columns |= {
             "market_time": view.market_time,
-            "came_at": held.came_at if held else None,
-            "expires_at": held.expires_at if held else None,
-            "strategy_id": placement.strategy_id,
-            "slice": placement.number,
+            "came_at": came.came_at if waits else None,
+            "expires_at": came.expires_at if waits else None,
         }
-        for fill in order.fills:
-            columns |= _trade(fill)
-        number = (await connection.execute(_FILL if order.fills else _WITHOUT_TRADE, columns)).scalar_one()
-        return BrokerOrder(str(number), order.status, order.fills, order.message)
+        fill = None if found is None else partial(self._fill, came, found, came.left)
+        number, fills = await self._rows.place(columns, fill, found)
+        pending = waits and came.trigger_pending
+        return BrokerOrder(number, status, fills, message, came.order.quantity, came.terms, pending)
 
-    async def _trade_number(self, connection: AsyncConnection) -> int:
-        """A unique trade number. Numbers are fetched 64 at once; those left when a process ends are never used."""
-        if not self._trade_numbers:
-            found = await connection.execute(_TRADE_NUMBERS, {"count": _NUMBERS_AT_ONCE})
-            self._trade_numbers += found.scalars()
-        return self._trade_numbers.popleft()
+    def _fill(self, held: HeldOrder, found: Tradable, units: int, number: str) -> Fill:
+        return self._market.fill(
+            held.broker,
+            held.order,
+            number,
+            found.price,
+            found.at,
+            units,
+            held.traded_before,
+            passive=found.passive,
+        )
+
+    def _day_end(self, order: PaperOrder, came_at: datetime) -> datetime:
+        return held_until(came_at, order.instrument.session_segment, self._calendar)
 
     async def _view(self, tokens: Sequence[int]) -> MarketView:
         try:
             return await self._prices.view(tokens)
         except (RedisError, OSError):
             return NOTHING_KNOWN
-
-
-def _ended(order: HeldOrder, status: BrokerOrderStatus, message: str) -> dict[str, Any]:
-    """The columns of a held order that ends."""
-    return {"broker_order_id": int(order.number), "status": status.value, "message": message}
-
-
-def _trade(fill: Fill) -> dict[str, Any]:
-    """The columns of a trade."""
-    return {
-        "exchange_trade_id": int(fill.exchange_trade_id),
-        "fill_id": fill.fill_id,
-        "price": fill.price,
-        "commission": fill.commission,
-        "traded_at": fill.traded_at,
-        "charges": charges_text(fill.charges),
-    }
 
 
 def paper_order(placement: Placement) -> PaperOrder:
@@ -362,38 +396,5 @@ def paper_order(placement: Placement) -> PaperOrder:
         placement.side,
         placement.quantity,
         placement.number,
+        placement.terms,
     )
-
-
-def _unlisted(instrument_id: str, token: int) -> Instrument:
-    """Stands for an instrument that is no longer listed: an order on it gets no price and ends with its day."""
-    exchange, _, symbol = instrument_id.partition(":")
-    return Instrument(instrument_id, token, exchange, symbol, symbol, exchange, "EQ", PAISA, 1, 0, "")
-
-
-def _broker_orders(rows: Sequence[Row[Any]]) -> list[BrokerOrder]:
-    orders = []
-    for number, of_order in groupby(rows, key=lambda row: row.broker_order_id):
-        together = list(of_order)
-        fills = tuple(
-            Fill(
-                str(row.fill_id),
-                str(row.exchange_trade_id),
-                row.quantity,
-                row.price,
-                row.commission,
-                row.traded_at,
-                charges_from_text(row.charges),
-            )
-            for row in together
-            if row.fill_id is not None
-        )
-        status = BrokerOrderStatus(together[0].status)
-        orders.append(BrokerOrder(str(number), status, fills, together[0].message))
-    return orders
-
-
-def look_ups_purge(keep: timedelta) -> Purge:
-    """Look-ups in the exchange's journal; its orders, trades and the calls that made them are kept."""
-    rows = oldest("paper_exchange.calls", "called_at", "what = 'orders_by_tag'")
-    return Purge("paper_exchange.calls", rows, keep)

@@ -15,7 +15,7 @@ from alphapanda.storage import purging
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.purging import Purge, Purging, outbox_purge, requests_purge
 from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE
-from alphapanda.trading.paper_exchange import look_ups_purge
+from alphapanda.trading.store.paper_exchange_rows import look_ups_purge
 from alphapanda.trading.store.statements import tombstones_purge
 
 

@@ -44,8 +44,8 @@ from alphapanda.storage.relay import OutboxRelay
 from alphapanda.storage.requests import RequestMemory
 from alphapanda.strategy.store import postgres as strategies
 from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE
-from alphapanda.trading.paper_exchange import look_ups_purge
 from alphapanda.trading.store import statements as trading
+from alphapanda.trading.store.paper_exchange_rows import look_ups_purge
 from alphapanda.trading.store.statements import tombstones_purge
 
 ROWS = 300_000

@@ -18,8 +18,8 @@ from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.verdict import Refused
 from alphapanda.mesh.errors import FailedPrecondition, NotFound
 from alphapanda.storage.requests import RequestReused
+from alphapanda.trading.core.matching import STOPS_WAIT
 from alphapanda.trading.manual import verdict_event_id
-from alphapanda.trading.traders.paper import MARKET_ALONE
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import orders_pb2
 from panda.risk.v1 import risk_pb2 as risk
@@ -93,7 +93,7 @@ async def test_a_manual_order_is_vetted_and_filled(opened: Opened) -> None:
 
 
 async def test_the_terms_of_an_order_reach_risk_and_the_broker(opened: Opened) -> None:
-    """Type, validity, prices and protection go to risk and to the order; the paper exchange says that it takes none but MARKET."""
+    """Type, validity, prices and protection go to risk and to the order; the paper exchange rejects a stop that may not wait."""
     vetting = Risk(approved=True)
     async with opened(risk=vetting) as room:
         await room.open_for_trading()
@@ -114,7 +114,7 @@ async def test_the_terms_of_an_order_reach_risk_and_the_broker(opened: Opened) -
             assert (terms.order_type, terms.validity) == (common.ORDER_TYPE_SL, common.VALIDITY_IOC)
             assert {name: getattr(terms, name) for name in prices} == prices
         assert asked.protection == order.protection == made.protection
-        assert (order.state.status, order.message) == (common.ORDER_STATUS_REJECTED, MARKET_ALONE)
+        assert (order.state.status, order.message) == (common.ORDER_STATUS_REJECTED, STOPS_WAIT)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphapanda.domain.calendar import TradingCalendar
@@ -18,9 +18,9 @@ from alphapanda.domain.order import OrderType, Product, Side, Validity
 from alphapanda.domain.price_path import price_path
 from alphapanda.domain.terms import Terms
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.held_order import DAY_ENDED
+from alphapanda.trading.core.held_order import DAY_ENDED, NotChanged
 from alphapanda.trading.core.matching import IOC_UNFILLED, STOPS_WAIT, meeting
-from alphapanda.trading.core.paper_book import NotChanged, PaperBook
+from alphapanda.trading.core.paper_book import PaperBook
 from alphapanda.trading.core.paper_charges import PaperOrder, PercentCharges
 from alphapanda.trading.core.paper_market import PaperMarket
 
@@ -158,6 +158,7 @@ def fine_path(last: LastPrice) -> list[Decimal]:
     return fine
 
 
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), side=sides, last=st.one_of(bars(), prices.map(tick)))
 def test_a_fill_is_within_limit_trigger_and_market(data, side, last) -> None:
     """No fill is worse than the limit, before the trigger, or at a price that the market didn't trade at."""
@@ -174,6 +175,7 @@ def test_a_fill_is_within_limit_trigger_and_market(data, side, last) -> None:
         assert last.bar.low <= price <= last.bar.high
 
 
+@settings(max_examples=40, deadline=None)
 @given(data=st.data(), side=sides, last=bars())
 def test_a_bar_is_the_same_as_its_path_walked_in_paise(data, side, last) -> None:
     """Whether, and where, an order fills inside a bar is what the same prices do as ticks, one after the other."""
@@ -327,6 +329,7 @@ def test_a_cancel_ends_what_is_left_once(book: PaperBook, infy: Instrument) -> N
         book.cancel(number)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     steps=st.lists(
         st.one_of(

@@ -37,9 +37,11 @@ from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.measuring import OrderFigures
 from alphapanda.trading.order_spans import OrderSpans
-from alphapanda.trading.paper_exchange import FundsAtFill, PaperExchange, everything_paid, look_ups_purge
+from alphapanda.trading.paper_exchange import FundsAtFill, PaperExchange, everything_paid
+from alphapanda.trading.paper_frames import PaperFrames
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.gauges import TradingGauges
+from alphapanda.trading.store.paper_exchange_rows import look_ups_purge
 from alphapanda.trading.store.postgres import PostgresTradingStore
 from alphapanda.trading.store.statements import tombstones_purge
 from alphapanda.trading.traders.isolation import IsolatedTrader, IsolatedTraders
@@ -160,6 +162,7 @@ def trading_room(
         tombstones_purge(timedelta(hours=retention.decisions_hours)),
         look_ups_purge(timedelta(hours=retention.look_ups_hours)),
     )
+    held = HeldOrders(exchange, store, executor.driver, payable)
     room = Room(
         service="trading",
         full_name=TRADING_SERVICE,
@@ -180,6 +183,7 @@ def trading_room(
         parts=[
             (Phase.WAKE, traders),
             (Phase.WAKE, executor),
+            (Phase.WAKE, PaperFrames(exchange, held, resources.log, resources.topic_map)),
             (Phase.WAKE, late_arrivals.rounds),
             (Phase.WAKE, manual),
             (Phase.WAKE, revisions),
@@ -194,7 +198,7 @@ def trading_room(
             limiters(settings, executor, manual),
         ],
     )
-    return room, store, HeldOrders(exchange, store, executor.driver, payable)
+    return room, store, held
 
 
 def _zerodha_parts(resources: ProcessResources) -> ZerodhaParts | None:

@@ -34,6 +34,11 @@ CANCELLED_AS_ASKED: Final = "cancelled as asked"
 NOT_WORKING: Final = "the paper exchange holds no such order: it has ended"
 """Its message when it refuses to modify or cancel an order."""
 
+
+class NotChanged(Exception):
+    """The exchange refuses to modify or cancel an order, in a sentence; nothing was changed."""
+
+
 PayableAtFill = Callable[["HeldOrder", Fill], Payable]
 """Returns what an account's funds pay of a held order, whose fill it is given."""
 
@@ -52,6 +57,7 @@ class HeldOrder:
         triggered: whether its trigger was reached.
         filled: units filled.
         turnover: price times quantity of its fills, rupees.
+        revision: of its row, where it is one.
     """
 
     number: str
@@ -63,6 +69,7 @@ class HeldOrder:
     triggered: bool = False
     filled: int = 0
     turnover: Decimal = ZERO
+    revision: int = 0
 
     def met(self, market: MarketView) -> Meeting | None:
         """What the market does with it now; None: nothing, or nothing before it expires."""

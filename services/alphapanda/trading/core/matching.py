@@ -36,11 +36,27 @@ class Tradable(NamedTuple):
         price: rupees.
         at: aware market time of the fill; inside a bar its start.
         passive: whether the order rested at this price, which is then paid as it is, without slippage.
+        model: how the price was found, one of the names below.
+        tick: price of the tick that made it, rupees; None if it is `price`.
     """
 
     price: Decimal
     at: datetime
     passive: bool = False
+    model: str = ""
+    tick: Decimal | None = None
+
+    @property
+    def seen(self) -> Decimal:
+        """The market's price that made it, rupees: the tick's, or the one on the bar's path."""
+        return self.price if self.tick is None else self.tick
+
+
+AT_LAST_PRICE: Final = "last price"
+AT_OPEN: Final = "bar's open"
+AT_LIMIT: Final = "limit"
+AT_TRIGGER: Final = "trigger"
+"""How a fill's price was found: the last price when the order came, a bar's open, the order's own limit, or its trigger."""
 
 
 class Way(NamedTuple):
@@ -83,7 +99,7 @@ def meeting(
     if bar is None:
         return _walk(terms, side, (last.price,), now, triggered=triggered, of_bar=False)
     if terms.order_type is OrderType.MARKET:
-        return Meeting(Tradable(bar.price, bar.start), AT_ONCE)
+        return Meeting(Tradable(bar.price, bar.start, model=AT_OPEN), AT_ONCE)
     if bar.high is None or bar.low is None:
         path: Sequence[Decimal] = (bar.price, last.price)
     else:
@@ -132,13 +148,15 @@ def _walk(
                 hit = price if before is None else trigger
                 way = Way(step, ZERO if before is None else abs(trigger - before))
                 if _within(limit, side, hit):
-                    return Meeting(Tradable(hit, at), way)
+                    return Meeting(Tradable(hit, at, model=AT_TRIGGER), way)
                 met = Meeting(None, way)
         elif _within(limit, side, price):
             if before is None and (of_bar or limit is None):
-                return Meeting(Tradable(price, at), AT_ONCE)
+                return Meeting(Tradable(price, at, model=AT_OPEN if of_bar else AT_LAST_PRICE), AT_ONCE)
             own = price if limit is None else limit
-            return Meeting(Tradable(own, at, passive=True), Way(step, abs(own - (before or own))))
+            tick = None if of_bar else price
+            found = Tradable(own, at, passive=True, model=AT_LIMIT, tick=tick)
+            return Meeting(found, Way(step, ZERO if before is None else abs(own - before)))
         before = price
     return met
 

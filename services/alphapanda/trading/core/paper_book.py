@@ -16,16 +16,22 @@ from alphapanda.trading.core.held_order import (
     NO_MARKET,
     NOT_WORKING,
     HeldOrder,
+    NotChanged,
     PayableAtFill,
     recording_ended,
 )
-from alphapanda.trading.core.matching import IOC_UNFILLED, NEVER, Tradable, Way, at_once, refusal
+from alphapanda.trading.core.matching import (
+    AT_LAST_PRICE,
+    AT_ONCE,
+    IOC_UNFILLED,
+    NEVER,
+    Tradable,
+    Way,
+    at_once,
+    refusal,
+)
 from alphapanda.trading.core.paper_charges import PaperOrder
 from alphapanda.trading.core.paper_market import PaperMarket, held_until
-
-
-class NotChanged(Exception):
-    """The exchange refuses to modify or cancel an order, in a sentence; nothing was changed."""
 
 
 class PaperBook:
@@ -71,16 +77,20 @@ class PaperBook:
         held = HeldOrder(number, self._broker, order, came_at, came_at)
         if last.bar is None:
             if at_once(order.terms, order.side, last.price):
-                return self._filled(held, Tradable(last.price, market.market_time))
+                return self._filled(held, Tradable(last.price, market.market_time, model=AT_LAST_PRICE))
             if order.terms.validity is Validity.IOC:
                 return BrokerOrder(number, BrokerOrderStatus.CANCELLED, message=IOC_UNFILLED)
+            came_at = market.market_time
+            held = replace(held, came_at=came_at)
         expires_at = held_until(came_at, order.instrument.session_segment, self._calendar)
         return self._hold(replace(held, expires_at=expires_at))
 
     def way(self, number: str, market: MarketView) -> Way:
-        """How far along the price path a held order is met; one that isn't is last."""
-        met = self.held[number].met(market)
-        return NEVER if met is None else met.way
+        """How far along the price path a held order is met; one that isn't is last, one that ends is as one at the open."""
+        held = self.held[number]
+        if (met := held.met(market)) is not None:
+            return met.way
+        return AT_ONCE if held.ended_by(market) else NEVER
 
     def settle(self, number: str, market: MarketView, payable: PayableAtFill) -> BrokerOrder | None:
         """Lets a held order meet the market, or cancels it where its day is over; None if nothing happens to it.
@@ -117,7 +127,7 @@ class PaperBook:
         if isinstance(changed, str):
             raise NotChanged(changed)
         if changed.trades_now(last) and last is not None and market.market_time is not None:
-            return self._filled(changed, Tradable(last.price, market.market_time))
+            return self._filled(changed, Tradable(last.price, market.market_time, model=AT_LAST_PRICE))
         return self._hold(changed)
 
     def cancel(self, number: str) -> BrokerOrder:

@@ -19,9 +19,9 @@ from alphapanda.domain.terms import Terms
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
-from alphapanda.trading.core.held_order import NOT_WORKING, PayableAtFill
+from alphapanda.trading.core.held_order import NOT_WORKING, NotChanged, PayableAtFill
 from alphapanda.trading.core.order import Order
-from alphapanda.trading.core.paper_book import NotChanged, PaperBook
+from alphapanda.trading.core.paper_book import PaperBook
 from alphapanda.trading.core.paper_charges import PaperOrder
 
 

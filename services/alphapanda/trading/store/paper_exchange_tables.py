@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -26,7 +27,7 @@ from alphapanda.storage.tables import EXACT, INSTANT, column
 from alphapanda.trading.core.broker_order import BrokerOrderStatus
 
 HELD: Final = f"status = '{BrokerOrderStatus.OPEN.value}'"
-"""Condition of orders that wait for the next open; they have `came_at` and `expires_at`."""
+"""Condition of orders that wait for a price; they have `came_at` and `expires_at`."""
 
 METADATA = MetaData(schema="paper_exchange")
 
@@ -60,6 +61,12 @@ ORDERS = Table(
     column("quantity", BigInteger, CheckConstraint("quantity > 0")),
     column("product", SmallInteger),
     column("order_type", SmallInteger),
+    column("validity", SmallInteger, server_default=text("1")),
+    Column("limit_price", EXACT, CheckConstraint("limit_price > 0")),
+    Column("trigger_price", EXACT, CheckConstraint("trigger_price > 0")),
+    column("triggered", Boolean, server_default=text("false")),
+    # Raised by each change, so that nobody changes what another process has changed meanwhile.
+    column("revision", BigInteger, server_default=text("0")),
     column("status", Text),
     column("message", Text),
     Column("market_time", INSTANT),
@@ -84,6 +91,9 @@ TRADES = Table(
     column("traded_at", INSTANT),
     # The commission's lines; empty where only the sum is known.
     column("charges", Text, server_default=""),
+    # The market's price that made it, and how the fill's price was found; unknown of trades before these columns.
+    Column("market_price", EXACT),
+    column("model", Text, server_default=""),
     Index("trades_of_order", "broker_order_id"),
 )
 

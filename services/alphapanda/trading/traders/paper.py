@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
-from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
 
-from alphapanda.domain.terms import AT_MARKET
 from alphapanda.trading.core.broker_books import BrokerBooks
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.core.held_order import NotChanged
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.registry import BrokerRegistration, TraderParts
-from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
-
-MARKET_ALONE: Final = "the paper exchange takes only MARKET orders for the day"
-"""The message of its rejection."""
+from alphapanda.trading.traders.trader import (
+    BrokerRefused,
+    Cancellation,
+    ExecutionMode,
+    Modification,
+    NoClearAnswer,
+    Placement,
+    Trader,
+)
 
 
 class PaperTrader(Trader):
@@ -53,8 +58,6 @@ class PaperTrader(Trader):
 
     @override
     async def execute_order(self, placement: Placement) -> BrokerOrder:
-        if placement.terms != AT_MARKET:
-            return BrokerOrder("", BrokerOrderStatus.REJECTED, message=MARKET_ALONE)
         try:
             return await self._exchange.place(self.broker, placement)
         except (SQLAlchemyError, OSError) as broken:
@@ -68,6 +71,25 @@ class PaperTrader(Trader):
         except (SQLAlchemyError, OSError) as broken:
             raise NoClearAnswer(str(broken)) from broken
         return found[0] if found else None
+
+    @override
+    async def modify_order(self, modification: Modification) -> BrokerOrder:
+        asked = modification
+        return await self._changed(
+            self._exchange.modify(self.broker, asked.account, asked.tag, asked.quantity, asked.terms)
+        )
+
+    @override
+    async def cancel_order(self, cancellation: Cancellation) -> BrokerOrder:
+        return await self._changed(self._exchange.cancel(self.broker, cancellation.account, cancellation.tag))
+
+    async def _changed(self, call: Awaitable[BrokerOrder]) -> BrokerOrder:
+        try:
+            return await call
+        except NotChanged as refused:
+            raise BrokerRefused(str(refused)) from refused
+        except (SQLAlchemyError, OSError) as broken:
+            raise NoClearAnswer(str(broken)) from broken
 
     @override
     async def books(self) -> BrokerBooks:
