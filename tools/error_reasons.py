@@ -205,6 +205,18 @@ CALLS: Final[Described] = {
         "somebody else changed the limits since they were read",
         "read them again and decide anew",
     ),
+    "LIMITS_MISSING": (
+        "the live account has no largest order value, daily loss or orders a day",
+        "`alphapanda risk set` for the account, or the settings of the broker",
+    ),
+    "OTHER_DAY": (
+        "a live account is armed for the market's current day alone",
+        "leave the day out, or name today",
+    ),
+    "DAY_UNKNOWN": (
+        "market time is unknown, so nobody can say which day a live account would be armed for",
+        "start the feed, or name the day: `alphapanda live arm --day`",
+    ),
     "NAMES_UNREADABLE": (
         "the list of strategies can't be read just then, so it isn't known whether there is such a strategy",
         "wait and send it again; a kill switch that stops is set all the same",
@@ -314,6 +326,10 @@ VERDICTS: Final[Described] = {
     "SUPERSEDED": ("a later signal of the position replaced it while it waited", "none is needed"),
     "DISCARDED": ("a person discarded its dead letter", "none is needed"),
     "EXPIRED": ("the signal's time had passed", "`alphapanda status` says what was slow"),
+    "NOT_ARMED": (
+        "nobody has armed the live account for the exchange's day, or it lacks a required limit",
+        "`alphapanda live` shows it, `alphapanda live arm` arms it",
+    ),
 }
 
 
@@ -362,12 +378,12 @@ def _name(function: ast.expr) -> str:
 
 def undescribed() -> list[str]:
     """Reasons without a cause and a remedy, and descriptions of reasons that there aren't."""
-    rules = {rule.name.upper() for rule in RULES}
+    rules = {rule.reason for rule in RULES}
     known = (
         ("call", raised_reasons(), set(CALLS)),
         ("order", {reason.name for reason in FailureReason}, set(ORDERS)),
         ("dead letter", set(Reason), set(LETTERS)),
-        ("verdict", set(VERDICTS) | rules, set(VERDICTS) | {rule.name.upper() for rule in RULES}),
+        ("verdict", set(VERDICTS) | rules, set(VERDICTS) | {rule.reason for rule in RULES}),
     )
     return [
         f"{kind}: {reason} {'has no description' if reason in there else 'does not exist'}"
@@ -378,10 +394,10 @@ def undescribed() -> list[str]:
 
 def table() -> str:
     """The page's part as it has to be."""
-    rules = {rule.name.upper(): (_first_sentence(rule), LIMIT if rule.limits else NO_LIMIT) for rule in RULES}
+    rules = {rule.reason: (_first_sentence(rule), LIMIT if rule.limits else NO_LIMIT) for rule in RULES}
     parts = [
         ("Of a call (ErrorInfo.reason)", CALLS),
-        ("Of a verdict (SignalRejected.reason)", {**VERDICTS, **rules}),
+        ("Of a verdict (SignalRejected.reason)", {**rules, **VERDICTS}),
         ("Of an order (FailureReason)", ORDERS),
         ("Of a dead letter", LETTERS),
     ]

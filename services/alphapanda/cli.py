@@ -39,6 +39,7 @@ COMMANDS = {
     "new-strategy": "write the first version of a strategy of your own, and its test",
     "calendar": "show trading days and sessions; check and import a calendar of your own",
     "certs": "make certificates for trying TLS; show what a certificate says",
+    "live": "show which live accounts are armed for today; arm one, disarm it",
     "settings": "show every setting, its value here and its source",
     "call": "call an RPC without grpcurl",
     "serve": "run some services in one process, on Kafka, PostgreSQL and Redis (the mesh)",
@@ -47,6 +48,9 @@ COMMANDS = {
     "topics": "create the mesh's Kafka topics: topics ensure; print their records: topics tail",
     "db": "upgrade the schema of the mesh's database: db upgrade",
 }
+
+MODULES = {"live": "live_accounts"}
+"""Modules of the commands whose name is another module's."""
 
 SERVERS = frozenset({"up", "serve"})
 
@@ -61,6 +65,8 @@ MEANT = {
     "limits": "risk limits",
     "verdicts": "risk verdicts",
     "kill-switch": "risk kill-switch",
+    "arm": "live arm",
+    "disarm": "live disarm",
 }
 """Words that a user may try first, and the commands they stand for."""
 
@@ -81,7 +87,8 @@ class Commands(click.Group):
                 "GRPC_VERBOSITY", "NONE"
             )  # a command says in its own words why it can't connect
         name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(import_module(f"alphapanda.commands.{name}"), name)
+        module = MODULES.get(name, name)
+        command: click.Command = getattr(import_module(f"alphapanda.commands.{module}"), name)
         return command
 
     @override

@@ -44,8 +44,8 @@ def test_it_has_its_options(method) -> None:
 
 @every_rpc
 def test_what_stops_trading_is_urgent(method) -> None:
-    """Kill switches, cancellations and square-off have the urgent lane, and nothing else has it."""
-    stops = "KillSwitch" in method.name or method.name.startswith(("Cancel", "SquareOff"))
+    """Kill switches, cancellations, disarming and square-off have the urgent lane, and nothing else has it."""
+    stops = "KillSwitch" in method.name or method.name.startswith(("Cancel", "Disarm", "SquareOff"))
     assert method_policy(method).is_urgent is stops
 
 

@@ -14,19 +14,23 @@ from pathlib import Path
 import pytest
 from dealer import FEE, MOST, NAME, PRICE, DealersBook, registration
 from evidence import Evidence, check_chains, check_envelopes, read_evidence
-from recordings import walk
+from recordings import DAY, walk
 
 from alphapanda.app.embedded import Embedded
+from alphapanda.app.resources import ProcessResources
 from alphapanda.app.up_options import UpOptions
 from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.mesh.channel import open_channel
 from alphapanda.settings.sources import load_settings
+from alphapanda.strategy.consumer import StrategyTicks
 from alphapanda.trading.core.broker_order import BrokerOrderStatus
 from alphapanda.trading.traders.brokers import BROKERS
 from panda.ops.v1.ops_pb2 import GetStatusRequest, GetStatusResponse
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
+from panda.risk.v1.risk_pb2 import ArmLiveAccountRequest
+from panda.risk.v1.risk_pb2_grpc import RiskServiceStub
 
 ACTIVE = ("paper", "zerodha", NAME)
 UNANSWERED = frozenset({3})
@@ -43,6 +47,19 @@ strategies:
 SERVICES = [
     f"panda.{service}.v1.{service.title()}Service" for service in ("strategy", "ops", "portfolio", "trading")
 ]
+
+
+LIMITS = {"max_order_value": 10**7, "max_daily_loss": 10**6, "max_daily_trades": 500}
+
+
+class ArmedPlatform(Embedded):
+    """A platform that arms the dealer's account for the recording's day before its first frame."""
+
+    async def _before_feed(self, resources: ProcessResources, ticks: StrategyTicks) -> None:
+        async with resources.channel("risk", "panda.risk.v1.RiskService", caller="ops") as channel:
+            request = ArmLiveAccountRequest(request_id="1", broker=NAME, day=DAY, reason="a test")
+            await RiskServiceStub(channel).ArmLiveAccount(request)
+        await super()._before_feed(resources, ticks)
 
 
 @dataclass
@@ -92,8 +109,8 @@ async def _trade(
     )
     yaml = folder / "strategies.yaml"
     yaml.write_text(THREE_STRATEGIES, encoding="utf-8")
-    settings = load_settings({}, api={"port": 0}, active_brokers=ACTIVE, strategy={"yaml": yaml})
-    embedded = Embedded(settings, options)
+    settings = load_settings({}, api={"port": 0}, active_brokers=ACTIVE, strategy={"yaml": yaml}, risk=LIMITS)
+    embedded = (ArmedPlatform if live else Embedded)(settings, options)
     await embedded.start()
     try:
         async with open_channel(embedded.target, SERVICES) as channel:

@@ -6,7 +6,7 @@ from asyncio import Lock
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import islice
 from types import MappingProxyType
@@ -25,6 +25,7 @@ from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.store.port import (
     AccountReading,
     Answer,
+    Arming,
     Change,
     DecisionUnit,
     DueReconciliation,
@@ -50,6 +51,7 @@ class _Tables:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     switches: dict[SwitchScope, KillSwitch] = field(default_factory=dict)
     limits: dict[tuple[str, str], ScopedLimits] = field(default_factory=dict)
+    armings: dict[tuple[str, str], Arming] = field(default_factory=dict)
     versions: dict[tuple[str, str], int] = field(default_factory=dict)
     requests: dict[CommandKey, tuple[bytes, bytes]] = field(default_factory=dict)
 
@@ -113,6 +115,7 @@ class _Facts:
         self.trading_state = states.pop("", TradingState.ACTIVE)
         self.strategy_switches = states
         self.limits = tables.limits.get((broker, account), NOTHING_SET)
+        self.arming = tables.armings.get((broker, account), Arming())
         self.read_at = (
             tables.versions.get((broker, account), 0),
             sum(switch.revision for switch in switches.values()),
@@ -146,6 +149,11 @@ class _Reading(AccountReading):
     @override
     def limits(self) -> ScopedLimits:
         return self.facts.limits
+
+    @property
+    @override
+    def armed_day(self) -> date | None:
+        return self.facts.arming.day
 
     @override
     def book(self) -> RiskBook:
@@ -307,6 +315,7 @@ class _Unit(DecisionUnit):
         self._events: list[Event] = []
         self._switch: KillSwitch | None = None
         self._limits = self._facts.limits
+        self._arming = self._facts.arming
         self._claimed: dict[CommandKey, Message] = {}
         self._answers: dict[CommandKey, Message] = {}
 
@@ -329,6 +338,11 @@ class _Unit(DecisionUnit):
     @override
     def limits(self) -> ScopedLimits:
         return self._facts.limits
+
+    @property
+    @override
+    def armed_day(self) -> date | None:
+        return self._facts.arming.day
 
     @override
     async def book(
@@ -361,6 +375,14 @@ class _Unit(DecisionUnit):
         self._limits = changed(self._facts.limits, change)
 
     @override
+    async def arming(self) -> Arming:
+        return self._arming
+
+    @override
+    async def save_arming(self, arming: Arming) -> None:
+        self._arming = arming
+
+    @override
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
         self._claimed[key] = request
         return self._tables.given(key, request)
@@ -379,6 +401,7 @@ class _Unit(DecisionUnit):
         kept.funds |= self._book.funds
         tables.verdicts |= self._verdicts
         tables.limits[self._whose] = self._limits
+        tables.armings[self._whose] = self._arming
         if self._switch is not None:
             tables.switches[self._switch.scope] = self._switch
         tables.versions[self._whose] = tables.versions.get(self._whose, 0) + 1

@@ -570,3 +570,16 @@ class TestZerodha:
         given = {"API_ROOT": root, "LOGIN_ROOT": root, "WS_ROOT": "ws://127.0.0.1:5018/ws"}
         read = load_settings({f"ALPHAPANDA_ZERODHA__{name}": value for name, value in given.items()})
         assert read.zerodha.api_root == root
+
+
+ACCOUNT = {"api_key": "key", "api_secret": "secret"}
+LIMITS_OF_LIVE = {"max_order_value": 50_000, "max_daily_loss": 5_000, "max_daily_trades": 40}
+
+
+@pytest.mark.parametrize("name", LIMITS_OF_LIVE)
+def test_zerodha_refuses_to_start_without_limits_of_its_own(name):
+    """Largest order value, daily loss and orders a day are chosen by a person, or nothing trades with real money."""
+    given = {key: value for key, value in LIMITS_OF_LIVE.items() if key != name}
+    with pytest.raises(SettingsInvalid, match=f"zerodha.enabled needs zerodha.{name}:"):
+        load_settings({}, zerodha={"enabled": True, **ACCOUNT, **given})
+    assert load_settings({}, zerodha={"enabled": True, **ACCOUNT, **LIMITS_OF_LIVE}).zerodha.enabled

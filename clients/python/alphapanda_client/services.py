@@ -121,6 +121,9 @@ class RiskService(Protocol):
     GetKillSwitch: Call[risk.GetKillSwitchRequest, risk.GetKillSwitchResponse]
     ReconcileBroker: Call[risk.ReconcileBrokerRequest, risk.ReconcileBrokerResponse]
     SetKillSwitch: Call[risk.SetKillSwitchRequest, risk.SetKillSwitchResponse]
+    GetLiveAccounts: Call[risk.GetLiveAccountsRequest, risk.GetLiveAccountsResponse]
+    ArmLiveAccount: Call[risk.ArmLiveAccountRequest, risk.ArmLiveAccountResponse]
+    DisarmLiveAccount: Call[risk.DisarmLiveAccountRequest, risk.DisarmLiveAccountResponse]
 
 
 class StrategyService(Protocol):

@@ -21,7 +21,10 @@ from alphapanda.commands.wording import (
     shown_time,
     word,
 )
-from panda.risk.v1.risk_pb2 import Funds, GetExposureResponse, KillSwitch, Limit, Verdict
+from panda.risk.v1.risk_pb2 import Funds, GetExposureResponse, KillSwitch, Limit, LiveAccount, Verdict
+
+REQUIRED: Final = ("max_order_value", "max_daily_loss", "max_daily_trades")
+"""The limits that a live account needs, in the order of their columns."""
 
 OUTCOME_STYLES: Final = {"passed": UP, "failed": DOWN, "clamped": "yellow", "waived": "yellow"}
 
@@ -56,6 +59,24 @@ def kill_switch_table(switch: KillSwitch) -> Table:
         switch.changed_by,
         switch.reason,
     )
+    return made
+
+
+def live_accounts_table(accounts: Iterable[LiveAccount]) -> Table:
+    """Live accounts: armed or not, by whom, and the limits without which they take no entries."""
+    made = table("broker", "account", "entries", "day", *(f">{name}" for name in REQUIRED), "by", "reason")
+    for one in accounts:
+        values = {limit.name: limit.value for limit in one.limits}
+        row(
+            made,
+            one.broker,
+            one.account,
+            Text(one.why_not, style="yellow") if one.why_not else Text("armed", style=UP),
+            one.day or "unknown",
+            *(values.get(name, "") for name in REQUIRED),
+            one.changed_by,
+            one.reason,
+        )
     return made
 
 

@@ -163,7 +163,7 @@ class AccountDecisions:
     ) -> list[Verdict] | _Retry:
         account = request.account
         async with self._store.unit(*account) as unit:
-            whole = unit.limits.may_set(ACCOUNT_WIDE, self._inputs.limits)
+            whole = unit.limits.may_set(ACCOUNT_WIDE, self._inputs.limits_at(account[0]))
             book = await unit.book(request.keys, request.signal_ids, whole=whole)
             if missing := self._missing(account, unit, book, tokens, whole=whole):
                 return missing
@@ -185,7 +185,7 @@ class AccountDecisions:
         whole: bool,
     ) -> _Retry | None:
         """What has to be read first, if a limit needs the whole account and its prices; None if nothing."""
-        if not facts.limits.may_set(ACCOUNT_WIDE, self._inputs.limits):
+        if not facts.limits.may_set(ACCOUNT_WIDE, self._inputs.limits_at(account[0])):
             self._position_tokens.pop(account, None)
             return None
         if len(self._position_tokens) >= ACCOUNTS_REMEMBERED and account not in self._position_tokens:

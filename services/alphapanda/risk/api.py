@@ -26,6 +26,7 @@ from alphapanda.risk.decision_inputs import Instruments
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
+from alphapanda.risk.live_accounts import LiveAccounts
 from alphapanda.risk.messages import (
     exposure_message,
     limit_messages,
@@ -60,6 +61,7 @@ class RiskApi(RiskServiceServicer):
         instruments: returns today's instruments.
         names: checks the names in requests.
         reconciliation: reconciles brokers after a repair or a restore.
+        live_accounts: arms and disarms live accounts.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class RiskApi(RiskServiceServicer):
         instruments: Instruments,
         names: Names,
         reconciliation: BrokerReconciliation,
+        live_accounts: LiveAccounts,
     ) -> None:
         self._decisions = decisions
         self._store = store
@@ -79,6 +82,7 @@ class RiskApi(RiskServiceServicer):
         self._instruments = instruments
         self._names = names
         self._reconciliation = reconciliation
+        self._live_accounts = live_accounts
         self._market_times = GroupCommit(self._read_market_time, _READ_TOGETHER)
 
     @override
@@ -204,7 +208,7 @@ class RiskApi(RiskServiceServicer):
             broker=broker,
             account=account,
             limits=limit_messages(
-                self._decisions.inputs.limits, scoped, request.strategy_id, request.instrument_id
+                self._decisions.inputs.limits_at(broker), scoped, request.strategy_id, request.instrument_id
             ),
             version=scoped.version,
             set=[set_limit_message(row) for row in scoped.rows],
@@ -257,6 +261,28 @@ class RiskApi(RiskServiceServicer):
         answer = await self._kill_switches.set(current_caller.get(), request)
         answer.unverified = unverified
         return answer
+
+    @override
+    async def GetLiveAccounts(
+        self, request: risk.GetLiveAccountsRequest, context: Context
+    ) -> risk.GetLiveAccountsResponse:
+        if request.broker:
+            self._names.broker(request.broker)
+        return risk.GetLiveAccountsResponse(accounts=await self._live_accounts.list(request.broker))
+
+    @override
+    async def ArmLiveAccount(
+        self, request: risk.ArmLiveAccountRequest, context: Context
+    ) -> risk.ArmLiveAccountResponse:
+        self._names.broker(request.broker)
+        return await self._live_accounts.arm(current_caller.get(), request)
+
+    @override
+    async def DisarmLiveAccount(
+        self, request: risk.DisarmLiveAccountRequest, context: Context
+    ) -> risk.DisarmLiveAccountResponse:
+        self._names.broker(request.broker)
+        return await self._live_accounts.disarm(current_caller.get(), request)
 
     async def _read_market_time(self, asked: Sequence[risk.AuthorizeOrderRequest]) -> list[datetime | None]:
         """Reads market time once for a group of orders, so that many at once don't cause as many Redis reads."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 
 import structlog
@@ -15,7 +15,7 @@ from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.resilience.budgets import within
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.core.check import Inputs, Venue
+from alphapanda.risk.core.check import Inputs, LiveArming, Venue
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.store.port import AccountFacts
 from alphapanda.risk.strategy_statuses import StrategyStatuses
@@ -42,6 +42,8 @@ class DecisionInputs:
         price_budget_seconds: timeout for reading prices.
         funds: how accounts' funds are measured, by simulated broker.
         venues: where a broker's orders go; a broker that is absent is paper as live.
+        live: brokers whose orders reach a real exchange; their accounts take entries only while they are armed.
+        limits_at: the limits from the settings at brokers that have limits of their own.
     """
 
     def __init__(
@@ -54,15 +56,23 @@ class DecisionInputs:
         price_budget_seconds: float = PRICE_BUDGET_SECONDS,
         funds: Mapping[str, FundsTerms] | None = None,
         venues: Mapping[str, Venue] | None = None,
+        live: Collection[str] = (),
+        limits_at: Mapping[str, Limits] | None = None,
     ) -> None:
         self.instruments = instruments
         self.calendar = calendar
         self.limits = limits
+        self.live = frozenset(live)
         self.strategy_statuses = strategy_statuses
         self._views = views
         self._price_budget = price_budget_seconds
         self._funds: Mapping[str, FundsTerms] = funds or MappingProxyType({})
         self._venues: Mapping[str, Venue] = venues or MappingProxyType({})
+        self._limits_at: Mapping[str, Limits] = limits_at or MappingProxyType({})
+
+    def limits_at(self, broker: str) -> Limits:
+        """The limits from the settings that hold at a broker."""
+        return self._limits_at.get(broker, self.limits)
 
     def enforces_funds(self, broker: str) -> bool:
         """Whether entries of the broker's accounts have to be paid."""
@@ -95,7 +105,7 @@ class DecisionInputs:
             market,
             self.instruments(),
             self.calendar,
-            self.limits,
+            self._limits_at.get(broker, self.limits),
             facts.trading_state,
             self.strategy_statuses.known,
             self.strategy_statuses.timed_out,
@@ -104,4 +114,5 @@ class DecisionInputs:
             facts.unknown_positions,
             self._funds.get(broker),
             self._venues.get(broker, Venue.AS_LIVE),
+            LiveArming(facts.armed_day) if broker in self.live else None,
         )

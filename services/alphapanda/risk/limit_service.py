@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 import structlog
@@ -12,7 +12,9 @@ from alphapanda.domain.order import TradingState
 from alphapanda.mesh.errors import FailedPrecondition
 from alphapanda.mesh.recording import record_change
 from alphapanda.risk.core.day import WHOLE_ACCOUNT
+from alphapanda.risk.core.limit import OFF
 from alphapanda.risk.core.limit_changes import LimitChange, changed
+from alphapanda.risk.core.rules.arming import REQUIRED
 from alphapanda.risk.core.scoped_limits import LimitScope, ScopedLimits
 from alphapanda.risk.messages import set_limit_message
 from alphapanda.risk.store.port import DecisionUnit, RiskStore
@@ -29,10 +31,14 @@ class LimitService:
     Args:
         store: risk's store.
         wall_time: returns the current wall time, aware.
+        live: brokers whose orders reach a real exchange; required limits of their accounts can't be lifted.
     """
 
-    def __init__(self, store: RiskStore, wall_time: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: RiskStore, wall_time: Callable[[], datetime], live: Collection[str] = ()
+    ) -> None:
         self._store = store
+        self._live = frozenset(live)
         self._wall_time = wall_time
 
     async def update(self, caller: str, request: risk.UpdateLimitsRequest) -> risk.UpdateLimitsResponse:
@@ -44,6 +50,8 @@ class LimitService:
             RequestReused: the request_id came with another body.
         """
         key = CommandKey(caller, "UpdateLimits", request.request_id)
+        if request.broker in self._live:
+            _require_limits(request)
         change = LimitChange(
             LimitScope(request.strategy_id, request.instrument_id),
             _values(request),
@@ -101,6 +109,19 @@ class LimitService:
             await unit.account_switch(), TradingState.ACTIVE, why, self._wall_time(), by=caller
         )
         await unit.save_account_switch(switch, account_switch_event(switch))
+
+
+def _require_limits(request: risk.UpdateLimitsRequest) -> None:
+    """Requires that no limit is lifted without which a live account takes no entries.
+
+    Raises:
+        InvalidInput: one is.
+    """
+    for one in request.set:
+        if one.value == OFF and any(one.name == required.name for required in REQUIRED):
+            raise InvalidInput(
+                f"set.{one.name}", OFF, f"a value: accounts at {request.broker!r} are never without it"
+            )
 
 
 def _values(request: risk.UpdateLimitsRequest) -> dict[str, str]:

@@ -11,6 +11,8 @@ from alphapanda.mesh.secret_text import parsed_secrets
 from alphapanda.settings.disagreement import Disagreement
 from alphapanda.settings.zerodha import ZerodhaSettings, accounts_of
 
+_LIMITS = ("max_order_value", "max_daily_loss", "max_daily_trades")
+"""The limits without which nothing trades with real money."""
 _ADDRESSES = ("login_root", "api_root", "ws_root")
 
 
@@ -30,11 +32,8 @@ def kite_disagreements(
             ("zerodha.accounts", "zerodha.api_key", "active_brokers"),
             "zerodha has an account or a key and needs 'zerodha' in active_brokers",
         )
-    if zerodha.enabled and not accounts and "zerodha" in active_brokers:
-        yield Disagreement(
-            ("zerodha.enabled", "zerodha.accounts", "zerodha.api_key", "active_brokers"),
-            "zerodha.enabled needs an account at Zerodha: set zerodha.api_key and zerodha.api_secret, or zerodha.accounts",
-        )
+    if zerodha.enabled and "zerodha" in active_brokers:
+        yield from _unfit_to_trade(zerodha, accounts)
     if bool(zerodha.api_keys) is not bool(zerodha.api_secrets):
         there, missing = ("api_key", "api_secret") if zerodha.api_keys else ("api_secret", "api_key")
         yield Disagreement(
@@ -64,3 +63,17 @@ def kite_disagreements(
                 f"zerodha.{name} {url.geturl()!r} is not encrypted, and keys and tokens would be read on the way: begin it"
                 f" with {url.scheme}s://",
             )
+
+
+def _unfit_to_trade(zerodha: ZerodhaSettings, accounts: Sequence[str]) -> Iterator[Disagreement]:
+    if not accounts:
+        yield Disagreement(
+            ("zerodha.enabled", "zerodha.accounts", "zerodha.api_key", "active_brokers"),
+            "zerodha.enabled needs an account at Zerodha: set zerodha.api_key and zerodha.api_secret, or zerodha.accounts",
+        )
+    unset = [f"zerodha.{name}" for name in _LIMITS if getattr(zerodha, name) is None]
+    if unset:
+        yield Disagreement(
+            ("zerodha.enabled", "active_brokers", *unset),
+            f"zerodha.enabled needs {', '.join(unset)}: orders with real money have limits that you have chosen",
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 
@@ -125,6 +125,18 @@ class ZerodhaSettings(Section):
                 "-1, or more than 0 and at most 100: Zerodha refuses market orders without protection"
             )
         return percent
+
+    max_order_value: Annotated[Decimal, Field(gt=0, max_digits=19, decimal_places=4)] | None = Field(
+        None, description="rupees of one entry at Zerodha; zerodha.enabled needs it"
+    )
+    max_daily_loss: Annotated[Decimal, Field(gt=0, max_digits=19, decimal_places=4)] | None = Field(
+        None,
+        description="loss at Zerodha in the exchange's day, in rupees, from which on an account only reduces;"
+        " zerodha.enabled needs it",
+    )
+    max_daily_trades: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="orders of an account at Zerodha in the exchange's day; zerodha.enabled needs it"
+    )
 
     @field_validator("accounts")
     @classmethod

@@ -42,6 +42,7 @@ from alphapanda.risk.decision_inputs import DecisionInputs
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
+from alphapanda.risk.live_accounts import LiveAccounts
 from alphapanda.risk.measuring import DecisionFigures
 from alphapanda.risk.names import Names
 from alphapanda.risk.reconciliation import BrokerReconciliation
@@ -353,10 +354,11 @@ def servicer(risk: Risk, mirror: KillSwitchMirror, trading: FakeTrading) -> Risk
         risk.decisions,
         risk.store,
         kill_switches,
-        LimitService(risk.store, wall_time),
+        LimitService(risk.store, wall_time, ["zerodha"]),
         lambda: risk.instruments,
         Names(risk.store, risk.strategies, lambda: risk.instruments, BROKERS, "default"),
         BrokerReconciliation(risk.store, kill_switches, UNASKED, UNASKED, ()),
+        LiveAccounts(risk.store, risk.decisions.inputs, {"zerodha": ["main"]}, lambda _: True, wall_time),
     )
 
 

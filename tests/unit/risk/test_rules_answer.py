@@ -12,7 +12,7 @@ from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import PositionEffect, Product, Side, TradingState
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.book import RiskBook
-from alphapanda.risk.core.check import Check, Inputs, StrategyRevisionUnknown, StrategyStatus
+from alphapanda.risk.core.check import Check, Inputs, LiveArming, StrategyRevisionUnknown, StrategyStatus
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
 from alphapanda.risk.core.limit import Limit, Unit
 from alphapanda.risk.core.named_limits import NAMED_LIMITS
@@ -52,6 +52,7 @@ def checks(draw: st.DrawFn, market) -> Check:
         draw(st.sampled_from([{}, {"ema-1": StrategyStatus(3, running=True)}])),
         draw(st.sampled_from([(), {("ema-1", 3)}])),
         strategy_switches=draw(st.sampled_from([None, {"ema-1": TradingState.REDUCING}])),
+        arming=draw(st.sampled_from([None, LiveArming(), LiveArming(market.now.date())])),
     )
     key = replace(market.key, product=draw(st.sampled_from(Product)))
     moments: st.SearchStrategy[datetime | None] = st.sampled_from([None, market.now])

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from alphapanda.app.clocks import wall_clock
 from alphapanda.app.funds import funds_terms_of, venue_of
-from alphapanda.app.limits import limits_of
+from alphapanda.app.kite_accounts import accounts_of_brokers
+from alphapanda.app.limits import limits_at_brokers, limits_of
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources
 from alphapanda.app.rooms.reading import consumer, follower, outbox, purging, relay
@@ -23,6 +24,7 @@ from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.decision_spans import DecisionSpans
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
+from alphapanda.risk.live_accounts import LiveAccounts
 from alphapanda.risk.measuring import DecisionFigures
 from alphapanda.risk.names import Names
 from alphapanda.risk.reconciliation import BrokerReconciliation
@@ -54,16 +56,20 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
     paper, simulated = settings.paper_trading, resources.simulated_brokers
     cash = dict.fromkeys(simulated, paper.starting_cash)
     store = PostgresRiskStore(resources.engine, events, cash, settings.account)
+    limits = limits_of(settings.risk, settings.paper_trading.square_off_time)
+    live = resources.brokers.live(settings.active_brokers)
     strategy_statuses = StrategyStatuses(STRATEGY_STATUS_TIMEOUT_SECONDS, time.monotonic)
     inputs = DecisionInputs(
         views=resources.prices,
         price_budget_seconds=settings.redis.decision_budget_seconds,
         instruments=resources.instruments,
         calendar=resources.calendar,
-        limits=limits_of(settings.risk, settings.paper_trading.square_off_time),
+        limits=limits,
         strategy_statuses=strategy_statuses,
         funds=dict.fromkeys(simulated, funds_terms_of(paper)),
         venues=dict.fromkeys(settings.active_brokers, Venue.LIVE) | dict.fromkeys(simulated, venue_of(paper)),
+        live=live,
+        limits_at=limits_at_brokers(settings, limits),
     )
     measured = DecisionFigures(resources.figures)
     channel = resources.channel("trading", TRADING_SERVICE, caller="risk")
@@ -101,10 +107,13 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
         decisions,
         store,
         kill_switches,
-        LimitService(store, wall_clock),
+        LimitService(store, wall_clock, live),
         resources.instruments,
         Names(store, strategies, resources.instruments, settings.active_brokers, settings.account),
         reconciliation,
+        LiveAccounts(
+            store, inputs, accounts_of_brokers(settings, live), resources.router.is_enabled, wall_clock
+        ),
     )
     purges = purging(resources, "risk", verdicts_purge(timedelta(hours=settings.retention.decisions_hours)))
     room = Room(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Protocol
@@ -30,6 +31,12 @@ class StrategyStatus:
 
     revision: int
     running: bool
+
+
+class LiveArming(Struct, frozen=True, gc=False):
+    """The exchange's day for which a person armed a live account; None: it isn't armed."""
+
+    day: date | None = None
 
 
 class StrategyRevisionUnknown(Exception):
@@ -68,6 +75,7 @@ class Inputs(Struct, frozen=True, gc=False):
         unknown_positions: (strategy id, instrument token) whose records are parked because of a bug; nothing passes there.
         funds: how the broker's simulated accounts' funds are measured; None: a live broker, or they aren't tracked.
         venue: where the broker's orders go.
+        arming: for which day the account is armed; None: a simulated broker, which needs no arming.
     """
 
     market: MarketView
@@ -82,6 +90,7 @@ class Inputs(Struct, frozen=True, gc=False):
     unknown_positions: Collection[tuple[str, int]] = ()
     funds: FundsTerms | None = None
     venue: Venue = Venue.AS_LIVE
+    arming: LiveArming | None = None
 
     def limits_for(self, key: PositionKey) -> Limits:
         """The limits in force for a position key."""
@@ -197,6 +206,7 @@ class Rule:
         limits: the limits that it enforces. It is in force if one of them is set; without any, always.
         parameters: limits that say how it measures; they always have a value.
         reason_code: reason of its refusals, if that isn't the name in upper case.
+        only_live: whether it is asked only where orders reach a real exchange.
     """
 
     name: str
@@ -205,6 +215,7 @@ class Rule:
     limits: tuple[Limit[Any], ...] = ()
     parameters: tuple[Limit[Any], ...] = ()
     reason_code: str = ""
+    only_live: bool = False
 
     @property
     def declares(self) -> tuple[Limit[Any], ...]:

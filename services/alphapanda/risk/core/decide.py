@@ -169,7 +169,7 @@ def refused(
         reason,
         message,
         inputs.market.market_time,
-        rules or in_force(inputs.limits_for(signal.key)).not_asked,
+        rules or in_force(inputs.limits_for(signal.key), inputs.arming is not None).not_asked,
         largest_quantity,
     )
 
@@ -187,11 +187,11 @@ def _judge(
         signal, how = sized(state, signal, inputs, account)
     delta = _delta(signal, state.quantity)
     if delta == 0 and how is not None:
-        not_asked = in_force(limits).not_asked
+        not_asked = in_force(limits, inputs.arming is not None).not_asked
         return Decision(state, (refused(signal, inputs, SIZE, how.message, (*not_asked, how)),))
     if delta == 0 or (_short_delivery(signal) and state.quantity == 0):
         return Decision(state, (_held(signal, state.quantity, inputs),))
-    asked = in_force(limits).rules
+    asked = in_force(limits, inputs.arming is not None).rules
     check, rules, failed = _judged(
         asked,
         Check(
@@ -318,6 +318,6 @@ def _held(signal: Signal, position: int, inputs: Inputs) -> Refused:
         str(signal.target),
         "CNC is never short; the target is cut to 0",
     )
-    not_asked = in_force(inputs.limits_for(signal.key)).not_asked
+    not_asked = in_force(inputs.limits_for(signal.key), inputs.arming is not None).not_asked
     rules = tuple(cut if rule.rule == product.NAME else rule for rule in not_asked)
     return refused(signal, inputs, "ALREADY_AT_TARGET", f"{message}, and CNC is never short", rules)

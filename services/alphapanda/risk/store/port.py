@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final, NamedTuple, Protocol
 
 from google.protobuf.message import Message
@@ -54,6 +54,15 @@ class KillSwitch:
     scope: SwitchScope
     state: TradingState = TradingState.ACTIVE
     revision: int = 0
+    changed_by: str = ""
+    reason: str = ""
+    changed_at: datetime | None = None
+
+
+class Arming(NamedTuple):
+    """For which day of the exchange a live account is armed (None: it isn't), and who changed that last, why and when (wall time)."""
+
+    day: date | None = None
     changed_by: str = ""
     reason: str = ""
     changed_at: datetime | None = None
@@ -139,6 +148,10 @@ class AccountFacts(Protocol):
     def limits(self) -> ScopedLimits:
         """The limits set for the account."""
 
+    @property
+    def armed_day(self) -> date | None:
+        """The exchange's day for which a live account is armed; None if it isn't."""
+
 
 class AccountReading(AccountFacts, Protocol):
     """An account as it was read without a lock, for `RiskStore.save_if_unchanged`."""
@@ -178,6 +191,12 @@ class DecisionUnit(AccountFacts, Protocol):
 
     async def save_limits(self, change: LimitChange) -> None:
         """Stores a change of the account's limits as the version after that of `limits`."""
+
+    async def arming(self) -> Arming:
+        """Reads for which day the account is armed, and who said so."""
+
+    async def save_arming(self, arming: Arming) -> None:
+        """Stores for which day the account is armed; decisions that were made on the account before are made again."""
 
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
         """Claims a command, so that it is carried out once.

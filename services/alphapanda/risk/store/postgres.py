@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -61,6 +61,12 @@ class PostgresAccountReading(AccountReading):
     loaded: LoadedBook
     account_limits: ScopedLimits
     parked_positions: frozenset[tuple[str, int]]
+    armed_for: date | None
+
+    @property
+    @override
+    def armed_day(self) -> date | None:
+        return self.armed_for
 
     @property
     @override
@@ -170,7 +176,13 @@ class PostgresRiskStore(RiskStore):
                 return None
             limits = await self._limits_at(connection, whose, int(row.limits_version))
         return PostgresAccountReading(
-            broker, account, int(row.version), loaded, limits, rows.unknown_positions(row.parked)
+            broker,
+            account,
+            int(row.version),
+            loaded,
+            limits,
+            rows.unknown_positions(row.parked),
+            row.armed_day,
         )
 
     @override
@@ -207,9 +219,11 @@ class PostgresRiskStore(RiskStore):
         """A unit on an account; None: it has no row yet, which only a dry unit reads."""
         cash = self._starting_cash.get(whose["broker"])
         if row is not None:
-            version, parked, funds = int(row.limits_version), row.parked, rows.funds_of(row, cash)
+            version, parked, armed_day = int(row.limits_version), row.parked, row.armed_day
+            funds = rows.funds_of(row, cash)
         else:
-            version, parked, funds = 0, (), None if cash is None else AccountFunds(cash)
+            version, parked, armed_day = 0, (), None
+            funds = None if cash is None else AccountFunds(cash)
         return PostgresDecisionUnit(
             connection,
             self._outbox,
@@ -219,6 +233,7 @@ class PostgresRiskStore(RiskStore):
             await self._limits_at(connection, whose, version),
             rows.unknown_positions(parked),
             funds,
+            armed_day,
             dry=dry,
         )
 

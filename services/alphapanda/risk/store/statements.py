@@ -16,7 +16,7 @@ SCHEMA = "risk"
 
 _KEY = "broker, account, strategy_id, instrument_id, product"
 _ACCOUNT = (
-    "version, limits_version, starting_cash, realised, margin, blocked, ARRAY(SELECT key FROM risk.parked_keys WHERE starts_with(topic, :broker || '.')) AS parked"
+    "version, limits_version, starting_cash, realised, margin, blocked, armed_day, ARRAY(SELECT key FROM risk.parked_keys WHERE starts_with(topic, :broker || '.')) AS parked"
     " FROM risk.accounts WHERE broker = :broker AND account = :account"
 )
 READ_ACCOUNT = text(f"SELECT {_ACCOUNT}")
@@ -44,6 +44,14 @@ SAVE_LIMIT = text(
     "INSERT INTO risk.limits (broker, account, strategy_id, instrument_id, name, version, value, author, reason,"
     " changed_at) VALUES (:broker, :account, :strategy_id, :instrument_id, :name, :version, :value, :author, :reason,"
     " :changed_at)"
+)
+ARMING = text(
+    "SELECT armed_day, arming_changed_by, arming_reason, arming_changed_at FROM risk.accounts"
+    " WHERE broker = :broker AND account = :account"
+)
+SAVE_ARMING = text(
+    "UPDATE risk.accounts SET armed_day = :day, arming_changed_by = :changed_by, arming_reason = :reason,"
+    " arming_changed_at = :changed_at, version = version + 1 WHERE broker = :broker AND account = :account"
 )
 SAVE_VERSION = text(
     "UPDATE risk.accounts SET limits_version = :version, version = version + 1"

@@ -30,7 +30,8 @@ add_parking(METADATA)
 
 # One row an account, which a decision locks. version rises with every change stored on the account, limits_version with every
 # change of its limits (0: none was ever set). starting_cash: NULL at a live broker, or where it is unknown. realised: profit
-# less charges since the opening. margin and blocked: the sums of the positions'.
+# less charges since the opening. margin and blocked: the sums of the positions'. armed_day: the exchange's day on which a
+# live account takes entries; NULL where it isn't armed. arming_…: who armed or disarmed it last, why and when.
 ACCOUNTS = Table(
     "accounts",
     METADATA,
@@ -42,6 +43,10 @@ ACCOUNTS = Table(
     column("realised", RUPEES, server_default=text("0")),
     column("margin", RUPEES, server_default=text("0")),
     column("blocked", RUPEES, server_default=text("0")),
+    Column("armed_day", Date),
+    column("arming_changed_by", Text, server_default=""),
+    column("arming_reason", Text, server_default=""),
+    Column("arming_changed_at", INSTANT),
 )
 
 # Orders as order events report them; an order that is not final is the reservation of its position key.

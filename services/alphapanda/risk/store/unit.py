@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,7 @@ from alphapanda.risk.core.limit_changes import LimitChange
 from alphapanda.risk.core.scoped_limits import ScopedLimits
 from alphapanda.risk.store import rows
 from alphapanda.risk.store import statements as sql
-from alphapanda.risk.store.port import DecisionUnit, KillSwitch, SwitchScope
+from alphapanda.risk.store.port import Arming, DecisionUnit, KillSwitch, SwitchScope
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.recordset import recordset, together
 from alphapanda.storage.requests import CommandKey, RequestMemory
@@ -164,6 +165,7 @@ class PostgresDecisionUnit(DecisionUnit):
         limits: limits of the account.
         unknown_positions: positions with records parked because of a bug.
         funds: funds of the account; None if they are unknown or a live broker's.
+        armed_day: the exchange's day for which it is armed; None: none.
         dry: whether it only reads, without locks.
     """
 
@@ -177,6 +179,7 @@ class PostgresDecisionUnit(DecisionUnit):
         limits: ScopedLimits,
         unknown_positions: frozenset[tuple[str, int]],
         funds: AccountFunds | None,
+        armed_day: date | None,
         *,
         dry: bool = False,
     ) -> None:
@@ -188,6 +191,7 @@ class PostgresDecisionUnit(DecisionUnit):
         self._limits = limits
         self._unknown_positions = unknown_positions
         self._funds = funds
+        self._armed_day = armed_day
         self._dry = dry
         self._loaded: LoadedBook | None = None
 
@@ -210,6 +214,11 @@ class PostgresDecisionUnit(DecisionUnit):
     @override
     def limits(self) -> ScopedLimits:
         return self._limits
+
+    @property
+    @override
+    def armed_day(self) -> date | None:
+        return self._armed_day
 
     @override
     async def book(
@@ -264,6 +273,15 @@ class PostgresDecisionUnit(DecisionUnit):
         made = [common | {"name": name, "value": value} for name, value in values.items()]
         await self._connection.execute(sql.SAVE_LIMIT, made)
         await self._connection.execute(sql.SAVE_VERSION, self._whose | {"version": version})
+
+    @override
+    async def arming(self) -> Arming:
+        row = (await self._connection.execute(sql.ARMING, self._whose)).one_or_none()
+        return Arming() if row is None else Arming(*row)
+
+    @override
+    async def save_arming(self, arming: Arming) -> None:
+        await self._connection.execute(sql.SAVE_ARMING, self._whose | arming._asdict())
 
     @override
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:

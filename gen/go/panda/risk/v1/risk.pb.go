@@ -2432,6 +2432,476 @@ func (x *ReconcileBrokerResponse) GetKillSwitch() *KillSwitch {
 	return nil
 }
 
+// Asks for the live accounts: those at brokers whose orders reach a real exchange.
+type GetLiveAccountsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Broker namespace. Empty means every live broker.
+	Broker        string `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLiveAccountsRequest) Reset() {
+	*x = GetLiveAccountsRequest{}
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLiveAccountsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLiveAccountsRequest) ProtoMessage() {}
+
+func (x *GetLiveAccountsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLiveAccountsRequest.ProtoReflect.Descriptor instead.
+func (*GetLiveAccountsRequest) Descriptor() ([]byte, []int) {
+	return file_panda_risk_v1_risk_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetLiveAccountsRequest) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+// A live account. It takes entries only on the exchange's day for which a person has armed it; exits always pass.
+type LiveAccount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Broker namespace, such as "zerodha".
+	Broker string `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account at the broker.
+	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	// True where it is armed for the exchange's current day.
+	Armed bool `protobuf:"varint,3,opt,name=armed,proto3" json:"armed,omitempty"`
+	// The exchange's current day as YYYY-MM-DD, by market time. Empty where market time is unknown: no entry passes then.
+	Day string `protobuf:"bytes,4,opt,name=day,proto3" json:"day,omitempty"`
+	// Day for which it was armed last, YYYY-MM-DD. Empty where it never was, or was disarmed since.
+	ArmedDay string `protobuf:"bytes,5,opt,name=armed_day,json=armedDay,proto3" json:"armed_day,omitempty"`
+	// Identity of the caller who armed or disarmed it last. Empty where nobody did.
+	ChangedBy string `protobuf:"bytes,6,opt,name=changed_by,json=changedBy,proto3" json:"changed_by,omitempty"`
+	// Why, one sentence. Empty where nobody did.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Wall time of that. Absent where nobody did.
+	ChangedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
+	// The limits without which no live account takes entries: largest order value, daily loss, orders a day.
+	Limits []*Limit `protobuf:"bytes,9,rep,name=limits,proto3" json:"limits,omitempty"`
+	// Why it takes no entries now as far as arming goes, one sentence. Empty where it is armed and has its limits.
+	WhyNot        string `protobuf:"bytes,10,opt,name=why_not,json=whyNot,proto3" json:"why_not,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiveAccount) Reset() {
+	*x = LiveAccount{}
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiveAccount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiveAccount) ProtoMessage() {}
+
+func (x *LiveAccount) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiveAccount.ProtoReflect.Descriptor instead.
+func (*LiveAccount) Descriptor() ([]byte, []int) {
+	return file_panda_risk_v1_risk_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *LiveAccount) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *LiveAccount) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *LiveAccount) GetArmed() bool {
+	if x != nil {
+		return x.Armed
+	}
+	return false
+}
+
+func (x *LiveAccount) GetDay() string {
+	if x != nil {
+		return x.Day
+	}
+	return ""
+}
+
+func (x *LiveAccount) GetArmedDay() string {
+	if x != nil {
+		return x.ArmedDay
+	}
+	return ""
+}
+
+func (x *LiveAccount) GetChangedBy() string {
+	if x != nil {
+		return x.ChangedBy
+	}
+	return ""
+}
+
+func (x *LiveAccount) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *LiveAccount) GetChangedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangedAt
+	}
+	return nil
+}
+
+func (x *LiveAccount) GetLimits() []*Limit {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *LiveAccount) GetWhyNot() string {
+	if x != nil {
+		return x.WhyNot
+	}
+	return ""
+}
+
+// The live accounts.
+type GetLiveAccountsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The accounts, ordered by broker and account. Empty where no live broker is active.
+	Accounts      []*LiveAccount `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLiveAccountsResponse) Reset() {
+	*x = GetLiveAccountsResponse{}
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLiveAccountsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLiveAccountsResponse) ProtoMessage() {}
+
+func (x *GetLiveAccountsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLiveAccountsResponse.ProtoReflect.Descriptor instead.
+func (*GetLiveAccountsResponse) Descriptor() ([]byte, []int) {
+	return file_panda_risk_v1_risk_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetLiveAccountsResponse) GetAccounts() []*LiveAccount {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+// Arms a live account for the exchange's current day. It ends with that day.
+type ArmLiveAccountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+	// effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Broker namespace, such as "zerodha". A simulated broker needs no arming and is refused.
+	Broker string `protobuf:"bytes,2,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account at the broker. Empty: the broker's only account; with several it is INVALID_ARGUMENT.
+	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	// The exchange's day that is meant, YYYY-MM-DD. Empty: the current one. FAILED_PRECONDITION where it is another day than
+	// the current one. Required only where market time is unknown.
+	Day string `protobuf:"bytes,4,opt,name=day,proto3" json:"day,omitempty"`
+	// Why, one sentence for the record, 1 to 500 characters. Required.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArmLiveAccountRequest) Reset() {
+	*x = ArmLiveAccountRequest{}
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArmLiveAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArmLiveAccountRequest) ProtoMessage() {}
+
+func (x *ArmLiveAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArmLiveAccountRequest.ProtoReflect.Descriptor instead.
+func (*ArmLiveAccountRequest) Descriptor() ([]byte, []int) {
+	return file_panda_risk_v1_risk_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ArmLiveAccountRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ArmLiveAccountRequest) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *ArmLiveAccountRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ArmLiveAccountRequest) GetDay() string {
+	if x != nil {
+		return x.Day
+	}
+	return ""
+}
+
+func (x *ArmLiveAccountRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// The account after the command.
+type ArmLiveAccountResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account as armed.
+	Account       *LiveAccount `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArmLiveAccountResponse) Reset() {
+	*x = ArmLiveAccountResponse{}
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArmLiveAccountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArmLiveAccountResponse) ProtoMessage() {}
+
+func (x *ArmLiveAccountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArmLiveAccountResponse.ProtoReflect.Descriptor instead.
+func (*ArmLiveAccountResponse) Descriptor() ([]byte, []int) {
+	return file_panda_risk_v1_risk_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ArmLiveAccountResponse) GetAccount() *LiveAccount {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+// Disarms a live account: risk approves no entry of it any more. An entry approved before may still be sent: a kill switch
+// stops those too.
+type DisarmLiveAccountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+	// effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Broker namespace, such as "zerodha".
+	Broker string `protobuf:"bytes,2,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account at the broker. Empty: the broker's only account; with several it is INVALID_ARGUMENT.
+	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	// Why, one sentence for the record, 1 to 500 characters. Required.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisarmLiveAccountRequest) Reset() {
+	*x = DisarmLiveAccountRequest{}
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisarmLiveAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisarmLiveAccountRequest) ProtoMessage() {}
+
+func (x *DisarmLiveAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisarmLiveAccountRequest.ProtoReflect.Descriptor instead.
+func (*DisarmLiveAccountRequest) Descriptor() ([]byte, []int) {
+	return file_panda_risk_v1_risk_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DisarmLiveAccountRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DisarmLiveAccountRequest) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *DisarmLiveAccountRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *DisarmLiveAccountRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// The account after the command.
+type DisarmLiveAccountResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account as disarmed.
+	Account       *LiveAccount `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisarmLiveAccountResponse) Reset() {
+	*x = DisarmLiveAccountResponse{}
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisarmLiveAccountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisarmLiveAccountResponse) ProtoMessage() {}
+
+func (x *DisarmLiveAccountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisarmLiveAccountResponse.ProtoReflect.Descriptor instead.
+func (*DisarmLiveAccountResponse) Descriptor() ([]byte, []int) {
+	return file_panda_risk_v1_risk_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DisarmLiveAccountResponse) GetAccount() *LiveAccount {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
 var File_panda_risk_v1_risk_proto protoreflect.FileDescriptor
 
 const file_panda_risk_v1_risk_proto_rawDesc = "" +
@@ -2661,7 +3131,44 @@ const file_panda_risk_v1_risk_proto_rawDesc = "" +
 	"\breleased\x18\x01 \x01(\bR\breleased\x12 \n" +
 	"\vdifferences\x18\x02 \x03(\tR\vdifferences\x12:\n" +
 	"\vkill_switch\x18\x03 \x01(\v2\x19.panda.risk.v1.KillSwitchR\n" +
-	"killSwitch*\xd9\x01\n" +
+	"killSwitch\"R\n" +
+	"\x16GetLiveAccountsRequest\x128\n" +
+	"\x06broker\x18\x01 \x01(\tB \xbaH\x1d\xd8\x01\x01r\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\"\xbd\x02\n" +
+	"\vLiveAccount\x12\x16\n" +
+	"\x06broker\x18\x01 \x01(\tR\x06broker\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05armed\x18\x03 \x01(\bR\x05armed\x12\x10\n" +
+	"\x03day\x18\x04 \x01(\tR\x03day\x12\x1b\n" +
+	"\tarmed_day\x18\x05 \x01(\tR\barmedDay\x12\x1d\n" +
+	"\n" +
+	"changed_by\x18\x06 \x01(\tR\tchangedBy\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x129\n" +
+	"\n" +
+	"changed_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x12,\n" +
+	"\x06limits\x18\t \x03(\v2\x14.panda.risk.v1.LimitR\x06limits\x12\x17\n" +
+	"\awhy_not\x18\n" +
+	" \x01(\tR\x06whyNot\"Q\n" +
+	"\x17GetLiveAccountsResponse\x126\n" +
+	"\baccounts\x18\x01 \x03(\v2\x1a.panda.risk.v1.LiveAccountR\baccounts\"\x91\x02\n" +
+	"\x15ArmLiveAccountRequest\x12(\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x125\n" +
+	"\x06broker\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x129\n" +
+	"\aaccount\x18\x03 \x01(\tB\x1f\xbaH\x1c\xd8\x01\x01r\x172\x15^[A-Za-z0-9_-]{1,32}$R\aaccount\x128\n" +
+	"\x03day\x18\x04 \x01(\tB&\xbaH#\xd8\x01\x01r\x1e2\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$R\x03day\x12\"\n" +
+	"\x06reason\x18\x05 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"N\n" +
+	"\x16ArmLiveAccountResponse\x124\n" +
+	"\aaccount\x18\x01 \x01(\v2\x1a.panda.risk.v1.LiveAccountR\aaccount\"\xda\x01\n" +
+	"\x18DisarmLiveAccountRequest\x12(\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x125\n" +
+	"\x06broker\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x129\n" +
+	"\aaccount\x18\x03 \x01(\tB\x1f\xbaH\x1c\xd8\x01\x01r\x172\x15^[A-Za-z0-9_-]{1,32}$R\aaccount\x12\"\n" +
+	"\x06reason\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"Q\n" +
+	"\x19DisarmLiveAccountResponse\x124\n" +
+	"\aaccount\x18\x01 \x01(\v2\x1a.panda.risk.v1.LiveAccountR\aaccount*\xd9\x01\n" +
 	"\vLimitOrigin\x12\x1c\n" +
 	"\x18LIMIT_ORIGIN_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12LIMIT_ORIGIN_FIXED\x10\x01\x12\x19\n" +
@@ -2669,7 +3176,8 @@ const file_panda_risk_v1_risk_proto_rawDesc = "" +
 	"\x14LIMIT_ORIGIN_ACCOUNT\x10\x03\x12\x19\n" +
 	"\x15LIMIT_ORIGIN_STRATEGY\x10\x04\x12\x1b\n" +
 	"\x17LIMIT_ORIGIN_INSTRUMENT\x10\x05\x12'\n" +
-	"#LIMIT_ORIGIN_STRATEGY_IN_INSTRUMENT\x10\x062\x97\b\n" +
+	"#LIMIT_ORIGIN_STRATEGY_IN_INSTRUMENT\x10\x062\xe9\n" +
+	"\n" +
 	"\vRiskService\x12j\n" +
 	"\x0eAuthorizeOrder\x12$.panda.risk.v1.AuthorizeOrderRequest\x1a%.panda.risk.v1.AuthorizeOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\x88'\x12^\n" +
 	"\n" +
@@ -2681,7 +3189,10 @@ const file_panda_risk_v1_risk_proto_rawDesc = "" +
 	"\tGetLimits\x12\x1f.panda.risk.v1.GetLimitsRequest\x1a .panda.risk.v1.GetLimitsResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\xd0\x0f\x12i\n" +
 	"\rGetKillSwitch\x12#.panda.risk.v1.GetKillSwitchRequest\x1a$.panda.risk.v1.GetKillSwitchResponse\"\r\x8a\xb5\x18\t\b\x01\x10\x01\x18\xd0\x0f \x01\x12n\n" +
 	"\x0fReconcileBroker\x12%.panda.risk.v1.ReconcileBrokerRequest\x1a&.panda.risk.v1.ReconcileBrokerResponse\"\f\x8a\xb5\x18\b\b\x04\x10\x02\x18\xb0\xea\x01\x12i\n" +
-	"\rSetKillSwitch\x12#.panda.risk.v1.SetKillSwitchRequest\x1a$.panda.risk.v1.SetKillSwitchResponse\"\r\x8a\xb5\x18\t\b\x04\x10\x02\x18\x88' \x01BW\n" +
+	"\rSetKillSwitch\x12#.panda.risk.v1.SetKillSwitchRequest\x1a$.panda.risk.v1.SetKillSwitchResponse\"\r\x8a\xb5\x18\t\b\x04\x10\x02\x18\x88' \x01\x12m\n" +
+	"\x0fGetLiveAccounts\x12%.panda.risk.v1.GetLiveAccountsRequest\x1a&.panda.risk.v1.GetLiveAccountsResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12j\n" +
+	"\x0eArmLiveAccount\x12$.panda.risk.v1.ArmLiveAccountRequest\x1a%.panda.risk.v1.ArmLiveAccountResponse\"\v\x8a\xb5\x18\a\b\x04\x10\x02\x18\x88'\x12u\n" +
+	"\x11DisarmLiveAccount\x12'.panda.risk.v1.DisarmLiveAccountRequest\x1a(.panda.risk.v1.DisarmLiveAccountResponse\"\r\x8a\xb5\x18\t\b\x04\x10\x02\x18\x88' \x01BW\n" +
 	"\x15io.alphapanda.risk.v1P\x01Z<github.com/alphapanda/alphapanda/gen/go/panda/risk/v1;riskv1b\x06proto3"
 
 var (
@@ -2697,121 +3208,139 @@ func file_panda_risk_v1_risk_proto_rawDescGZIP() []byte {
 }
 
 var file_panda_risk_v1_risk_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_panda_risk_v1_risk_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_panda_risk_v1_risk_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_panda_risk_v1_risk_proto_goTypes = []any{
-	(LimitOrigin)(0),                // 0: panda.risk.v1.LimitOrigin
-	(*AuthorizeOrderRequest)(nil),   // 1: panda.risk.v1.AuthorizeOrderRequest
-	(*AuthorizeOrderResponse)(nil),  // 2: panda.risk.v1.AuthorizeOrderResponse
-	(*Verdict)(nil),                 // 3: panda.risk.v1.Verdict
-	(*GetVerdictRequest)(nil),       // 4: panda.risk.v1.GetVerdictRequest
-	(*GetVerdictResponse)(nil),      // 5: panda.risk.v1.GetVerdictResponse
-	(*ListVerdictsRequest)(nil),     // 6: panda.risk.v1.ListVerdictsRequest
-	(*ListVerdictsResponse)(nil),    // 7: panda.risk.v1.ListVerdictsResponse
-	(*EvaluateSignalRequest)(nil),   // 8: panda.risk.v1.EvaluateSignalRequest
-	(*EvaluateSignalResponse)(nil),  // 9: panda.risk.v1.EvaluateSignalResponse
-	(*GetLimitsRequest)(nil),        // 10: panda.risk.v1.GetLimitsRequest
-	(*Limit)(nil),                   // 11: panda.risk.v1.Limit
-	(*GetLimitsResponse)(nil),       // 12: panda.risk.v1.GetLimitsResponse
-	(*LimitValue)(nil),              // 13: panda.risk.v1.LimitValue
-	(*UpdateLimitsRequest)(nil),     // 14: panda.risk.v1.UpdateLimitsRequest
-	(*UpdateLimitsResponse)(nil),    // 15: panda.risk.v1.UpdateLimitsResponse
-	(*GetExposureRequest)(nil),      // 16: panda.risk.v1.GetExposureRequest
-	(*InstrumentExposure)(nil),      // 17: panda.risk.v1.InstrumentExposure
-	(*GetExposureResponse)(nil),     // 18: panda.risk.v1.GetExposureResponse
-	(*Funds)(nil),                   // 19: panda.risk.v1.Funds
-	(*GetKillSwitchRequest)(nil),    // 20: panda.risk.v1.GetKillSwitchRequest
-	(*KillSwitch)(nil),              // 21: panda.risk.v1.KillSwitch
-	(*GetKillSwitchResponse)(nil),   // 22: panda.risk.v1.GetKillSwitchResponse
-	(*SetKillSwitchRequest)(nil),    // 23: panda.risk.v1.SetKillSwitchRequest
-	(*SetKillSwitchResponse)(nil),   // 24: panda.risk.v1.SetKillSwitchResponse
-	(*ReconcileBrokerRequest)(nil),  // 25: panda.risk.v1.ReconcileBrokerRequest
-	(*ReconcileBrokerResponse)(nil), // 26: panda.risk.v1.ReconcileBrokerResponse
-	(v1.Side)(0),                    // 27: panda.common.v1.Side
-	(v1.Product)(0),                 // 28: panda.common.v1.Product
-	(v1.OrderType)(0),               // 29: panda.common.v1.OrderType
-	(*timestamppb.Timestamp)(nil),   // 30: google.protobuf.Timestamp
-	(v1.Validity)(0),                // 31: panda.common.v1.Validity
-	(*decimal.Decimal)(nil),         // 32: google.type.Decimal
-	(*v1.Protection)(nil),           // 33: panda.common.v1.Protection
-	(v1.PositionEffect)(0),          // 34: panda.common.v1.PositionEffect
-	(*v1.RuleResult)(nil),           // 35: panda.common.v1.RuleResult
-	(*v11.ExplicitOrder)(nil),       // 36: panda.events.v1.ExplicitOrder
-	(*v1.Money)(nil),                // 37: panda.common.v1.Money
-	(v1.TradingState)(0),            // 38: panda.common.v1.TradingState
+	(LimitOrigin)(0),                  // 0: panda.risk.v1.LimitOrigin
+	(*AuthorizeOrderRequest)(nil),     // 1: panda.risk.v1.AuthorizeOrderRequest
+	(*AuthorizeOrderResponse)(nil),    // 2: panda.risk.v1.AuthorizeOrderResponse
+	(*Verdict)(nil),                   // 3: panda.risk.v1.Verdict
+	(*GetVerdictRequest)(nil),         // 4: panda.risk.v1.GetVerdictRequest
+	(*GetVerdictResponse)(nil),        // 5: panda.risk.v1.GetVerdictResponse
+	(*ListVerdictsRequest)(nil),       // 6: panda.risk.v1.ListVerdictsRequest
+	(*ListVerdictsResponse)(nil),      // 7: panda.risk.v1.ListVerdictsResponse
+	(*EvaluateSignalRequest)(nil),     // 8: panda.risk.v1.EvaluateSignalRequest
+	(*EvaluateSignalResponse)(nil),    // 9: panda.risk.v1.EvaluateSignalResponse
+	(*GetLimitsRequest)(nil),          // 10: panda.risk.v1.GetLimitsRequest
+	(*Limit)(nil),                     // 11: panda.risk.v1.Limit
+	(*GetLimitsResponse)(nil),         // 12: panda.risk.v1.GetLimitsResponse
+	(*LimitValue)(nil),                // 13: panda.risk.v1.LimitValue
+	(*UpdateLimitsRequest)(nil),       // 14: panda.risk.v1.UpdateLimitsRequest
+	(*UpdateLimitsResponse)(nil),      // 15: panda.risk.v1.UpdateLimitsResponse
+	(*GetExposureRequest)(nil),        // 16: panda.risk.v1.GetExposureRequest
+	(*InstrumentExposure)(nil),        // 17: panda.risk.v1.InstrumentExposure
+	(*GetExposureResponse)(nil),       // 18: panda.risk.v1.GetExposureResponse
+	(*Funds)(nil),                     // 19: panda.risk.v1.Funds
+	(*GetKillSwitchRequest)(nil),      // 20: panda.risk.v1.GetKillSwitchRequest
+	(*KillSwitch)(nil),                // 21: panda.risk.v1.KillSwitch
+	(*GetKillSwitchResponse)(nil),     // 22: panda.risk.v1.GetKillSwitchResponse
+	(*SetKillSwitchRequest)(nil),      // 23: panda.risk.v1.SetKillSwitchRequest
+	(*SetKillSwitchResponse)(nil),     // 24: panda.risk.v1.SetKillSwitchResponse
+	(*ReconcileBrokerRequest)(nil),    // 25: panda.risk.v1.ReconcileBrokerRequest
+	(*ReconcileBrokerResponse)(nil),   // 26: panda.risk.v1.ReconcileBrokerResponse
+	(*GetLiveAccountsRequest)(nil),    // 27: panda.risk.v1.GetLiveAccountsRequest
+	(*LiveAccount)(nil),               // 28: panda.risk.v1.LiveAccount
+	(*GetLiveAccountsResponse)(nil),   // 29: panda.risk.v1.GetLiveAccountsResponse
+	(*ArmLiveAccountRequest)(nil),     // 30: panda.risk.v1.ArmLiveAccountRequest
+	(*ArmLiveAccountResponse)(nil),    // 31: panda.risk.v1.ArmLiveAccountResponse
+	(*DisarmLiveAccountRequest)(nil),  // 32: panda.risk.v1.DisarmLiveAccountRequest
+	(*DisarmLiveAccountResponse)(nil), // 33: panda.risk.v1.DisarmLiveAccountResponse
+	(v1.Side)(0),                      // 34: panda.common.v1.Side
+	(v1.Product)(0),                   // 35: panda.common.v1.Product
+	(v1.OrderType)(0),                 // 36: panda.common.v1.OrderType
+	(*timestamppb.Timestamp)(nil),     // 37: google.protobuf.Timestamp
+	(v1.Validity)(0),                  // 38: panda.common.v1.Validity
+	(*decimal.Decimal)(nil),           // 39: google.type.Decimal
+	(*v1.Protection)(nil),             // 40: panda.common.v1.Protection
+	(v1.PositionEffect)(0),            // 41: panda.common.v1.PositionEffect
+	(*v1.RuleResult)(nil),             // 42: panda.common.v1.RuleResult
+	(*v11.ExplicitOrder)(nil),         // 43: panda.events.v1.ExplicitOrder
+	(*v1.Money)(nil),                  // 44: panda.common.v1.Money
+	(v1.TradingState)(0),              // 45: panda.common.v1.TradingState
 }
 var file_panda_risk_v1_risk_proto_depIdxs = []int32{
-	27, // 0: panda.risk.v1.AuthorizeOrderRequest.side:type_name -> panda.common.v1.Side
-	28, // 1: panda.risk.v1.AuthorizeOrderRequest.product:type_name -> panda.common.v1.Product
-	29, // 2: panda.risk.v1.AuthorizeOrderRequest.order_type:type_name -> panda.common.v1.OrderType
-	30, // 3: panda.risk.v1.AuthorizeOrderRequest.valid_until:type_name -> google.protobuf.Timestamp
-	31, // 4: panda.risk.v1.AuthorizeOrderRequest.validity:type_name -> panda.common.v1.Validity
-	32, // 5: panda.risk.v1.AuthorizeOrderRequest.limit_price:type_name -> google.type.Decimal
-	32, // 6: panda.risk.v1.AuthorizeOrderRequest.trigger_price:type_name -> google.type.Decimal
-	33, // 7: panda.risk.v1.AuthorizeOrderRequest.protection:type_name -> panda.common.v1.Protection
+	34, // 0: panda.risk.v1.AuthorizeOrderRequest.side:type_name -> panda.common.v1.Side
+	35, // 1: panda.risk.v1.AuthorizeOrderRequest.product:type_name -> panda.common.v1.Product
+	36, // 2: panda.risk.v1.AuthorizeOrderRequest.order_type:type_name -> panda.common.v1.OrderType
+	37, // 3: panda.risk.v1.AuthorizeOrderRequest.valid_until:type_name -> google.protobuf.Timestamp
+	38, // 4: panda.risk.v1.AuthorizeOrderRequest.validity:type_name -> panda.common.v1.Validity
+	39, // 5: panda.risk.v1.AuthorizeOrderRequest.limit_price:type_name -> google.type.Decimal
+	39, // 6: panda.risk.v1.AuthorizeOrderRequest.trigger_price:type_name -> google.type.Decimal
+	40, // 7: panda.risk.v1.AuthorizeOrderRequest.protection:type_name -> panda.common.v1.Protection
 	3,  // 8: panda.risk.v1.AuthorizeOrderResponse.verdict:type_name -> panda.risk.v1.Verdict
-	27, // 9: panda.risk.v1.Verdict.side:type_name -> panda.common.v1.Side
-	34, // 10: panda.risk.v1.Verdict.position_effect:type_name -> panda.common.v1.PositionEffect
-	35, // 11: panda.risk.v1.Verdict.rules:type_name -> panda.common.v1.RuleResult
-	30, // 12: panda.risk.v1.Verdict.decided_at:type_name -> google.protobuf.Timestamp
+	34, // 9: panda.risk.v1.Verdict.side:type_name -> panda.common.v1.Side
+	41, // 10: panda.risk.v1.Verdict.position_effect:type_name -> panda.common.v1.PositionEffect
+	42, // 11: panda.risk.v1.Verdict.rules:type_name -> panda.common.v1.RuleResult
+	37, // 12: panda.risk.v1.Verdict.decided_at:type_name -> google.protobuf.Timestamp
 	3,  // 13: panda.risk.v1.GetVerdictResponse.verdict:type_name -> panda.risk.v1.Verdict
-	30, // 14: panda.risk.v1.ListVerdictsRequest.since:type_name -> google.protobuf.Timestamp
-	30, // 15: panda.risk.v1.ListVerdictsRequest.until:type_name -> google.protobuf.Timestamp
+	37, // 14: panda.risk.v1.ListVerdictsRequest.since:type_name -> google.protobuf.Timestamp
+	37, // 15: panda.risk.v1.ListVerdictsRequest.until:type_name -> google.protobuf.Timestamp
 	3,  // 16: panda.risk.v1.ListVerdictsResponse.verdicts:type_name -> panda.risk.v1.Verdict
-	28, // 17: panda.risk.v1.EvaluateSignalRequest.product:type_name -> panda.common.v1.Product
-	36, // 18: panda.risk.v1.EvaluateSignalRequest.explicit_order:type_name -> panda.events.v1.ExplicitOrder
+	35, // 17: panda.risk.v1.EvaluateSignalRequest.product:type_name -> panda.common.v1.Product
+	43, // 18: panda.risk.v1.EvaluateSignalRequest.explicit_order:type_name -> panda.events.v1.ExplicitOrder
 	3,  // 19: panda.risk.v1.EvaluateSignalResponse.verdict:type_name -> panda.risk.v1.Verdict
 	0,  // 20: panda.risk.v1.Limit.origin:type_name -> panda.risk.v1.LimitOrigin
-	30, // 21: panda.risk.v1.Limit.changed_at:type_name -> google.protobuf.Timestamp
+	37, // 21: panda.risk.v1.Limit.changed_at:type_name -> google.protobuf.Timestamp
 	11, // 22: panda.risk.v1.GetLimitsResponse.limits:type_name -> panda.risk.v1.Limit
 	11, // 23: panda.risk.v1.GetLimitsResponse.set:type_name -> panda.risk.v1.Limit
 	13, // 24: panda.risk.v1.UpdateLimitsRequest.set:type_name -> panda.risk.v1.LimitValue
 	11, // 25: panda.risk.v1.UpdateLimitsResponse.set:type_name -> panda.risk.v1.Limit
-	32, // 26: panda.risk.v1.InstrumentExposure.last_price:type_name -> google.type.Decimal
-	37, // 27: panda.risk.v1.InstrumentExposure.gross:type_name -> panda.common.v1.Money
-	37, // 28: panda.risk.v1.InstrumentExposure.net:type_name -> panda.common.v1.Money
+	39, // 26: panda.risk.v1.InstrumentExposure.last_price:type_name -> google.type.Decimal
+	44, // 27: panda.risk.v1.InstrumentExposure.gross:type_name -> panda.common.v1.Money
+	44, // 28: panda.risk.v1.InstrumentExposure.net:type_name -> panda.common.v1.Money
 	17, // 29: panda.risk.v1.GetExposureResponse.instruments:type_name -> panda.risk.v1.InstrumentExposure
-	37, // 30: panda.risk.v1.GetExposureResponse.gross:type_name -> panda.common.v1.Money
-	37, // 31: panda.risk.v1.GetExposureResponse.net:type_name -> panda.common.v1.Money
-	37, // 32: panda.risk.v1.GetExposureResponse.realised:type_name -> panda.common.v1.Money
-	37, // 33: panda.risk.v1.GetExposureResponse.unrealised:type_name -> panda.common.v1.Money
-	30, // 34: panda.risk.v1.GetExposureResponse.market_time:type_name -> google.protobuf.Timestamp
+	44, // 30: panda.risk.v1.GetExposureResponse.gross:type_name -> panda.common.v1.Money
+	44, // 31: panda.risk.v1.GetExposureResponse.net:type_name -> panda.common.v1.Money
+	44, // 32: panda.risk.v1.GetExposureResponse.realised:type_name -> panda.common.v1.Money
+	44, // 33: panda.risk.v1.GetExposureResponse.unrealised:type_name -> panda.common.v1.Money
+	37, // 34: panda.risk.v1.GetExposureResponse.market_time:type_name -> google.protobuf.Timestamp
 	19, // 35: panda.risk.v1.GetExposureResponse.funds:type_name -> panda.risk.v1.Funds
-	37, // 36: panda.risk.v1.GetExposureResponse.charges:type_name -> panda.common.v1.Money
-	37, // 37: panda.risk.v1.Funds.balance:type_name -> panda.common.v1.Money
-	37, // 38: panda.risk.v1.Funds.used_margin:type_name -> panda.common.v1.Money
-	37, // 39: panda.risk.v1.Funds.blocked:type_name -> panda.common.v1.Money
-	37, // 40: panda.risk.v1.Funds.available:type_name -> panda.common.v1.Money
-	38, // 41: panda.risk.v1.KillSwitch.state:type_name -> panda.common.v1.TradingState
-	30, // 42: panda.risk.v1.KillSwitch.changed_at:type_name -> google.protobuf.Timestamp
+	44, // 36: panda.risk.v1.GetExposureResponse.charges:type_name -> panda.common.v1.Money
+	44, // 37: panda.risk.v1.Funds.balance:type_name -> panda.common.v1.Money
+	44, // 38: panda.risk.v1.Funds.used_margin:type_name -> panda.common.v1.Money
+	44, // 39: panda.risk.v1.Funds.blocked:type_name -> panda.common.v1.Money
+	44, // 40: panda.risk.v1.Funds.available:type_name -> panda.common.v1.Money
+	45, // 41: panda.risk.v1.KillSwitch.state:type_name -> panda.common.v1.TradingState
+	37, // 42: panda.risk.v1.KillSwitch.changed_at:type_name -> google.protobuf.Timestamp
 	21, // 43: panda.risk.v1.GetKillSwitchResponse.kill_switch:type_name -> panda.risk.v1.KillSwitch
-	38, // 44: panda.risk.v1.SetKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
+	45, // 44: panda.risk.v1.SetKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
 	21, // 45: panda.risk.v1.SetKillSwitchResponse.kill_switch:type_name -> panda.risk.v1.KillSwitch
 	21, // 46: panda.risk.v1.ReconcileBrokerResponse.kill_switch:type_name -> panda.risk.v1.KillSwitch
-	1,  // 47: panda.risk.v1.RiskService.AuthorizeOrder:input_type -> panda.risk.v1.AuthorizeOrderRequest
-	4,  // 48: panda.risk.v1.RiskService.GetVerdict:input_type -> panda.risk.v1.GetVerdictRequest
-	6,  // 49: panda.risk.v1.RiskService.ListVerdicts:input_type -> panda.risk.v1.ListVerdictsRequest
-	8,  // 50: panda.risk.v1.RiskService.EvaluateSignal:input_type -> panda.risk.v1.EvaluateSignalRequest
-	16, // 51: panda.risk.v1.RiskService.GetExposure:input_type -> panda.risk.v1.GetExposureRequest
-	14, // 52: panda.risk.v1.RiskService.UpdateLimits:input_type -> panda.risk.v1.UpdateLimitsRequest
-	10, // 53: panda.risk.v1.RiskService.GetLimits:input_type -> panda.risk.v1.GetLimitsRequest
-	20, // 54: panda.risk.v1.RiskService.GetKillSwitch:input_type -> panda.risk.v1.GetKillSwitchRequest
-	25, // 55: panda.risk.v1.RiskService.ReconcileBroker:input_type -> panda.risk.v1.ReconcileBrokerRequest
-	23, // 56: panda.risk.v1.RiskService.SetKillSwitch:input_type -> panda.risk.v1.SetKillSwitchRequest
-	2,  // 57: panda.risk.v1.RiskService.AuthorizeOrder:output_type -> panda.risk.v1.AuthorizeOrderResponse
-	5,  // 58: panda.risk.v1.RiskService.GetVerdict:output_type -> panda.risk.v1.GetVerdictResponse
-	7,  // 59: panda.risk.v1.RiskService.ListVerdicts:output_type -> panda.risk.v1.ListVerdictsResponse
-	9,  // 60: panda.risk.v1.RiskService.EvaluateSignal:output_type -> panda.risk.v1.EvaluateSignalResponse
-	18, // 61: panda.risk.v1.RiskService.GetExposure:output_type -> panda.risk.v1.GetExposureResponse
-	15, // 62: panda.risk.v1.RiskService.UpdateLimits:output_type -> panda.risk.v1.UpdateLimitsResponse
-	12, // 63: panda.risk.v1.RiskService.GetLimits:output_type -> panda.risk.v1.GetLimitsResponse
-	22, // 64: panda.risk.v1.RiskService.GetKillSwitch:output_type -> panda.risk.v1.GetKillSwitchResponse
-	26, // 65: panda.risk.v1.RiskService.ReconcileBroker:output_type -> panda.risk.v1.ReconcileBrokerResponse
-	24, // 66: panda.risk.v1.RiskService.SetKillSwitch:output_type -> panda.risk.v1.SetKillSwitchResponse
-	57, // [57:67] is the sub-list for method output_type
-	47, // [47:57] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	37, // 47: panda.risk.v1.LiveAccount.changed_at:type_name -> google.protobuf.Timestamp
+	11, // 48: panda.risk.v1.LiveAccount.limits:type_name -> panda.risk.v1.Limit
+	28, // 49: panda.risk.v1.GetLiveAccountsResponse.accounts:type_name -> panda.risk.v1.LiveAccount
+	28, // 50: panda.risk.v1.ArmLiveAccountResponse.account:type_name -> panda.risk.v1.LiveAccount
+	28, // 51: panda.risk.v1.DisarmLiveAccountResponse.account:type_name -> panda.risk.v1.LiveAccount
+	1,  // 52: panda.risk.v1.RiskService.AuthorizeOrder:input_type -> panda.risk.v1.AuthorizeOrderRequest
+	4,  // 53: panda.risk.v1.RiskService.GetVerdict:input_type -> panda.risk.v1.GetVerdictRequest
+	6,  // 54: panda.risk.v1.RiskService.ListVerdicts:input_type -> panda.risk.v1.ListVerdictsRequest
+	8,  // 55: panda.risk.v1.RiskService.EvaluateSignal:input_type -> panda.risk.v1.EvaluateSignalRequest
+	16, // 56: panda.risk.v1.RiskService.GetExposure:input_type -> panda.risk.v1.GetExposureRequest
+	14, // 57: panda.risk.v1.RiskService.UpdateLimits:input_type -> panda.risk.v1.UpdateLimitsRequest
+	10, // 58: panda.risk.v1.RiskService.GetLimits:input_type -> panda.risk.v1.GetLimitsRequest
+	20, // 59: panda.risk.v1.RiskService.GetKillSwitch:input_type -> panda.risk.v1.GetKillSwitchRequest
+	25, // 60: panda.risk.v1.RiskService.ReconcileBroker:input_type -> panda.risk.v1.ReconcileBrokerRequest
+	23, // 61: panda.risk.v1.RiskService.SetKillSwitch:input_type -> panda.risk.v1.SetKillSwitchRequest
+	27, // 62: panda.risk.v1.RiskService.GetLiveAccounts:input_type -> panda.risk.v1.GetLiveAccountsRequest
+	30, // 63: panda.risk.v1.RiskService.ArmLiveAccount:input_type -> panda.risk.v1.ArmLiveAccountRequest
+	32, // 64: panda.risk.v1.RiskService.DisarmLiveAccount:input_type -> panda.risk.v1.DisarmLiveAccountRequest
+	2,  // 65: panda.risk.v1.RiskService.AuthorizeOrder:output_type -> panda.risk.v1.AuthorizeOrderResponse
+	5,  // 66: panda.risk.v1.RiskService.GetVerdict:output_type -> panda.risk.v1.GetVerdictResponse
+	7,  // 67: panda.risk.v1.RiskService.ListVerdicts:output_type -> panda.risk.v1.ListVerdictsResponse
+	9,  // 68: panda.risk.v1.RiskService.EvaluateSignal:output_type -> panda.risk.v1.EvaluateSignalResponse
+	18, // 69: panda.risk.v1.RiskService.GetExposure:output_type -> panda.risk.v1.GetExposureResponse
+	15, // 70: panda.risk.v1.RiskService.UpdateLimits:output_type -> panda.risk.v1.UpdateLimitsResponse
+	12, // 71: panda.risk.v1.RiskService.GetLimits:output_type -> panda.risk.v1.GetLimitsResponse
+	22, // 72: panda.risk.v1.RiskService.GetKillSwitch:output_type -> panda.risk.v1.GetKillSwitchResponse
+	26, // 73: panda.risk.v1.RiskService.ReconcileBroker:output_type -> panda.risk.v1.ReconcileBrokerResponse
+	24, // 74: panda.risk.v1.RiskService.SetKillSwitch:output_type -> panda.risk.v1.SetKillSwitchResponse
+	29, // 75: panda.risk.v1.RiskService.GetLiveAccounts:output_type -> panda.risk.v1.GetLiveAccountsResponse
+	31, // 76: panda.risk.v1.RiskService.ArmLiveAccount:output_type -> panda.risk.v1.ArmLiveAccountResponse
+	33, // 77: panda.risk.v1.RiskService.DisarmLiveAccount:output_type -> panda.risk.v1.DisarmLiveAccountResponse
+	65, // [65:78] is the sub-list for method output_type
+	52, // [52:65] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_panda_risk_v1_risk_proto_init() }
@@ -2830,7 +3359,7 @@ func file_panda_risk_v1_risk_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_risk_v1_risk_proto_rawDesc), len(file_panda_risk_v1_risk_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,16 +21,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RiskService_AuthorizeOrder_FullMethodName  = "/panda.risk.v1.RiskService/AuthorizeOrder"
-	RiskService_GetVerdict_FullMethodName      = "/panda.risk.v1.RiskService/GetVerdict"
-	RiskService_ListVerdicts_FullMethodName    = "/panda.risk.v1.RiskService/ListVerdicts"
-	RiskService_EvaluateSignal_FullMethodName  = "/panda.risk.v1.RiskService/EvaluateSignal"
-	RiskService_GetExposure_FullMethodName     = "/panda.risk.v1.RiskService/GetExposure"
-	RiskService_UpdateLimits_FullMethodName    = "/panda.risk.v1.RiskService/UpdateLimits"
-	RiskService_GetLimits_FullMethodName       = "/panda.risk.v1.RiskService/GetLimits"
-	RiskService_GetKillSwitch_FullMethodName   = "/panda.risk.v1.RiskService/GetKillSwitch"
-	RiskService_ReconcileBroker_FullMethodName = "/panda.risk.v1.RiskService/ReconcileBroker"
-	RiskService_SetKillSwitch_FullMethodName   = "/panda.risk.v1.RiskService/SetKillSwitch"
+	RiskService_AuthorizeOrder_FullMethodName    = "/panda.risk.v1.RiskService/AuthorizeOrder"
+	RiskService_GetVerdict_FullMethodName        = "/panda.risk.v1.RiskService/GetVerdict"
+	RiskService_ListVerdicts_FullMethodName      = "/panda.risk.v1.RiskService/ListVerdicts"
+	RiskService_EvaluateSignal_FullMethodName    = "/panda.risk.v1.RiskService/EvaluateSignal"
+	RiskService_GetExposure_FullMethodName       = "/panda.risk.v1.RiskService/GetExposure"
+	RiskService_UpdateLimits_FullMethodName      = "/panda.risk.v1.RiskService/UpdateLimits"
+	RiskService_GetLimits_FullMethodName         = "/panda.risk.v1.RiskService/GetLimits"
+	RiskService_GetKillSwitch_FullMethodName     = "/panda.risk.v1.RiskService/GetKillSwitch"
+	RiskService_ReconcileBroker_FullMethodName   = "/panda.risk.v1.RiskService/ReconcileBroker"
+	RiskService_SetKillSwitch_FullMethodName     = "/panda.risk.v1.RiskService/SetKillSwitch"
+	RiskService_GetLiveAccounts_FullMethodName   = "/panda.risk.v1.RiskService/GetLiveAccounts"
+	RiskService_ArmLiveAccount_FullMethodName    = "/panda.risk.v1.RiskService/ArmLiveAccount"
+	RiskService_DisarmLiveAccount_FullMethodName = "/panda.risk.v1.RiskService/DisarmLiveAccount"
 )
 
 // RiskServiceClient is the client API for RiskService service.
@@ -61,6 +64,13 @@ type RiskServiceClient interface {
 	// Sets the kill switch of a broker, or of one strategy at it. Answers after it is stored, published, mirrored and
 	// confirmed by trading, or says in `warning` that trading did not confirm.
 	SetKillSwitch(ctx context.Context, in *SetKillSwitchRequest, opts ...grpc.CallOption) (*SetKillSwitchResponse, error)
+	// The live accounts: armed or not, by whom, and their required limits.
+	GetLiveAccounts(ctx context.Context, in *GetLiveAccountsRequest, opts ...grpc.CallOption) (*GetLiveAccountsResponse, error)
+	// Arms a live account for the exchange's day. FAILED_PRECONDITION where its broker is off (BROKER_OFF), a required limit is
+	// missing (LIMITS_MISSING), the day is another (OTHER_DAY) or unknown (DAY_UNKNOWN), or books are to be compared first.
+	ArmLiveAccount(ctx context.Context, in *ArmLiveAccountRequest, opts ...grpc.CallOption) (*ArmLiveAccountResponse, error)
+	// Disarms a live account: from the next decision on it only reduces.
+	DisarmLiveAccount(ctx context.Context, in *DisarmLiveAccountRequest, opts ...grpc.CallOption) (*DisarmLiveAccountResponse, error)
 }
 
 type riskServiceClient struct {
@@ -171,6 +181,36 @@ func (c *riskServiceClient) SetKillSwitch(ctx context.Context, in *SetKillSwitch
 	return out, nil
 }
 
+func (c *riskServiceClient) GetLiveAccounts(ctx context.Context, in *GetLiveAccountsRequest, opts ...grpc.CallOption) (*GetLiveAccountsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetLiveAccountsResponse)
+	err := c.cc.Invoke(ctx, RiskService_GetLiveAccounts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *riskServiceClient) ArmLiveAccount(ctx context.Context, in *ArmLiveAccountRequest, opts ...grpc.CallOption) (*ArmLiveAccountResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ArmLiveAccountResponse)
+	err := c.cc.Invoke(ctx, RiskService_ArmLiveAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *riskServiceClient) DisarmLiveAccount(ctx context.Context, in *DisarmLiveAccountRequest, opts ...grpc.CallOption) (*DisarmLiveAccountResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DisarmLiveAccountResponse)
+	err := c.cc.Invoke(ctx, RiskService_DisarmLiveAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RiskServiceServer is the server API for RiskService service.
 // All implementations must embed UnimplementedRiskServiceServer
 // for forward compatibility.
@@ -199,6 +239,13 @@ type RiskServiceServer interface {
 	// Sets the kill switch of a broker, or of one strategy at it. Answers after it is stored, published, mirrored and
 	// confirmed by trading, or says in `warning` that trading did not confirm.
 	SetKillSwitch(context.Context, *SetKillSwitchRequest) (*SetKillSwitchResponse, error)
+	// The live accounts: armed or not, by whom, and their required limits.
+	GetLiveAccounts(context.Context, *GetLiveAccountsRequest) (*GetLiveAccountsResponse, error)
+	// Arms a live account for the exchange's day. FAILED_PRECONDITION where its broker is off (BROKER_OFF), a required limit is
+	// missing (LIMITS_MISSING), the day is another (OTHER_DAY) or unknown (DAY_UNKNOWN), or books are to be compared first.
+	ArmLiveAccount(context.Context, *ArmLiveAccountRequest) (*ArmLiveAccountResponse, error)
+	// Disarms a live account: from the next decision on it only reduces.
+	DisarmLiveAccount(context.Context, *DisarmLiveAccountRequest) (*DisarmLiveAccountResponse, error)
 	mustEmbedUnimplementedRiskServiceServer()
 }
 
@@ -238,6 +285,15 @@ func (UnimplementedRiskServiceServer) ReconcileBroker(context.Context, *Reconcil
 }
 func (UnimplementedRiskServiceServer) SetKillSwitch(context.Context, *SetKillSwitchRequest) (*SetKillSwitchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetKillSwitch not implemented")
+}
+func (UnimplementedRiskServiceServer) GetLiveAccounts(context.Context, *GetLiveAccountsRequest) (*GetLiveAccountsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetLiveAccounts not implemented")
+}
+func (UnimplementedRiskServiceServer) ArmLiveAccount(context.Context, *ArmLiveAccountRequest) (*ArmLiveAccountResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ArmLiveAccount not implemented")
+}
+func (UnimplementedRiskServiceServer) DisarmLiveAccount(context.Context, *DisarmLiveAccountRequest) (*DisarmLiveAccountResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DisarmLiveAccount not implemented")
 }
 func (UnimplementedRiskServiceServer) mustEmbedUnimplementedRiskServiceServer() {}
 func (UnimplementedRiskServiceServer) testEmbeddedByValue()                     {}
@@ -440,6 +496,60 @@ func _RiskService_SetKillSwitch_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RiskService_GetLiveAccounts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetLiveAccountsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RiskServiceServer).GetLiveAccounts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RiskService_GetLiveAccounts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RiskServiceServer).GetLiveAccounts(ctx, req.(*GetLiveAccountsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RiskService_ArmLiveAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ArmLiveAccountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RiskServiceServer).ArmLiveAccount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RiskService_ArmLiveAccount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RiskServiceServer).ArmLiveAccount(ctx, req.(*ArmLiveAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RiskService_DisarmLiveAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisarmLiveAccountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RiskServiceServer).DisarmLiveAccount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RiskService_DisarmLiveAccount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RiskServiceServer).DisarmLiveAccount(ctx, req.(*DisarmLiveAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RiskService_ServiceDesc is the grpc.ServiceDesc for RiskService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -486,6 +596,18 @@ var RiskService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetKillSwitch",
 			Handler:    _RiskService_SetKillSwitch_Handler,
+		},
+		{
+			MethodName: "GetLiveAccounts",
+			Handler:    _RiskService_GetLiveAccounts_Handler,
+		},
+		{
+			MethodName: "ArmLiveAccount",
+			Handler:    _RiskService_ArmLiveAccount_Handler,
+		},
+		{
+			MethodName: "DisarmLiveAccount",
+			Handler:    _RiskService_DisarmLiveAccount_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

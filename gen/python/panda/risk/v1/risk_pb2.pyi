@@ -1220,3 +1220,239 @@ class ReconcileBrokerResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReconcileBrokerResponse: _TypeAlias = ReconcileBrokerResponse  # noqa: Y015
+
+@_typing.final
+class GetLiveAccountsRequest(_message.Message):
+    """Asks for the live accounts: those at brokers whose orders reach a real exchange."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker namespace. Empty means every live broker."""
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLiveAccountsRequest: _TypeAlias = GetLiveAccountsRequest  # noqa: Y015
+
+@_typing.final
+class LiveAccount(_message.Message):
+    """A live account. It takes entries only on the exchange's day for which a person has armed it; exits always pass."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    ARMED_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    ARMED_DAY_FIELD_NUMBER: _builtins.int
+    CHANGED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    WHY_NOT_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker namespace, such as "zerodha"."""
+    account: _builtins.str
+    """Account at the broker."""
+    armed: _builtins.bool
+    """True where it is armed for the exchange's current day."""
+    day: _builtins.str
+    """The exchange's current day as YYYY-MM-DD, by market time. Empty where market time is unknown: no entry passes then."""
+    armed_day: _builtins.str
+    """Day for which it was armed last, YYYY-MM-DD. Empty where it never was, or was disarmed since."""
+    changed_by: _builtins.str
+    """Identity of the caller who armed or disarmed it last. Empty where nobody did."""
+    reason: _builtins.str
+    """Why, one sentence. Empty where nobody did."""
+    why_not: _builtins.str
+    """Why it takes no entries now as far as arming goes, one sentence. Empty where it is armed and has its limits."""
+    @_builtins.property
+    def changed_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time of that. Absent where nobody did."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
+        """The limits without which no live account takes entries: largest order value, daily loss, orders a day."""
+
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        armed: _builtins.bool = ...,
+        day: _builtins.str = ...,
+        armed_day: _builtins.str = ...,
+        changed_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        changed_at: _timestamp_pb2.Timestamp | None = ...,
+        limits: _abc.Iterable[Global___Limit] | None = ...,
+        why_not: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "armed", b"armed", "armed_day", b"armed_day", "broker", b"broker", "changed_at", b"changed_at", "changed_by", b"changed_by", "day", b"day", "limits", b"limits", "reason", b"reason", "why_not", b"why_not"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiveAccount: _TypeAlias = LiveAccount  # noqa: Y015
+
+@_typing.final
+class GetLiveAccountsResponse(_message.Message):
+    """The live accounts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___LiveAccount]:
+        """The accounts, ordered by broker and account. Empty where no live broker is active."""
+
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[Global___LiveAccount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLiveAccountsResponse: _TypeAlias = GetLiveAccountsResponse  # noqa: Y015
+
+@_typing.final
+class ArmLiveAccountRequest(_message.Message):
+    """Arms a live account for the exchange's current day. It ends with that day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    broker: _builtins.str
+    """Broker namespace, such as "zerodha". A simulated broker needs no arming and is refused."""
+    account: _builtins.str
+    """Account at the broker. Empty: the broker's only account; with several it is INVALID_ARGUMENT."""
+    day: _builtins.str
+    """The exchange's day that is meant, YYYY-MM-DD. Empty: the current one. FAILED_PRECONDITION where it is another day than
+    the current one. Required only where market time is unknown.
+    """
+    reason: _builtins.str
+    """Why, one sentence for the record, 1 to 500 characters. Required."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        day: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "day", b"day", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArmLiveAccountRequest: _TypeAlias = ArmLiveAccountRequest  # noqa: Y015
+
+@_typing.final
+class ArmLiveAccountResponse(_message.Message):
+    """The account after the command."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account(self) -> Global___LiveAccount:
+        """The account as armed."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___LiveAccount | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArmLiveAccountResponse: _TypeAlias = ArmLiveAccountResponse  # noqa: Y015
+
+@_typing.final
+class DisarmLiveAccountRequest(_message.Message):
+    """Disarms a live account: risk approves no entry of it any more. An entry approved before may still be sent: a kill switch
+    stops those too.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    broker: _builtins.str
+    """Broker namespace, such as "zerodha"."""
+    account: _builtins.str
+    """Account at the broker. Empty: the broker's only account; with several it is INVALID_ARGUMENT."""
+    reason: _builtins.str
+    """Why, one sentence for the record, 1 to 500 characters. Required."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisarmLiveAccountRequest: _TypeAlias = DisarmLiveAccountRequest  # noqa: Y015
+
+@_typing.final
+class DisarmLiveAccountResponse(_message.Message):
+    """The account after the command."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account(self) -> Global___LiveAccount:
+        """The account as disarmed."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___LiveAccount | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisarmLiveAccountResponse: _TypeAlias = DisarmLiveAccountResponse  # noqa: Y015

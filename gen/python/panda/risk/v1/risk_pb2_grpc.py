@@ -85,6 +85,21 @@ class RiskServiceStub:
                 request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.SetKillSwitchRequest.SerializeToString,
                 response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.SetKillSwitchResponse.FromString,
                 _registered_method=True)
+        self.GetLiveAccounts = channel.unary_unary(
+                '/panda.risk.v1.RiskService/GetLiveAccounts',
+                request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetLiveAccountsRequest.SerializeToString,
+                response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetLiveAccountsResponse.FromString,
+                _registered_method=True)
+        self.ArmLiveAccount = channel.unary_unary(
+                '/panda.risk.v1.RiskService/ArmLiveAccount',
+                request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.ArmLiveAccountRequest.SerializeToString,
+                response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.ArmLiveAccountResponse.FromString,
+                _registered_method=True)
+        self.DisarmLiveAccount = channel.unary_unary(
+                '/panda.risk.v1.RiskService/DisarmLiveAccount',
+                request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.DisarmLiveAccountRequest.SerializeToString,
+                response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.DisarmLiveAccountResponse.FromString,
+                _registered_method=True)
 
 
 class RiskServiceServicer:
@@ -163,6 +178,28 @@ class RiskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLiveAccounts(self, request, context):
+        """The live accounts: armed or not, by whom, and their required limits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ArmLiveAccount(self, request, context):
+        """Arms a live account for the exchange's day. FAILED_PRECONDITION where its broker is off (BROKER_OFF), a required limit is
+        missing (LIMITS_MISSING), the day is another (OTHER_DAY) or unknown (DAY_UNKNOWN), or books are to be compared first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisarmLiveAccount(self, request, context):
+        """Disarms a live account: from the next decision on it only reduces.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RiskServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -215,6 +252,21 @@ def add_RiskServiceServicer_to_server(servicer, server):
                     servicer.SetKillSwitch,
                     request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.SetKillSwitchRequest.FromString,
                     response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.SetKillSwitchResponse.SerializeToString,
+            ),
+            'GetLiveAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLiveAccounts,
+                    request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetLiveAccountsRequest.FromString,
+                    response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.GetLiveAccountsResponse.SerializeToString,
+            ),
+            'ArmLiveAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.ArmLiveAccount,
+                    request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.ArmLiveAccountRequest.FromString,
+                    response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.ArmLiveAccountResponse.SerializeToString,
+            ),
+            'DisarmLiveAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisarmLiveAccount,
+                    request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.DisarmLiveAccountRequest.FromString,
+                    response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.DisarmLiveAccountResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -488,6 +540,87 @@ class RiskService:
             '/panda.risk.v1.RiskService/SetKillSwitch',
             panda_dot_risk_dot_v1_dot_risk__pb2.SetKillSwitchRequest.SerializeToString,
             panda_dot_risk_dot_v1_dot_risk__pb2.SetKillSwitchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLiveAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.risk.v1.RiskService/GetLiveAccounts',
+            panda_dot_risk_dot_v1_dot_risk__pb2.GetLiveAccountsRequest.SerializeToString,
+            panda_dot_risk_dot_v1_dot_risk__pb2.GetLiveAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ArmLiveAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.risk.v1.RiskService/ArmLiveAccount',
+            panda_dot_risk_dot_v1_dot_risk__pb2.ArmLiveAccountRequest.SerializeToString,
+            panda_dot_risk_dot_v1_dot_risk__pb2.ArmLiveAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisarmLiveAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.risk.v1.RiskService/DisarmLiveAccount',
+            panda_dot_risk_dot_v1_dot_risk__pb2.DisarmLiveAccountRequest.SerializeToString,
+            panda_dot_risk_dot_v1_dot_risk__pb2.DisarmLiveAccountResponse.FromString,
             options,
             channel_credentials,
             insecure,

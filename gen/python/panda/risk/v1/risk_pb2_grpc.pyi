@@ -40,6 +40,14 @@ class RiskServiceStub:
     """Sets the kill switch of a broker, or of one strategy at it. Answers after it is stored, published, mirrored and
     confirmed by trading, or says in `warning` that trading did not confirm.
     """
+    GetLiveAccounts: _aio.UnaryUnaryMultiCallable[_risk_pb2.GetLiveAccountsRequest, _risk_pb2.GetLiveAccountsResponse]
+    """The live accounts: armed or not, by whom, and their required limits."""
+    ArmLiveAccount: _aio.UnaryUnaryMultiCallable[_risk_pb2.ArmLiveAccountRequest, _risk_pb2.ArmLiveAccountResponse]
+    """Arms a live account for the exchange's day. FAILED_PRECONDITION where its broker is off (BROKER_OFF), a required limit is
+    missing (LIMITS_MISSING), the day is another (OTHER_DAY) or unknown (DAY_UNKNOWN), or books are to be compared first.
+    """
+    DisarmLiveAccount: _aio.UnaryUnaryMultiCallable[_risk_pb2.DisarmLiveAccountRequest, _risk_pb2.DisarmLiveAccountResponse]
+    """Disarms a live account: from the next decision on it only reduces."""
 
 class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
     """Verdicts, limits, exposure and kill switches."""
@@ -127,5 +135,31 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sets the kill switch of a broker, or of one strategy at it. Answers after it is stored, published, mirrored and
         confirmed by trading, or says in `warning` that trading did not confirm.
         """
+
+    @_abc_1.abstractmethod
+    def GetLiveAccounts(
+        self,
+        request: _risk_pb2.GetLiveAccountsRequest,
+        context: _aio.ServicerContext[_risk_pb2.GetLiveAccountsRequest, _abc.Awaitable[_risk_pb2.GetLiveAccountsResponse]],
+    ) -> _abc.Awaitable[_risk_pb2.GetLiveAccountsResponse]:
+        """The live accounts: armed or not, by whom, and their required limits."""
+
+    @_abc_1.abstractmethod
+    def ArmLiveAccount(
+        self,
+        request: _risk_pb2.ArmLiveAccountRequest,
+        context: _aio.ServicerContext[_risk_pb2.ArmLiveAccountRequest, _abc.Awaitable[_risk_pb2.ArmLiveAccountResponse]],
+    ) -> _abc.Awaitable[_risk_pb2.ArmLiveAccountResponse]:
+        """Arms a live account for the exchange's day. FAILED_PRECONDITION where its broker is off (BROKER_OFF), a required limit is
+        missing (LIMITS_MISSING), the day is another (OTHER_DAY) or unknown (DAY_UNKNOWN), or books are to be compared first.
+        """
+
+    @_abc_1.abstractmethod
+    def DisarmLiveAccount(
+        self,
+        request: _risk_pb2.DisarmLiveAccountRequest,
+        context: _aio.ServicerContext[_risk_pb2.DisarmLiveAccountRequest, _abc.Awaitable[_risk_pb2.DisarmLiveAccountResponse]],
+    ) -> _abc.Awaitable[_risk_pb2.DisarmLiveAccountResponse]:
+        """Disarms a live account: from the next decision on it only reduces."""
 
 def add_RiskServiceServicer_to_server(servicer: RiskServiceServicer, server: _aio.Server) -> None: ...

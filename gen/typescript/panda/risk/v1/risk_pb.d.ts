@@ -1408,6 +1408,262 @@ export declare type ReconcileBrokerResponse = Message<"panda.risk.v1.ReconcileBr
 export declare const ReconcileBrokerResponseSchema: GenMessage<ReconcileBrokerResponse>;
 
 /**
+ * Asks for the live accounts: those at brokers whose orders reach a real exchange.
+ *
+ * @generated from message panda.risk.v1.GetLiveAccountsRequest
+ */
+export declare type GetLiveAccountsRequest = Message<"panda.risk.v1.GetLiveAccountsRequest"> & {
+  /**
+   * Broker namespace. Empty means every live broker.
+   *
+   * @generated from field: string broker = 1;
+   */
+  broker: string;
+};
+
+/**
+ * Describes the message panda.risk.v1.GetLiveAccountsRequest.
+ * Use `create(GetLiveAccountsRequestSchema)` to create a new message.
+ */
+export declare const GetLiveAccountsRequestSchema: GenMessage<GetLiveAccountsRequest>;
+
+/**
+ * A live account. It takes entries only on the exchange's day for which a person has armed it; exits always pass.
+ *
+ * @generated from message panda.risk.v1.LiveAccount
+ */
+export declare type LiveAccount = Message<"panda.risk.v1.LiveAccount"> & {
+  /**
+   * Broker namespace, such as "zerodha".
+   *
+   * @generated from field: string broker = 1;
+   */
+  broker: string;
+
+  /**
+   * Account at the broker.
+   *
+   * @generated from field: string account = 2;
+   */
+  account: string;
+
+  /**
+   * True where it is armed for the exchange's current day.
+   *
+   * @generated from field: bool armed = 3;
+   */
+  armed: boolean;
+
+  /**
+   * The exchange's current day as YYYY-MM-DD, by market time. Empty where market time is unknown: no entry passes then.
+   *
+   * @generated from field: string day = 4;
+   */
+  day: string;
+
+  /**
+   * Day for which it was armed last, YYYY-MM-DD. Empty where it never was, or was disarmed since.
+   *
+   * @generated from field: string armed_day = 5;
+   */
+  armedDay: string;
+
+  /**
+   * Identity of the caller who armed or disarmed it last. Empty where nobody did.
+   *
+   * @generated from field: string changed_by = 6;
+   */
+  changedBy: string;
+
+  /**
+   * Why, one sentence. Empty where nobody did.
+   *
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * Wall time of that. Absent where nobody did.
+   *
+   * @generated from field: google.protobuf.Timestamp changed_at = 8;
+   */
+  changedAt?: Timestamp | undefined;
+
+  /**
+   * The limits without which no live account takes entries: largest order value, daily loss, orders a day.
+   *
+   * @generated from field: repeated panda.risk.v1.Limit limits = 9;
+   */
+  limits: Limit[];
+
+  /**
+   * Why it takes no entries now as far as arming goes, one sentence. Empty where it is armed and has its limits.
+   *
+   * @generated from field: string why_not = 10;
+   */
+  whyNot: string;
+};
+
+/**
+ * Describes the message panda.risk.v1.LiveAccount.
+ * Use `create(LiveAccountSchema)` to create a new message.
+ */
+export declare const LiveAccountSchema: GenMessage<LiveAccount>;
+
+/**
+ * The live accounts.
+ *
+ * @generated from message panda.risk.v1.GetLiveAccountsResponse
+ */
+export declare type GetLiveAccountsResponse = Message<"panda.risk.v1.GetLiveAccountsResponse"> & {
+  /**
+   * The accounts, ordered by broker and account. Empty where no live broker is active.
+   *
+   * @generated from field: repeated panda.risk.v1.LiveAccount accounts = 1;
+   */
+  accounts: LiveAccount[];
+};
+
+/**
+ * Describes the message panda.risk.v1.GetLiveAccountsResponse.
+ * Use `create(GetLiveAccountsResponseSchema)` to create a new message.
+ */
+export declare const GetLiveAccountsResponseSchema: GenMessage<GetLiveAccountsResponse>;
+
+/**
+ * Arms a live account for the exchange's current day. It ends with that day.
+ *
+ * @generated from message panda.risk.v1.ArmLiveAccountRequest
+ */
+export declare type ArmLiveAccountRequest = Message<"panda.risk.v1.ArmLiveAccountRequest"> & {
+  /**
+   * Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+   * effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Broker namespace, such as "zerodha". A simulated broker needs no arming and is refused.
+   *
+   * @generated from field: string broker = 2;
+   */
+  broker: string;
+
+  /**
+   * Account at the broker. Empty: the broker's only account; with several it is INVALID_ARGUMENT.
+   *
+   * @generated from field: string account = 3;
+   */
+  account: string;
+
+  /**
+   * The exchange's day that is meant, YYYY-MM-DD. Empty: the current one. FAILED_PRECONDITION where it is another day than
+   * the current one. Required only where market time is unknown.
+   *
+   * @generated from field: string day = 4;
+   */
+  day: string;
+
+  /**
+   * Why, one sentence for the record, 1 to 500 characters. Required.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message panda.risk.v1.ArmLiveAccountRequest.
+ * Use `create(ArmLiveAccountRequestSchema)` to create a new message.
+ */
+export declare const ArmLiveAccountRequestSchema: GenMessage<ArmLiveAccountRequest>;
+
+/**
+ * The account after the command.
+ *
+ * @generated from message panda.risk.v1.ArmLiveAccountResponse
+ */
+export declare type ArmLiveAccountResponse = Message<"panda.risk.v1.ArmLiveAccountResponse"> & {
+  /**
+   * The account as armed.
+   *
+   * @generated from field: panda.risk.v1.LiveAccount account = 1;
+   */
+  account?: LiveAccount | undefined;
+};
+
+/**
+ * Describes the message panda.risk.v1.ArmLiveAccountResponse.
+ * Use `create(ArmLiveAccountResponseSchema)` to create a new message.
+ */
+export declare const ArmLiveAccountResponseSchema: GenMessage<ArmLiveAccountResponse>;
+
+/**
+ * Disarms a live account: risk approves no entry of it any more. An entry approved before may still be sent: a kill switch
+ * stops those too.
+ *
+ * @generated from message panda.risk.v1.DisarmLiveAccountRequest
+ */
+export declare type DisarmLiveAccountRequest = Message<"panda.risk.v1.DisarmLiveAccountRequest"> & {
+  /**
+   * Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+   * effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Broker namespace, such as "zerodha".
+   *
+   * @generated from field: string broker = 2;
+   */
+  broker: string;
+
+  /**
+   * Account at the broker. Empty: the broker's only account; with several it is INVALID_ARGUMENT.
+   *
+   * @generated from field: string account = 3;
+   */
+  account: string;
+
+  /**
+   * Why, one sentence for the record, 1 to 500 characters. Required.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message panda.risk.v1.DisarmLiveAccountRequest.
+ * Use `create(DisarmLiveAccountRequestSchema)` to create a new message.
+ */
+export declare const DisarmLiveAccountRequestSchema: GenMessage<DisarmLiveAccountRequest>;
+
+/**
+ * The account after the command.
+ *
+ * @generated from message panda.risk.v1.DisarmLiveAccountResponse
+ */
+export declare type DisarmLiveAccountResponse = Message<"panda.risk.v1.DisarmLiveAccountResponse"> & {
+  /**
+   * The account as disarmed.
+   *
+   * @generated from field: panda.risk.v1.LiveAccount account = 1;
+   */
+  account?: LiveAccount | undefined;
+};
+
+/**
+ * Describes the message panda.risk.v1.DisarmLiveAccountResponse.
+ * Use `create(DisarmLiveAccountResponseSchema)` to create a new message.
+ */
+export declare const DisarmLiveAccountResponseSchema: GenMessage<DisarmLiveAccountResponse>;
+
+/**
  * Where a limit's value comes from. A narrower scope overrides a wider one; an instrument is narrower than a strategy.
  *
  * @generated from enum panda.risk.v1.LimitOrigin
@@ -1575,6 +1831,37 @@ export declare const RiskService: GenService<{
     methodKind: "unary";
     input: typeof SetKillSwitchRequestSchema;
     output: typeof SetKillSwitchResponseSchema;
+  },
+  /**
+   * The live accounts: armed or not, by whom, and their required limits.
+   *
+   * @generated from rpc panda.risk.v1.RiskService.GetLiveAccounts
+   */
+  getLiveAccounts: {
+    methodKind: "unary";
+    input: typeof GetLiveAccountsRequestSchema;
+    output: typeof GetLiveAccountsResponseSchema;
+  },
+  /**
+   * Arms a live account for the exchange's day. FAILED_PRECONDITION where its broker is off (BROKER_OFF), a required limit is
+   * missing (LIMITS_MISSING), the day is another (OTHER_DAY) or unknown (DAY_UNKNOWN), or books are to be compared first.
+   *
+   * @generated from rpc panda.risk.v1.RiskService.ArmLiveAccount
+   */
+  armLiveAccount: {
+    methodKind: "unary";
+    input: typeof ArmLiveAccountRequestSchema;
+    output: typeof ArmLiveAccountResponseSchema;
+  },
+  /**
+   * Disarms a live account: from the next decision on it only reduces.
+   *
+   * @generated from rpc panda.risk.v1.RiskService.DisarmLiveAccount
+   */
+  disarmLiveAccount: {
+    methodKind: "unary";
+    input: typeof DisarmLiveAccountRequestSchema;
+    output: typeof DisarmLiveAccountResponseSchema;
   },
 }>;
 

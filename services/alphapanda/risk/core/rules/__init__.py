@@ -13,6 +13,7 @@ from alphapanda.risk.core.limits import Limits
 
 _FILES: Final = (
     "kill_switch",
+    "arming",
     "market_hours",
     "valid_until",
     "strategy_state",
@@ -46,11 +47,17 @@ class RulesInForce:
 
 
 @lru_cache(maxsize=4096)
-def in_force(limits: Limits) -> RulesInForce:
-    """The rules with at least one limit set, and those without limits; cached per set of limits."""
+def in_force(limits: Limits, live: bool = False) -> RulesInForce:
+    """The rules with at least one limit set, and those without limits; cached per set of limits.
+
+    Args:
+        limits: the limits.
+        live: whether the account's orders reach a real exchange; rules that are only for those are left out otherwise.
+    """
     rules = tuple(
         rule
         for rule in RULES
-        if not rule.limits or any(limits.of(limit) is not None for limit in rule.limits)
+        if (live or not rule.only_live)
+        and (not rule.limits or any(limits.of(limit) is not None for limit in rule.limits))
     )
     return RulesInForce(rules, tuple(RuleResult(rule.name, RuleOutcome.NOT_APPLICABLE) for rule in rules))
