@@ -134,6 +134,42 @@ class AllIn(BarStrategy[BarParameters]):
 '''
 
 
+PATIENT = '''
+from alphapanda.strategy import At, Bar, BarParameters, BarStrategy, Field, Stance, Target
+
+
+class Parameters(BarParameters):
+    away: float = Field(0.1, gt=0, le=5, description="percent from the close at which it asks")
+
+
+class Patient(BarStrategy[Parameters]):
+    """Asks below the close and stops its loss, or sells above what it paid: by turns, each order for the day."""
+
+    type_name, parameters_model = "patient", Parameters
+    wants_position = True
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.away = parameters.away / 100
+        self.turn = 0
+
+    def on_bar(self, bar: Bar) -> Target | None:
+        held = self.context.position.quantity
+        if self.context.open_orders:
+            return None
+        self.turn += 1
+        below, above = bar.close * (1 - self.away), bar.close * (1 + self.away)
+        if held == 0:
+            if self.turn % 5 == 0:
+                return Target(Stance.LONG, "breaks out", At(limit=above * 1.001, trigger=above))
+            if self.turn % 7 == 0:
+                return Target(Stance.LONG, "now or never", At(limit=bar.close, or_cancel=True))
+            return Target(Stance.LONG, "a dip", At(limit=below))
+        if self.turn % 3 == 0:
+            return Target(Stance.FLAT, "stopped", At(trigger=below))
+        return Target(Stance.FLAT, "won", At(limit=above))
+'''
+
+
 async def lived_through(
     feed: str, yaml: Path, data_dir: Path, folder: Path
 ) -> tuple[portfolio.Portfolio, list[portfolio.Fill]]:
@@ -170,7 +206,8 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
 
     The purse becomes too small for all, and the same entries go unpaid. One of the strategies is a file of the user's that
     reads its position: it buys only while it holds nothing, and leaves by what it paid on average. Another one trades two
-    instruments against each other. Another one buys delivery for all the cash, which a gap makes too dear.
+    instruments against each other. Another one buys delivery for all the cash, which a gap makes too dear. Another one asks
+    for limits and stops, which rest.
     """
     file, beside = three_sessions(tmp_path), Path(f"{PAIR[1]}={one_session_beside(tmp_path)}")
     monkeypatch.setenv("ALPHAPANDA_INSTRUMENTS__FILE", str(tmp_path / "instruments.db"))
@@ -179,6 +216,7 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "careful.py").write_text(CAREFUL)
     (folder / "all_in.py").write_text(ALL_IN)
+    (folder / "patient.py").write_text(PATIENT)
     monkeypatch.setenv("ALPHAPANDA_PAPER_TRADING__STARTING_CASH", str(CASH))
     replayed = []
     run = build_replay(
@@ -187,6 +225,7 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
             *(WantedStrategy(name, parameters, quantity=100) for name, parameters in STRATEGIES.items()),
             WantedStrategy("pairs", SPREAD, PAIR, quantity=10),
             WantedStrategy("all_in", {}, quantity="100%", product="CNC"),
+            WantedStrategy("patient", {}, quantity=1),
         ],
         instrument="NSE:INFY",
         on_fill=lambda filled, realised: replayed.append(
@@ -211,6 +250,7 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
     careful = [fill for fill in replayed if fill[0] == "careful"]
     assert len(careful) >= 40
     assert [fill[2] for fill in careful] == ["BUY", "SELL"] * (len(careful) // 2)
+    assert len([fill for fill in replayed if fill[0] == "patient"]) >= 20
     rows = [
         f"  - {{strategy_id: {name}, strategy_type: {name}, symbols: ['NSE:INFY'], quantity: 100, parameters: {values}}}"
         for name, values in STRATEGIES.items()
@@ -221,6 +261,7 @@ async def test_both_ways_end_with_the_same_books(tmp_path, monkeypatch):
     rows.append(
         "  - {strategy_id: all_in, strategy_type: all_in, symbols: ['NSE:INFY'], quantity: 100%, product: CNC}"
     )
+    rows.append("  - {strategy_id: patient, strategy_type: patient, symbols: ['NSE:INFY'], quantity: 1}")
     yaml = tmp_path / "strategies.yaml"
     yaml.write_text("\n".join(["strategies:", *rows]) + "\n", encoding="utf-8")
     shown, fills = await lived_through(f"replay:{file},{beside}", yaml, tmp_path / "data", folder)

@@ -1,7 +1,7 @@
 """Last prices and the market's clock in Redis: written by marketdata, read with one command by risk and trading (rule 9).
 
-Keys: `instrument:price:{token}` = "price|scale|traded_at_ns|volume|bar_start_ns|open" (prices in 1/scale rupees; volume may be
-empty, and so may a recorded bar's start and open, which an earlier version leaves out);
+Keys: `instrument:price:{token}` = "price|scale|traded_at_ns|volume|bar_start_ns|open|high|low" (prices in 1/scale rupees; volume
+may be empty, and so may a recorded bar's start and open; high and low are only there with a bar, and earlier versions leave them out);
 `market:clock` = "feed_run|market_time_ns|wall_time_ns|simulated|frame_id". Nothing is replaced by what is older in market time.
 """
 
@@ -139,7 +139,9 @@ class PriceCache(ExecutionViews):
             for at, token in enumerate(frame.instrument_token):
                 traded_at = frame.exchange_time[at]
                 volume = frame.volume[at] if frame.volume else ""
-                bar = f"{frame.bar_start[at]}|{frame.open[at]}" if frame.open and frame.bar_start else "|"
+                bar = "|"
+                if frame.open and frame.bar_start:
+                    bar = f"{frame.bar_start[at]}|{frame.open[at]}|{frame.high[at]}|{frame.low[at]}"
                 latest[token] = (
                     f"{frame.last_price[at]}|{frame.price_scale}|{traded_at}|{volume}|{bar}",
                     traded_at,
@@ -246,7 +248,8 @@ def _price(text: str, *, bars: bool) -> CachedPrice:
     price, scale, traded_at_ns, volume, *bar = text.split("|")
     opened = None
     if bars and all(bar) and bar:
-        opened = BarOpen(instant(int(bar[0])), Decimal(bar[1]) / Decimal(scale))
+        start, *path = bar
+        opened = BarOpen(instant(int(start)), *(Decimal(one) / Decimal(scale) for one in path))
     return CachedPrice(
         LastPrice(Decimal(price) / Decimal(scale), instant(int(traded_at_ns)), opened),
         int(volume) if volume else None,

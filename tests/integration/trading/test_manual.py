@@ -18,7 +18,6 @@ from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.verdict import Refused
 from alphapanda.mesh.errors import FailedPrecondition, NotFound
 from alphapanda.storage.requests import RequestReused
-from alphapanda.trading.core.matching import STOPS_WAIT
 from alphapanda.trading.manual import verdict_event_id
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import orders_pb2
@@ -93,28 +92,28 @@ async def test_a_manual_order_is_vetted_and_filled(opened: Opened) -> None:
 
 
 async def test_the_terms_of_an_order_reach_risk_and_the_broker(opened: Opened) -> None:
-    """Type, validity, prices and protection go to risk and to the order; the paper exchange rejects a stop that may not wait."""
+    """Type, validity, prices and protection go to risk and to the order; there the stop waits for its trigger."""
     vetting = Risk(approved=True)
     async with opened(risk=vetting) as room:
         await room.open_for_trading()
-        prices = {"limit_price": Decimal(value="99.5"), "trigger_price": Decimal(value="99")}
+        prices = {"limit_price": Decimal(value="105.5"), "trigger_price": Decimal(value="105")}
         made = trading.PlaceOrderRequest(
             request_id="r1",
             symbol="NSE:S1",
             side=common.SIDE_BUY,
             quantity=10,
             order_type=common.ORDER_TYPE_SL,
-            validity=common.VALIDITY_IOC,
+            validity=common.VALIDITY_DAY,
             protection=common.Protection(stop_loss=Decimal(value="90")),
             **prices,
         )
         order = (await room.api.PlaceOrder(made, None)).order
         (asked,) = vetting.asked
         for terms in (asked, order.state):
-            assert (terms.order_type, terms.validity) == (common.ORDER_TYPE_SL, common.VALIDITY_IOC)
+            assert (terms.order_type, terms.validity) == (common.ORDER_TYPE_SL, common.VALIDITY_DAY)
             assert {name: getattr(terms, name) for name in prices} == prices
         assert asked.protection == order.protection == made.protection
-        assert (order.state.status, order.message) == (common.ORDER_STATUS_REJECTED, STOPS_WAIT)
+        assert order.state.status == common.ORDER_STATUS_OPEN
 
 
 @pytest.mark.parametrize(
