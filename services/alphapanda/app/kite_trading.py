@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alphapanda.app.clocks import wall_clock
 from alphapanda.app.kite_parts import KiteParts
 from alphapanda.app.resources import ProcessResources
 from alphapanda.domain.charge_rates import load_charge_rates
@@ -27,4 +28,5 @@ def zerodha_parts(resources: ProcessResources, kite: KiteParts) -> ZerodhaParts:
         charges=KiteCharges(load_charge_rates()),
         instruments=resources.instruments,
         options=zerodha_options(resources.settings.zerodha),
+        now=wall_clock,
     )

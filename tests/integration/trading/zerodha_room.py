@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -24,10 +25,12 @@ from tests.kite_exchange.server import ServerThread, serving
 from tests.values import replace
 from trading_room import NOON, Room, approved, boot_clock
 
+from alphapanda.domain import ids
 from alphapanda.domain.charge_rates import load_charge_rates
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
-from alphapanda.domain.order import PositionEffect, Side, TradingState
+from alphapanda.domain.order import PositionEffect, Product, Side, TradingState
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
 from alphapanda.kite.options import KiteOptions, OrderBudgets
 from alphapanda.kite.rest import KiteRest
@@ -38,11 +41,66 @@ from alphapanda.trading.core.paper_charges import KiteCharges
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.traders.kite_parts import ZerodhaOptions, ZerodhaParts
 from alphapanda.trading.traders.kite_trader import ZerodhaTrader
+from alphapanda.trading.traders.trader import Placement
 
 SYMBOL: Final = "NSE:INFY"
 UNHURRIED: Final = TradingOptions(send_window_seconds=60, call_timeout_seconds=20, batch_wait_seconds=0.2)
 """On a busy machine no call is late; tests that wait for absence move the boot clock."""
 Opened = Callable[..., AbstractAsyncContextManager[Room]]
+
+
+@dataclass(slots=True)
+class Desk:
+    """Zerodha's trader alone, at a stub exchange.
+
+    Attributes:
+        stub: the exchange.
+        trader: Zerodha's.
+        follower: the session.
+        directory: the instruments that are known.
+        instrument: NSE:INFY.
+        now: the trader's wall time, seconds after NOON.
+    """
+
+    stub: ServerThread
+    trader: ZerodhaTrader
+    follower: SessionFollower
+    directory: InstrumentDirectory
+    instrument: Instrument
+    now: Counter[str]
+
+    def placement(self, number: int = 0, **changes: Any) -> Placement:
+        """An entry of 10 shares; the same number has the same tag."""
+        tag = ids.intent_tag(ids.derived_id("test intent", number))
+        made = Placement(
+            "default", tag, self.instrument, self.instrument.instrument_token, Side.BUY, 10, Product.MIS, AT_MARKET
+        )  # fmt: skip
+        return dataclasses.replace(made, **changes)
+
+    def exit(self, number: int = 100, **changes: Any) -> Placement:
+        """An exit of 10 shares."""
+        return self.placement(number, **{"side": Side.SELL, "is_exit": True, **changes})
+
+    def fault(self, kind: str, **told: Any) -> None:
+        """Lets something go wrong with the next orders."""
+        fault = Fault(kind, **{"method": "POST", "path": "/orders/*", **told})
+        self.stub.do(lambda exchange: exchange.script.add([fault]))
+
+    def price(self, rupees: int | Decimal) -> None:
+        """A trade at the exchange."""
+        self.stub.do(lambda exchange: _priced(exchange, Decimal(rupees)))
+
+    def elsewhere(self, side: str, quantity: int, **changes: str) -> StubOrder:
+        """An order by phone."""
+        form = {
+            "exchange": "NSE", "tradingsymbol": "INFY", "transaction_type": side, "quantity": str(quantity), "product": "MIS",
+            "order_type": "MARKET", "market_protection": "5", **changes,
+        }  # fmt: skip
+        return self.stub.do(lambda exchange: exchange.desk.place(APP.user_id, "regular", form))
+
+    def book(self) -> list[StubOrder]:
+        """All orders at the exchange."""
+        return self.stub.do(lambda exchange: [*exchange.desk.orders.values()])
 
 
 @dataclass(slots=True)
@@ -56,6 +114,7 @@ class Live:
         follower: the session.
         instrument: what is traded.
         boot: seconds that the boot clock is ahead of time.
+        desk: the trader alone.
     """
 
     room: Room
@@ -64,6 +123,7 @@ class Live:
     follower: SessionFollower
     instrument: Instrument
     boot: Counter[str]
+    desk: Desk
 
     def horizon_passes(self) -> None:
         """So much time passes that an order that isn't shown counts as absent, once it was looked for often enough."""
@@ -132,13 +192,17 @@ def _priced(exchange: Exchange, rupees: Decimal) -> None:
 
 
 @asynccontextmanager
-async def at_the_stub(opened: Opened, *, rows: int = 40, **options: Any) -> AsyncIterator[Live]:
-    """A room open for trading at the stub; `options` are ZerodhaOptions, with horizons short enough for a test."""
+async def desk_at_the_stub(*, rows: int = 40, **options: Any) -> AsyncIterator[Desk]:
+    """The trader, signed in; `options` are ZerodhaOptions, with horizons short enough for a test."""
     exchange = Exchange.of(clock=Clock(lambda: nanoseconds(NOON)), rows=rows, day=NOON.date())
     exchange.limits.enforced = False
     exchange.wanders = False
     with serving(exchange) as stub:
-        kite = KiteOptions(api_root=stub.server.api_root, budgets=OrderBudgets(per_second=10, kept_percent=0))
+        kite = KiteOptions(
+            api_root=stub.server.api_root,
+            ws_root=stub.server.ws_root,
+            budgets=OrderBudgets(per_second=10, kept_percent=0),
+        )
         follower = SessionFollower("default", lambda: datetime.now(UTC))
         follower.put(await asyncio.to_thread(session_at, stub, 1))
         rest = KiteRest(
@@ -149,28 +213,36 @@ async def at_the_stub(opened: Opened, *, rows: int = 40, **options: Any) -> Asyn
             SYMBOL, listed.instrument_token, "NSE", "INFY", "Infosys", "NSE", "EQ", Decimal("0.05"), 1, 0, "NSE_EQ"
         )  # fmt: skip
         directory = InstrumentDirectory([instrument])
+        now: Counter[str] = Counter()
         parts = ZerodhaParts(
             {"default": rest},
             KiteCharges(load_charge_rates()),
             lambda: directory,
             ZerodhaOptions(**{"visibility_seconds": 0.5, **options}),
+            lambda: NOON + timedelta(seconds=now["seconds"]),
         )
-        trader = ZerodhaTrader("zerodha", parts)
-        boot: Counter[str] = Counter()
+        yield Desk(stub, ZerodhaTrader("zerodha", parts), follower, directory, instrument, now)
+        rest.stop()
+
+
+@asynccontextmanager
+async def at_the_stub(opened: Opened, **options: Any) -> AsyncIterator[Live]:
+    """A room open for trading at the stub; options as of `desk_at_the_stub`."""
+    boot: Counter[str] = Counter()
+    async with desk_at_the_stub(**options) as desk:
         opening = opened(
-            zerodha=trader,
-            instruments=directory,
+            zerodha=desk.trader,
+            instruments=desk.directory,
             options=UNHURRIED,
             boot=lambda: boot_clock() + boot["seconds"],
         )
         async with opening as room:
-            await _priced_for_us(room, instrument)
+            await _priced_for_us(room, desk.instrument)
             for broker in ("paper", "papertwo", "zerodha"):
                 await room.mirror.write(broker, TradingState.ACTIVE, 0)
             room.opted_in.add("zerodha")
             await room.executor.start()
-            yield Live(room, stub, trader, follower, instrument, boot)
-        rest.stop()
+            yield Live(room, desk.stub, desk.trader, desk.follower, desk.instrument, boot, desk)
 
 
 async def _priced_for_us(room: Room, instrument: Instrument) -> None:

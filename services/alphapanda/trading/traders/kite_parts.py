@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -33,6 +34,10 @@ class ZerodhaOptions:
     halt_after: int = 3
 
 
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class ZerodhaParts:
     """What the trader is built with.
@@ -42,6 +47,7 @@ class ZerodhaParts:
         charges: what fills are charged, as an estimate until the contract note.
         instruments: today's instruments.
         options: how orders are sent and followed.
+        now: returns the wall time, aware.
         monotonic: seconds of a clock that never goes back.
     """
 
@@ -49,4 +55,5 @@ class ZerodhaParts:
     charges: PaperCharges
     instruments: Callable[[], InstrumentDirectory]
     options: ZerodhaOptions = ZerodhaOptions()
+    now: Callable[[], datetime] = _wall_clock
     monotonic: Callable[[], float] = time.monotonic

@@ -6,27 +6,35 @@ rule 1). What certainly isn't at the broker and may get there later (no session,
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from msgspec import structs
 from typing_extensions import override
 
 from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.order import OrderType
 from alphapanda.domain.order_events import Fill
-from alphapanda.domain.terms import HAS_LIMIT, Terms
+from alphapanda.domain.terms import HAS_LIMIT, HAS_TRIGGER, Terms
 from alphapanda.kite.limiter import CallKind
 from alphapanda.kite.options import ORDER_MARGIN_SECONDS
 from alphapanda.kite.order_rows import UnreadableRow
-from alphapanda.kite.orders import KiteOrders, TracedOrder
+from alphapanda.kite.orders import REGULAR, KiteOrders, TracedOrder
 from alphapanda.kite.outcomes import KiteError, KiteReason, KiteRefused, KiteUnknown
 from alphapanda.kite.session import NoSession
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.entry_halt import EntryHalt, Pause
+from alphapanda.trading.traders.kite_exits import ExitRoom
 from alphapanda.trading.traders.kite_parts import ZerodhaParts
-from alphapanda.trading.traders.kite_reports import KITE_TYPES, fills_of, report_of
+from alphapanda.trading.traders.kite_reports import KITE_TYPES, fills_of, report_of, terms_of
 from alphapanda.trading.traders.trader import (
+    BrokerRefused,
+    Cancellation,
     ExecutionMode,
+    Modification,
     NoClearAnswer,
     NothingSent,
     Placement,
@@ -46,7 +54,19 @@ _LATER: Final = frozenset(
     }
 )
 """Refusals of what may be sent later: they are about the way to Zerodha, not about the order."""
+NOTHING_HELD: Final = "the broker holds nothing of it that isn't on its way out already: it was closed elsewhere, or never opened"
+STALE_SECONDS: Final = 10.0
+"""After a modification was taken, the order book may show the order as it was before for so long."""
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Confirmed:
+    """What a modification that Zerodha has taken made of an order, and when (monotonic seconds)."""
+
+    quantity: int
+    terms: Terms
+    at: float
 
 
 class ZerodhaTrader(Trader):
@@ -69,6 +89,8 @@ class ZerodhaTrader(Trader):
         self._orders = {account: KiteOrders(rest) for account, rest in parts.rest.items()}
         self._halts = {account: EntryHalt(parts.options.halt_after) for account in parts.rest}
         self._pauses = {account: Pause() for account in parts.rest}
+        self._rooms = {account: ExitRoom(orders, parts.now) for account, orders in self._orders.items()}
+        self._confirmed: dict[str, _Confirmed] = {}
         self._freeze: dict[str, int] = {}
         self._instruments = parts.instruments
 
@@ -116,25 +138,100 @@ class ZerodhaTrader(Trader):
         orders = self._orders.get(account)
         if orders is None:
             return BrokerOrder("", BrokerOrderStatus.REJECTED, message=self.not_ready_for(account))
-        kind = CallKind.EXIT if placement.is_exit else CallKind.ENTRY
+        kind, quantity = CallKind.ENTRY, placement.quantity
+        if placement.is_exit:
+            kind = CallKind.EXIT
+            try:
+                quantity = await self._rooms[account].units(placement)
+            except NothingSent as unread:
+                self._pauses[account].begin(self._monotonic(), str(unread))
+                raise
+            if not quantity:
+                return BrokerOrder("", BrokerOrderStatus.REJECTED, message=NOTHING_HELD)
         try:
-            order_id = await orders.place(kind, **self._terms(placement))
+            order_id = await orders.place(kind, **self._terms(placement, quantity))
         except NoSession as nobody:
             raise NothingSent(str(nobody)) from nobody
         except KiteRefused as refused:
             return self._refused(placement, refused)
         except KiteUnknown as unknown:
-            if unknown.is_unlisted and self._halts[account].refused(unknown.failure.message):
-                self._halted(account)
+            self._unknown(account, unknown)
             raise NoClearAnswer(in_one_line(unknown)) from unknown
         self._halts[account].answered()
         self._pauses[account].over()
         return BrokerOrder(order_id, BrokerOrderStatus.OPEN)
 
     @override
+    async def modify_order(self, modification: Modification) -> BrokerOrder:
+        terms, tag = modification.terms, modification.tag
+        orders, order_id = await self._at_the_broker(modification.account, tag, modification.broker_order_id)
+        changes = self._priced(modification.quantity, terms)
+        if terms.order_type is OrderType.MARKET:  # a limit order by now, at the price of its protection
+            changes = {"quantity": modification.quantity}
+        kind = CallKind.EXIT if terms.order_type in HAS_TRIGGER else CallKind.ENTRY
+        await _changed(orders.rest.modify_order(kind, variety=REGULAR, order_id=order_id, **changes))
+        self._confirmed[tag] = _Confirmed(modification.quantity, terms, self._monotonic())
+        return await self._afterwards(modification.account, tag, order_id)
+
+    @override
+    async def cancel_order(self, cancellation: Cancellation) -> BrokerOrder:
+        account, tag = cancellation.account, cancellation.tag
+        orders, order_id = await self._at_the_broker(account, tag, cancellation.broker_order_id)
+        await _changed(orders.rest.cancel_order(REGULAR, order_id))
+        return await self._afterwards(account, tag, order_id)
+
+    @override
     async def look_up(self, account: str, tag: str) -> BrokerOrder | None:
         found = await self._found(account, tag)
-        return None if found is None else report_of(found, self._fills(account, found))
+        if found is None:
+            return None
+        return report_of(found, self._fills(account, found), shows_terms=self._shows_terms(tag, found))
+
+    async def _at_the_broker(self, account: str, tag: str, order_id: str) -> tuple[KiteOrders, str]:
+        """The account's orders, and Zerodha's id of one of them; without it, it is looked up.
+
+        Raises:
+            BrokerRefused: there is no such order, or nobody is signed in.
+            NoClearAnswer: Zerodha can't be asked now.
+        """
+        orders = self._orders.get(account)
+        if orders is None:
+            raise BrokerRefused(self.not_ready_for(account))
+        if not order_id:
+            found = await self._found(account, tag)
+            if found is None:
+                raise BrokerRefused(f"Zerodha shows no order {tag}")
+            order_id = found.order.order_id
+        return orders, order_id
+
+    async def _afterwards(self, account: str, tag: str, order_id: str) -> BrokerOrder:
+        """The order's state after a change that was taken, as far as Zerodha tells it already."""
+        confirmed = self._confirmed.get(tag)
+        try:
+            report = await self.look_up(account, tag)
+        except NoClearAnswer:
+            report = None
+        report = report or BrokerOrder(order_id, BrokerOrderStatus.OPEN)
+        if confirmed is None or report.quantity or report.status is not BrokerOrderStatus.OPEN:
+            return report
+        return structs.replace(report, quantity=confirmed.quantity, terms=confirmed.terms)
+
+    def _shows_terms(self, tag: str, found: TracedOrder) -> bool:
+        """Whether the terms that Zerodha shows are as new as the last modification that it has taken."""
+        confirmed = self._confirmed.get(tag)
+        if confirmed is None:
+            return True
+        order = found.order
+        shown = terms_of(order)
+        as_wanted = order.quantity == confirmed.quantity and shown in {None, confirmed.terms}
+        if as_wanted or order.ended or self._monotonic() - confirmed.at > STALE_SECONDS:
+            del self._confirmed[tag]
+            return True
+        return False
+
+    def _unknown(self, account: str, unknown: KiteUnknown) -> None:
+        if unknown.is_unlisted and self._halts[account].refused(unknown.failure.message):
+            self._halted(account)
 
     async def _found(self, account: str, tag: str) -> TracedOrder | None:
         orders = self._orders.get(account)
@@ -149,7 +246,7 @@ class ZerodhaTrader(Trader):
         instrument = self._instruments().by_symbol(found.order.symbol)
         return fills_of(self.broker, account, found, instrument, self._charges)
 
-    def _terms(self, placement: Placement) -> dict[str, Any]:
+    def _terms(self, placement: Placement, quantity: int) -> dict[str, Any]:
         """The arguments of kiteconnect's `place_order`."""
         return {
             "exchange": placement.instrument.exchange,
@@ -157,7 +254,7 @@ class ZerodhaTrader(Trader):
             "transaction_type": placement.side.name,
             "product": placement.product.name,
             "tag": placement.tag,
-            **self._priced(placement.quantity, placement.terms),
+            **self._priced(quantity, placement.terms),
         }
 
     def _priced(self, quantity: int, terms: Terms) -> dict[str, Any]:
@@ -217,3 +314,20 @@ class ZerodhaTrader(Trader):
             account=account,
             reason=self._halts[account].reason,
         )
+
+
+async def _changed(call: Awaitable[str]) -> None:
+    """Makes a call that modifies or cancels.
+
+    Raises:
+        BrokerRefused: nothing was changed.
+        NoClearAnswer: it may have been.
+    """
+    try:
+        await call
+    except NoSession as nobody:
+        raise BrokerRefused(str(nobody)) from nobody
+    except KiteRefused as refused:
+        raise BrokerRefused(refused.failure.message or in_one_line(refused)) from refused
+    except KiteUnknown as unknown:
+        raise NoClearAnswer(in_one_line(unknown)) from unknown

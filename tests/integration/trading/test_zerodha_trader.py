@@ -1,0 +1,199 @@
+"""Zerodha's trader alone against the stub exchange: terms, changes, exits that never sell more than is held."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.kite_exchange.control_routes import holdings
+from zerodha_room import Desk, desk_at_the_stub
+
+from alphapanda.domain.order import OrderType, Product, Validity
+from alphapanda.domain.terms import AT_MARKET, Terms
+from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.trading.traders.trader import (
+    BrokerRefused,
+    Cancellation,
+    Modification,
+    NoClearAnswer,
+    NothingSent,
+    Placement,
+)
+
+
+def limit(rupees: int, validity: Validity = Validity.DAY) -> Terms:
+    return Terms(OrderType.LIMIT, validity, Decimal(rupees))
+
+
+async def placed(desk: Desk, placement: Placement) -> BrokerOrder:
+    """The order's state after it was placed."""
+    await desk.trader.execute_order(placement)
+    found = await desk.trader.look_up("default", placement.tag)
+    assert found is not None
+    return found
+
+
+def modification(desk: Desk, placement: Placement, order: BrokerOrder, **changes: Any) -> Modification:
+    wanted: dict[str, Any] = {"quantity": placement.quantity, "terms": placement.terms, **changes}
+    return Modification(
+        "default",
+        placement.tag,
+        order.broker_order_id,
+        desk.instrument,
+        placement.side,
+        wanted["quantity"],
+        placement.product,
+        wanted["terms"],
+    )
+
+
+async def test_each_order_type_is_sent_with_what_it_needs_and_shown_as_it_was_asked_for() -> None:
+    """A market order, which Zerodha shows as a LIMIT, has no terms of its own; a stop waits for its trigger."""
+    async with desk_at_the_stub() as desk:
+        desk.price(750)
+        market = await placed(desk, desk.placement(0))
+        assert (market.status, market.terms) == (BrokerOrderStatus.COMPLETE, None)
+        resting = await placed(desk, desk.placement(1, terms=limit(720)))
+        assert (resting.status, resting.terms) == (BrokerOrderStatus.OPEN, limit(720))
+        stop = Terms(OrderType.SL, Validity.DAY, Decimal(715), Decimal(720))
+        waiting = await placed(desk, desk.exit(2, terms=stop))
+        assert (waiting.trigger_pending, waiting.terms, waiting.status) == (
+            True, stop, BrokerOrderStatus.OPEN,
+        )  # fmt: skip
+        at_market = Terms(OrderType.SL_M, Validity.DAY, None, Decimal(780))
+        assert (await placed(desk, desk.placement(3, terms=at_market))).terms == at_market
+        missed = await placed(desk, desk.placement(4, terms=limit(700, Validity.IOC)))
+        assert missed.status is BrokerOrderStatus.CANCELLED
+        assert [str(order.protection) for order in desk.book()] == ["2", "0", "0", "2", "0"]
+
+
+async def test_a_resting_order_is_modified_and_cancelled() -> None:
+    """The answer has the new terms at once; a cancelled order has what it had filled."""
+    async with desk_at_the_stub() as desk:
+        desk.price(750)
+        entry = desk.placement(0, terms=limit(720))
+        order = await placed(desk, entry)
+        changed = await desk.trader.modify_order(
+            modification(desk, entry, order, quantity=15, terms=limit(730))
+        )
+        assert (changed.quantity, changed.terms) == (15, limit(730))
+        gone = await desk.trader.cancel_order(Cancellation("default", entry.tag, order.broker_order_id))
+        assert (gone.status, gone.message) == (BrokerOrderStatus.CANCELLED, "Cancelled by user")
+        with pytest.raises(NoClearAnswer):  # no list knows these words: the order is looked up
+            await desk.trader.cancel_order(Cancellation("default", entry.tag, ""))
+
+
+async def test_a_changed_order_is_not_shown_as_it_was_before() -> None:
+    """A book that is behind the answer to a modification doesn't take it back."""
+    async with desk_at_the_stub() as desk:
+        desk.price(750)
+        entry = desk.placement(0, terms=limit(720))
+        order = await placed(desk, entry)
+        desk.fault("lost", method="GET", path="/orders", seconds=0)
+        changed = await desk.trader.modify_order(modification(desk, entry, order, terms=limit(730)))
+        assert (changed.quantity, changed.terms) == (10, limit(730))
+        (stub_order,) = desk.book()
+        stub_order.price = Decimal(720)  # the book is behind
+        behind = await desk.trader.look_up("default", entry.tag)
+        assert behind is not None
+        assert (behind.quantity, behind.terms) == (0, None)
+        stub_order.price = Decimal(730)
+        now = await desk.trader.look_up("default", entry.tag)
+        assert now is not None
+        assert now.terms == limit(730)
+
+
+async def test_what_lies_in_the_way_of_a_change_changes_nothing() -> None:
+    """A refusal in known words is one; an answer that says nothing is unknown."""
+    async with desk_at_the_stub() as desk:
+        desk.price(750)
+        entry = desk.placement(0, terms=limit(720))
+        order = await placed(desk, entry)
+        spent = "Maximum allowed order modifications exceeded."
+        desk.fault("error", method="PUT", status=400, error_type="InputException", message=spent)
+        with pytest.raises(BrokerRefused, match="modifications exceeded"):
+            await desk.trader.modify_order(modification(desk, entry, order, quantity=20))
+        desk.fault("html_done", method="DELETE")
+        with pytest.raises(NoClearAnswer):
+            await desk.trader.cancel_order(Cancellation("default", entry.tag, order.broker_order_id))
+        found = await desk.trader.look_up("default", entry.tag)
+        assert found is not None
+        assert found.status is BrokerOrderStatus.CANCELLED
+
+
+async def test_rule_7_no_end_is_told_before_all_trades_are_listed() -> None:
+    """The book says COMPLETE, its trades come late: until then the order is open, and nothing is booked twice."""
+    async with desk_at_the_stub() as desk:
+        desk.price(750)
+        desk.fault("partial", quantity=4)
+        entry = desk.placement(0)
+        first = await placed(desk, entry)
+        assert [fill.quantity for fill in first.fills] == [4]
+        desk.price(751)
+        desk.price(752)
+        trades = desk.stub.do(lambda exchange: exchange.desk.trades)
+        kept = trades.pop()
+        behind = await desk.trader.look_up("default", entry.tag)
+        assert behind is not None
+        assert (behind.status, [fill.quantity for fill in behind.fills]) == (BrokerOrderStatus.OPEN, [4, 4])
+        trades.append(kept)
+        whole = await desk.trader.look_up("default", entry.tag)
+        assert whole is not None
+        assert (whole.status, [fill.quantity for fill in whole.fills]) == (
+            BrokerOrderStatus.COMPLETE, [4, 4, 2],
+        )  # fmt: skip
+        assert len({fill.fill_id for fill in whole.fills}) == 3
+        assert all(fill.commission > 0 for fill in whole.fills)
+
+
+async def test_rule_9_an_exit_is_no_more_than_the_broker_holds_less_working_exits() -> None:
+    """What was sold by phone isn't sold again, and neither is what a resting stop may sell; nothing crosses zero."""
+    async with desk_at_the_stub() as desk:
+        desk.price(750)
+        await placed(desk, desk.placement(0))
+        desk.elsewhere("SELL", 4)
+        stop = Terms(OrderType.SL, Validity.DAY, Decimal(715), Decimal(720))
+        await placed(desk, desk.exit(1, quantity=2, terms=stop))
+        cut = await placed(desk, desk.exit(2))
+        assert (cut.quantity, cut.status) == (4, BrokerOrderStatus.COMPLETE)
+        nothing = await desk.trader.execute_order(desk.exit(3))
+        assert (nothing.status, "holds nothing" in nothing.message) == (BrokerOrderStatus.REJECTED, True)
+        assert len(desk.book()) == 4
+
+
+async def test_rule_9_shares_of_the_demat_account_are_held_too() -> None:
+    """A delivery sale counts holdings with today's sales of them."""
+    async with desk_at_the_stub() as desk:
+        desk.price(750)
+        told = {"account": "AB1234", "instrument": "NSE:INFY", "quantity": "7"}
+        desk.stub.do(lambda exchange: holdings(exchange, told))
+        first = await placed(desk, desk.exit(0, quantity=5, product=Product.CNC))
+        second = await placed(desk, desk.exit(1, quantity=5, product=Product.CNC))
+        assert [order.quantity for order in (first, second)] == [5, 2]
+
+
+@pytest.mark.parametrize(("number", "seconds"), [(1, 0), (0, 3 * 3600)])
+async def test_rule_9_no_exit_goes_out_unread_where_it_must_not(number: int, seconds: int) -> None:
+    """Neither a second call of it, nor an intraday one at the time of the broker's own square-off; others do."""
+    async with desk_at_the_stub() as desk:
+        desk.price(750)
+        await placed(desk, desk.placement(0))
+        desk.now["seconds"] = seconds
+        desk.fault("error", method="GET", path="/portfolio/positions", status=503, times=2)
+        with pytest.raises(NothingSent, match="positions have to be read"):
+            await desk.trader.execute_order(replace(desk.exit(1), number=number))
+        assert "positions" in desk.trader.not_ready_for("default")
+        desk.now["seconds"] = 0
+        out = await placed(desk, desk.exit(2))
+        assert out.status is BrokerOrderStatus.COMPLETE
+
+
+async def test_an_account_that_is_none_of_ours_gets_nothing() -> None:
+    """Its orders end in words, nothing is asked."""
+    async with desk_at_the_stub() as desk:
+        refused = await desk.trader.execute_order(desk.placement(account="other", terms=AT_MARKET))
+        assert "isn't one of those at Zerodha (default)" in refused.message
+        with pytest.raises(NoClearAnswer):
+            await desk.trader.look_up("other", "T")
