@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
 from alphapanda.domain.errors import UnknownName
-from alphapanda.domain.signal import MANUAL
+from alphapanda.domain.signal import FOREIGN, MANUAL
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line, is_transient
 from panda.events.v1.events_pb2 import Event
@@ -52,7 +52,7 @@ class KnownStrategies:
         return {account for account in self._accounts.values() if account}
 
     async def verify(self, field: str, strategy_id: str, others: Iterable[str] = ()) -> str:
-        """Checks that a strategy exists; empty and "manual" always do.
+        """Checks that a strategy exists; empty, "manual" and "foreign" always do.
 
         Args:
             field: the field that names it, for the error.
@@ -65,7 +65,7 @@ class KnownStrategies:
         Raises:
             UnknownName: there is no such strategy; the error suggests the nearest name.
         """
-        also = {"", MANUAL, *others}
+        also = {"", MANUAL, FOREIGN, *others}
         if strategy_id in also or strategy_id in self._accounts:
             return ""
         until = asyncio.get_running_loop().time() + self._grace

@@ -9,6 +9,7 @@ from typing import Final
 from alphapanda.domain.errors import InvalidInput, UnknownName
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.order import Product
+from alphapanda.domain.signal import FOREIGN
 from alphapanda.domain.size import size_text
 from alphapanda.strategy.core.basket import require_together
 from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState
@@ -59,6 +60,10 @@ class Configurations:
         Raises:
             InvalidInput: a field can't be used; the error names the first one.
         """
+        if request.strategy_id == FOREIGN:
+            raise InvalidInput(
+                "strategy_id", FOREIGN, "another name: what is traded elsewhere is booked under it"
+            )
         quantity, size = _quantity_and_size("", request.quantity, request.size)
         return StrategyConfig(
             strategy_id=request.strategy_id,

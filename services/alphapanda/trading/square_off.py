@@ -18,6 +18,7 @@ from alphapanda.contract.wire import signal_event
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order import TradingState
+from alphapanda.domain.signal import FOREIGN
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
 from alphapanda.trading.core.intent import PRODUCER
@@ -75,7 +76,7 @@ class SquareOffs:
             before = await transaction.claim(key, request)
             if before is not None:
                 return trading.SquareOffResponse.FromString(before)
-            exposures = await transaction.exposures(wanted)
+            exposures = [one for one in await transaction.exposures(wanted) if one.key.strategy_id != FOREIGN]
             scopes = {SwitchScope(exposure.key.broker, exposure.key.strategy_id) for exposure in exposures}
             switches = await transaction.kill_switches(scopes) if scopes else {}
             halted = {

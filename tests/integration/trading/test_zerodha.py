@@ -6,10 +6,12 @@ import asyncio
 
 import pytest
 from tests.kite_exchange.exchange import APP
+from tests.values import replace
 from trading_room import terminal
 from zerodha_room import Live, Opened, at_the_stub
 
 from alphapanda.domain.order import FailureReason, OrderStatus
+from alphapanda.trading.foreign import ForeignTrades
 
 UNLISTED = "The moon is in the wrong house for orders."
 WRONG_ADDRESS = "IP (192.0.2.7) is not allowed to place orders for this app. Update allowed IPs on the Kite developer console."
@@ -184,3 +186,64 @@ async def opened_position(live: Live) -> None:
     verdict = live.signal()
     await live.room.handle(verdict)
     assert (await live.room.ended(verdict)).status is OrderStatus.FILLED
+
+
+async def test_rule_9_what_is_traded_elsewhere_is_booked_once_and_changes_our_position(
+    opened: Opened,
+) -> None:
+    """A sale by phone closes a strategy's position, and what a person bought for himself is nobody's; ours isn't booked twice."""
+    async with at_the_stub(opened) as live:
+        await opened_position(live)
+        foreign = ForeignTrades(live.room.context)
+        await foreign.look()
+        assert await positions(live) == {"crossing": 10}
+        live.desk.elsewhere("SELL", 4)
+        live.desk.elsewhere("BUY", 7, product="CNC")
+        for _ in range(2):
+            await foreign.look()
+        await ForeignTrades(live.room.context).look()  # another process
+        assert await positions(live) == {"crossing": 6, "foreign": 7}
+        closing = live.exit()
+        await live.room.handle(closing)
+        order = await live.room.ended(closing)
+        assert (order.filled, live.held()) == (6, 0)
+
+
+async def test_rule_9_the_brokers_own_square_off_is_booked_over_the_strategies(opened: Opened) -> None:
+    """One trade closes the positions of two strategies: the larger one first, none below zero."""
+    async with at_the_stub(opened) as live:
+        await opened_position(live)
+        other = live.signal(1, quantity=15)
+        other = replace(other, key=replace(other.key, strategy_id="second"))
+        await live.room.handle(other)
+        assert (await live.room.ended(other)).status is OrderStatus.FILLED
+        live.stub.do(lambda exchange: exchange.desk.square_off(APP.user_id))
+        await ForeignTrades(live.room.context).look()
+        assert (await positions(live), live.held()) == ({}, 0)
+        rows = await live.room.rows("SELECT strategy_id, quantity FROM trading.orders WHERE side = 2")
+        assert sorted((row.strategy_id, row.quantity) for row in rows) == [("crossing", 10), ("second", 15)]
+
+
+async def test_a_foreign_trade_waits_for_ours_to_be_booked(opened: Opened) -> None:
+    """Whose position it changes is known only once our own trades are in the books."""
+    async with at_the_stub(opened) as live:
+        live.fault("html_done")
+        live.fault("error", method="GET", path="/orders", status=503)
+        verdict = live.signal()
+        await live.room.handle(verdict)
+        await live.order_when(verdict, lambda order: order.status is OrderStatus.UNKNOWN)
+        await live.room.executor.stop()
+        live.desk.elsewhere("SELL", 10)
+        foreign = ForeignTrades(live.room.context)
+        await foreign.look()
+        assert await positions(live) == {}
+        await live.room.executor.start()
+        assert (await live.room.ended(verdict)).status is OrderStatus.FILLED
+        await foreign.look()
+        assert (await positions(live), live.held()) == ({}, 0)
+
+
+async def positions(live: Live) -> dict[str, int]:
+    """What trading holds, by strategy."""
+    rows = await live.room.rows("SELECT strategy_id, quantity FROM trading.positions WHERE quantity <> 0")
+    return {row.strategy_id: row.quantity for row in rows}

@@ -133,6 +133,7 @@ class Room:
     consumer: TradingConsumer
     api: TradingApi
     revisions: Revisions[Account]
+    context: ExecutionContext
     opted_in: set[str] = field(default_factory=set)
 
     async def market_is(self, at: datetime = NOON, rupees: int = 100) -> None:
@@ -235,8 +236,9 @@ async def open_room(
     await isolated.start()
     router = ExecutionRouter(enabled)
     opted_in: set[str] = {"papertwo"}
+    context = ExecutionContext(store, traders, decided_with, lambda: instruments, boot, wall_clock)
     executor = OrderExecutor(
-        ExecutionContext(store, traders, decided_with, lambda: instruments, boot, wall_clock),
+        context,
         PreSubmitChecks(router, lambda _: opted_in, CALENDAR, timedelta(seconds=30)),
         options,
         at,
@@ -273,6 +275,7 @@ async def open_room(
         TradingConsumer(executor, manual),
         api,
         revisions,
+        context,
         opted_in,
     )
     try:

@@ -32,6 +32,7 @@ from alphapanda.trading.execution_context import (
     no_latency,
 )
 from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.foreign import ForeignTrades
 from alphapanda.trading.held_orders import HeldOrders
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.manual import ManualOrders
@@ -117,6 +118,7 @@ def trading_room(
     )
     executor = OrderExecutor(context, checks, options, at)
     late_arrivals = LateArrivals(context)
+    foreign = ForeignTrades(context)
     channel = resources.channel("risk", RISK_SERVICE, caller="trading")
     manual = ManualOrders(
         store, executor, RiskServiceStub(channel), settings.trading.manual_orders_under_way, spans
@@ -185,13 +187,14 @@ def trading_room(
             (Phase.WAKE, executor),
             (Phase.WAKE, PaperFrames(exchange, held, resources.log, resources.topic_map)),
             (Phase.WAKE, late_arrivals.rounds),
+            *([(Phase.WAKE, foreign.rounds)] if resources.kite is not None else []),
             (Phase.WAKE, manual),
             (Phase.WAKE, revisions),
             (Phase.WAKE, purges.rounds),
         ],
         brokers=lambda: broker_reports(traders.by_broker),
         channels=[channel],
-        checks=[late_arrivals.rounds, purges.rounds],
+        checks=[late_arrivals.rounds, foreign.rounds, purges.rounds],
         degradable=[traders],
         gauges=[
             TradingGauges(resources.engine, settings.active_brokers).points,

@@ -16,6 +16,7 @@ from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.trading.core.broker_books import BrokerBooks
 from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.core.foreign import DayTrade
 from alphapanda.trading.traders.trader import (
     BrokerRefused,
     Cancellation,
@@ -167,6 +168,10 @@ class IsolatedTrader(Trader):
     @override
     def follow(self, changed: Changed) -> None:
         self._trader.follow(changed)
+
+    @override
+    async def day_trades(self) -> Sequence[DayTrade]:
+        return await self._answer(self._trader.day_trades)
 
     @override
     async def books(self) -> BrokerBooks | None:

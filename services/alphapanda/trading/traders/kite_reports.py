@@ -15,6 +15,7 @@ from alphapanda.domain.terms import HAS_LIMIT, HAS_TRIGGER, Terms
 from alphapanda.kite.order_rows import KiteOrder, KiteTrade
 from alphapanda.kite.orders import TracedOrder
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.trading.core.foreign import DayTrade
 from alphapanda.trading.core.paper_charges import PaperCharges, PaperOrder
 
 KITE_TYPES: Final = {one: one.name.replace("_", "-") for one in OrderType}
@@ -93,6 +94,26 @@ def fills_of(
             )
         )
     return made
+
+
+def day_trades_of(account: str, found: TracedOrder, fills: Sequence[Fill]) -> list[DayTrade]:
+    """The trades of an order, as what a broker's book of today has, each with its fill."""
+    order = found.order
+    return [
+        DayTrade(
+            account,
+            order.order_id,
+            order.tag,
+            order.placed_by,
+            order.symbol,
+            Side[order.side],
+            _PRODUCTS.get(order.product),
+            fill,
+            trade.day,
+            trade.identity,
+        )
+        for trade, fill in zip(found.trades, fills, strict=True)
+    ]
 
 
 def fill_id_of(broker: str, account: str, trade: KiteTrade) -> str:

@@ -6,7 +6,7 @@ rule 1). What certainly isn't at the broker and may get there later (no session,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,16 +20,17 @@ from alphapanda.domain.order_events import Fill
 from alphapanda.domain.terms import HAS_LIMIT, HAS_TRIGGER, Terms
 from alphapanda.kite.limiter import CallKind
 from alphapanda.kite.options import ORDER_MARGIN_SECONDS
-from alphapanda.kite.order_rows import UnreadableRow
+from alphapanda.kite.order_rows import KiteTrade, UnreadableRow
 from alphapanda.kite.orders import REGULAR, KiteOrders, TracedOrder
 from alphapanda.kite.outcomes import KiteError, KiteReason, KiteRefused, KiteUnknown
 from alphapanda.kite.session import NoSession
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.entry_halt import EntryHalt, Pause
+from alphapanda.trading.core.foreign import DayTrade
 from alphapanda.trading.traders.kite_exits import ExitRoom
 from alphapanda.trading.traders.kite_parts import ZerodhaParts
-from alphapanda.trading.traders.kite_reports import KITE_TYPES, fills_of, report_of, terms_of
+from alphapanda.trading.traders.kite_reports import KITE_TYPES, day_trades_of, fills_of, report_of, terms_of
 from alphapanda.trading.traders.trader import (
     BrokerRefused,
     Cancellation,
@@ -55,6 +56,8 @@ _LATER: Final = frozenset(
 )
 """Refusals of what may be sent later: they are about the way to Zerodha, not about the order."""
 NOTHING_HELD: Final = "the broker holds nothing of it that isn't on its way out already: it was closed elsewhere, or never opened"
+MOST_MADE: Final = 10_000
+"""Orders whose fills are remembered with their charges."""
 STALE_SECONDS: Final = 10.0
 """After a modification was taken, the order book may show the order as it was before for so long."""
 _log = structlog.get_logger(__name__)
@@ -91,6 +94,7 @@ class ZerodhaTrader(Trader):
         self._pauses = {account: Pause() for account in parts.rest}
         self._rooms = {account: ExitRoom(orders, parts.now) for account, orders in self._orders.items()}
         self._confirmed: dict[str, _Confirmed] = {}
+        self._made: dict[str, tuple[tuple[KiteTrade, ...], list[Fill]]] = {}
         self._freeze: dict[str, int] = {}
         self._instruments = parts.instruments
 
@@ -187,6 +191,20 @@ class ZerodhaTrader(Trader):
             return None
         return report_of(found, self._fills(account, found), shows_terms=self._shows_terms(tag, found))
 
+    @override
+    async def day_trades(self) -> Sequence[DayTrade]:
+        found: list[DayTrade] = []
+        for account, orders in self._orders.items():
+            if orders.rest.session.newest.access_token is None:
+                continue
+            try:
+                book = await orders.book()
+            except (KiteError, NoSession, UnreadableRow) as unanswered:
+                raise NoClearAnswer(in_one_line(unanswered)) from unanswered
+            for one in book:
+                found += day_trades_of(account, one, self._fills(account, one))
+        return found
+
     async def _at_the_broker(self, account: str, tag: str, order_id: str) -> tuple[KiteOrders, str]:
         """The account's orders, and Zerodha's id of one of them; without it, it is looked up.
 
@@ -243,8 +261,15 @@ class ZerodhaTrader(Trader):
             raise NoClearAnswer(in_one_line(unanswered)) from unanswered
 
     def _fills(self, account: str, found: TracedOrder) -> list[Fill]:
-        instrument = self._instruments().by_symbol(found.order.symbol)
-        return fills_of(self.broker, account, found, instrument, self._charges)
+        order_id = found.order.order_id
+        trades, fills = self._made.get(order_id, ((), []))
+        if trades != found.trades:
+            instrument = self._instruments().by_symbol(found.order.symbol)
+            fills = fills_of(self.broker, account, found, instrument, self._charges)
+            if len(self._made) >= MOST_MADE:
+                self._made.clear()
+            self._made[order_id] = (found.trades, fills)
+        return fills
 
     def _terms(self, placement: Placement, quantity: int) -> dict[str, Any]:
         """The arguments of kiteconnect's `place_order`."""

@@ -9,7 +9,7 @@ BrokerIsOff        the broker isn't enabled; nothing was sent
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -21,6 +21,7 @@ from alphapanda.domain.order import Product, Side
 from alphapanda.domain.terms import Terms
 from alphapanda.trading.core.broker_books import BrokerBooks
 from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.core.foreign import DayTrade
 
 
 class ExecutionMode(Enum):
@@ -204,6 +205,14 @@ class Trader(ABC):
 
     def follow(self, changed: Changed) -> None:  # noqa: B027 - a broker may have nothing to tell
         """Sets whom the trader tells of orders that may have changed. It is called once, before `initialize`."""
+
+    async def day_trades(self) -> Sequence[DayTrade]:
+        """All trades in the broker's books of today, whoever's orders made them; of accounts that can't be asked now none.
+
+        Raises:
+            NoClearAnswer: the broker can't be asked now.
+        """
+        return ()
 
     async def books(self) -> BrokerBooks | None:
         """The broker's own orders, positions and cash; None if it doesn't tell them, and a person has to compare them.
