@@ -29,7 +29,7 @@ async def test_a_strategy_that_was_just_created_is_waited_for() -> None:
     assert strategies.accounts == {"other"}
     strategies = KnownStrategies(grace_seconds=0.0)
     strategies.follow(settled)
-    with pytest.raises(UnknownName, match="allowed: manual"):
+    with pytest.raises(UnknownName, match="allowed: foreign, manual"):
         await strategies.verify("strategy_id", "young")
 
 
