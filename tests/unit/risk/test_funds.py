@@ -15,8 +15,10 @@ from tests.values import replace
 from alphapanda.domain.funds import AccountFunds, FundsTerms, Payable, no_charges
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.margin import MarginKind, load_margin_model, parse_margin_model, strike_of
-from alphapanda.domain.order import OrderStatus, PositionEffect, Product
+from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill
+from alphapanda.domain.signal import MANUAL
+from alphapanda.domain.terms import Terms
 from alphapanda.domain.verdict import Approved, Refused, RuleOutcome, Verdict
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.funds import needed
@@ -127,6 +129,37 @@ def test_a_position_blocks_what_its_product_needs(market, product, instrument, t
     assert (account.funds.margin, account.funds.blocked) == (used, 0)
     account.trades(0, account.key(instrument=instrument, product=product))
     assert account.funds == AccountFunds(D(100_000))
+
+
+@pytest.mark.parametrize(
+    ("side", "terms", "blocked"),
+    [
+        (Side.BUY, Terms(OrderType.LIMIT, limit_price=D(1400)), D(2800)),
+        (Side.BUY, Terms(OrderType.LIMIT, limit_price=D(1600)), D(3200)),
+        (Side.SELL, Terms(OrderType.LIMIT, limit_price=D(1600)), D(3200)),
+        (Side.SELL, Terms(OrderType.LIMIT, limit_price=D(1400)), D(3000)),
+        (Side.BUY, Terms(OrderType.SL, limit_price=D(1620), trigger_price=D(1600)), D(3240)),
+        (Side.BUY, Terms(OrderType.SL_M, trigger_price=D(1600)), D(3200)),
+        (Side.SELL, Terms(OrderType.SL_M, trigger_price=D(1400)), D(3000)),
+    ],
+)
+def test_a_working_order_blocks_by_its_limit_price(market, side, terms, blocked) -> None:
+    """A purchase at its limit or trigger, a short sale at the limit or the last price, whichever is more."""
+    account = Account(market)
+    signal = replace(market.explicit(side, 10, key=replace(account.key(), strategy_id=MANUAL)), terms=terms)
+    [order] = account.take(account.book.judge(signal, account.inputs()))
+    assert isinstance(order, Approved)
+    assert account.funds.blocked == blocked
+
+
+def test_a_size_in_rupees_buys_at_the_limit_price(market) -> None:
+    """15,000 rupees are ten shares at the last price, and twelve at a limit of 1,250."""
+    account = Account(market)
+    limit = Terms(OrderType.LIMIT, limit_price=D(1250))
+    signal = replace(market.target(1, key=account.key()), size="15000INR", terms=limit)
+    [order] = account.take(account.book.judge(signal, account.inputs()))
+    assert isinstance(order, Approved)
+    assert order.quantity == 12
 
 
 def test_an_order_blocks_while_it_works_and_releases_with_its_end(market) -> None:

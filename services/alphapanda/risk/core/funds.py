@@ -14,6 +14,7 @@ from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.money import ZERO, down_to_paisa, up_to_paisa
 from alphapanda.domain.order import PositionEffect, Side
 from alphapanda.domain.price_grid import grid_rule
+from alphapanda.domain.terms import AT_MARKET, Terms
 from alphapanda.risk.core.exposure import rupees
 from alphapanda.risk.core.position import OrderProgress, PositionState
 
@@ -28,11 +29,13 @@ def needed(
     instrument: Instrument,
     terms: FundsTerms,
     day: date,
+    priced: Terms = AT_MARKET,
 ) -> Decimal | None:
     """The rupees that an order blocks while it works: margin at the worst fill price, and charges.
 
-    An exit blocks nothing. A flip blocks what its opening part needs beyond the margin of the position that it closes;
-    a loss on that position adds to it.
+    That price is the limit price where there is one, else the last price, or the trigger, with the largest slippage. An exit
+    blocks nothing. A flip blocks what its opening part needs beyond the margin of the position that it closes; a loss on that
+    position adds to it.
 
     Args:
         state: the position before the order.
@@ -41,6 +44,7 @@ def needed(
         instrument: the order's instrument.
         terms: margin model, slippage and charges.
         day: the exchange's day.
+        priced: how the order is priced.
 
     Returns:
         None if the margin can't be known.
@@ -49,9 +53,12 @@ def needed(
     if effect is PositionEffect.REDUCES:
         return ZERO
     side, product = Side.of(delta), state.key.product
-    worst = price
-    if terms.slippage:
-        slipped = price * (1 + side.sign * terms.slippage)
+    worst = priced.trigger_price or price
+    if priced.limit_price is not None:
+        worst = priced.limit_price
+        price = max(price, worst) if side is Side.SELL else worst
+    elif terms.slippage:
+        slipped = worst * (1 + side.sign * terms.slippage)
         worst = grid_rule(instrument, day).against(slipped, buys=side is Side.BUY)
     opening = delta if effect is PositionEffect.OPENS else state.quantity + delta
     value = abs(opening) * (worst if opening > 0 else price)
@@ -87,7 +94,8 @@ def needed_by(check: Check, terms: FundsTerms, quantity: int) -> Decimal | None:
     need = None
     if price is not None and instrument is not None and at is not None:
         day = check.inputs.calendar.trading_day(at)
-        need = needed(check.state, check.side.sign * quantity, price, instrument, terms, day)
+        delta = check.side.sign * quantity
+        need = needed(check.state, delta, price, instrument, terms, day, check.signal.terms)
     check.needs[quantity] = need
     return need
 

@@ -13,6 +13,7 @@ from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.signal import Signal
 from alphapanda.domain.size import SizeUnit, parse_size
+from alphapanda.domain.terms import Terms
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import AccountView, Inputs
 from alphapanda.risk.core.exposure import rupees
@@ -60,18 +61,19 @@ def _units(
             return 0, _unknown(signal.size, "the account's balance is unknown here; give rupees or units")
         lost = min(ZERO, state.quantity * last.price - state.history.cost) if state.quantity else ZERO
         value = size.rupees(funds.balance + lost)
-    lots = max(0, int(value // last.price)) // instrument.lot_size
+    price = signal.terms.limit_price or signal.terms.trigger_price or last.price
+    lots = max(0, int(value // price)) // instrument.lot_size
     at = inputs.market.market_time
     if lots and funds is not None and inputs.funds is not None and inputs.funds.enforced and at is not None:
         day = inputs.calendar.trading_day(at)
-        lots = _less_costs(state, sign, lots, last.price, instrument, funds, inputs.funds, day)
+        lots = _less_costs(state, sign, lots, last.price, instrument, funds, inputs.funds, day, signal.terms)
     units = lots * instrument.lot_size
     limit = signal.size if size.unit is SizeUnit.RUPEES else f"{signal.size} = {rupees(value)} rupees"
-    observed = f"{units} at {rupees(last.price)}"
+    observed = f"{units} at {rupees(price)}"
     if units:
         return units, RuleResult(NAME, RuleOutcome.PASSED, limit, observed)
     what = "share" if instrument.lot_size == 1 else f"lot of {instrument.lot_size}"
-    message = f"{rupees(value)} rupees buy no {what} of {instrument.instrument_id} at {rupees(last.price)}"
+    message = f"{rupees(value)} rupees buy no {what} of {instrument.instrument_id} at {rupees(price)}"
     return 0, RuleResult(NAME, RuleOutcome.FAILED, limit, observed, message)
 
 
@@ -84,12 +86,13 @@ def _less_costs(
     funds: AccountFunds,
     terms: FundsTerms,
     day: date,
+    priced: Terms,
 ) -> int:
     """The lots that can be paid, if only slippage and charges are too much; the same lots otherwise."""
 
     def need(lots: int, terms: FundsTerms) -> Decimal | None:
         delta = sign * lots * instrument.lot_size - state.quantity
-        return needed(state, delta, price, instrument, terms, day)
+        return needed(state, delta, price, instrument, terms, day, priced)
 
     with_costs = need(lots, terms)
     if with_costs is None or with_costs <= funds.available:
