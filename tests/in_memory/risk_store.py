@@ -80,6 +80,7 @@ class _Tables:
                 if key[:2] == whose and key[2] in strategies
             },
             self.funds_of(whose),
+            {key: found for key, found in kept.rejections.items() if key[:2] == whose},
         )
 
     def funds_of(self, whose: tuple[str, str]) -> dict[tuple[str, str], AccountFunds]:
@@ -158,7 +159,9 @@ class _Reading(AccountReading):
     @override
     def book(self) -> RiskBook:
         part = self._part
-        return RiskBook(part.positions.values(), part.orders.values(), part.judged, part.days, part.funds)
+        return RiskBook(
+            part.positions.values(), part.orders.values(), part.judged, part.days, part.funds, part.rejections
+        )
 
 
 class MemoryRiskStore(RiskStore):
@@ -398,6 +401,7 @@ class _Unit(DecisionUnit):
         kept.orders |= self._book.orders
         kept.judged |= self._book.judged
         kept.days |= self._book.days
+        kept.rejections |= self._book.rejections
         kept.funds |= self._book.funds
         tables.verdicts |= self._verdicts
         tables.limits[self._whose] = self._limits

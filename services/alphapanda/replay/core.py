@@ -36,6 +36,7 @@ from alphapanda.risk.core.check import Inputs, StrategyStatus, Venue
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.named_limits import ACCOUNT_WIDE, COUNTED
 from alphapanda.risk.core.position import PositionState
+from alphapanda.risk.core.rejections import rejection_of
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.strategy.core.watching import StrategyFailure
 from alphapanda.trading.core.held_order import HeldOrder
@@ -338,7 +339,7 @@ class Replay:
                 due.extend(self._risk.on_order(update.order, inputs, update.fill))
             elif update is last:
                 # Risk needs only fills and the last update; earlier ones contain nothing that these don't.
-                due.extend(self._risk.on_order(update.order, inputs))
+                due.extend(self._risk.on_order(update.order, inputs, None, rejection_of(update)))
 
     def _book_fill(self, filled: Filled) -> None:
         booking = self.books[filled.order.key.account].apply(filled)

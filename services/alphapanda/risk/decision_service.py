@@ -17,6 +17,7 @@ from alphapanda.resilience.failures import TransientFailure
 from alphapanda.risk.account_decisions import Account, AccountDecisions, DecisionRequest
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs
+from alphapanda.risk.core.rejections import rejection_of
 from alphapanda.risk.decision_inputs import DecisionInputs
 from alphapanda.risk.decision_spans import UNRECORDED, DecisionSpans
 from alphapanda.risk.measuring import DecisionFigures
@@ -154,7 +155,7 @@ class DecisionService:
             known, verdicts = 0, []
             for one in events:
                 known += book.has_applied(one.order)
-                verdicts += book.on_order(one.order, inputs, _fill(one))
+                verdicts += book.on_order(one.order, inputs, _fill(one), rejection_of(one))
             return verdicts
 
         keys = [order.key for order in orders]

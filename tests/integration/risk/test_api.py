@@ -49,7 +49,7 @@ async def test_a_refused_order_says_why(risk, api) -> None:
     assert not verdict.approved
     assert verdict.reason == "ORDER_QUANTITY"
     assert verdict.message
-    assert len(verdict.rules) == 10
+    assert len(verdict.rules) == 11
     assert await risk.rejected() == [(request.intent_id, "ORDER_QUANTITY")]
 
 

@@ -58,7 +58,7 @@ DAYS = timedelta(days=7)
 # grow as positions do; tests/integration/portfolio/test_plans.py has them grown.
 SMALL = {
     "accounts", "activations", "broker_accounts", "charge_days", "charge_totals", "days", "dp_payers", "input_positions", "kill_switches", "limits", "order_inputs", "parked_keys",
-    "parked_records", "partition_owners", "reconciliations", "revisions", "revocations", "roles", "snapshots of strategy", "strategies", "strategy_totals", "trading_sessions", "user_roles", "users",
+    "parked_records", "partition_owners", "reconciliations", "rejections", "revisions", "revocations", "roles", "snapshots of strategy", "strategies", "strategy_totals", "trading_sessions", "user_roles", "users",
 }  # fmt: skip
 
 SERVICE_TABLES = {"outbox", "requests"}

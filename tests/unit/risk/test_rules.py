@@ -356,6 +356,53 @@ def test_rule_21_an_order_for_the_next_session_is_refused_by_name(market) -> Non
     assert verdict.message.endswith("an order for the next session (AMO) is never sent")
 
 
+def _ended(
+    market, book, target: int, inputs, key=None, *, rejected: str | None = "RMS: Blocked", day: int = 4
+):
+    """A target's order, which the broker rejects, or takes and cancels; the verdict where there is no order."""
+    key = key or market.key
+    verdict = _only(
+        book.judge(market.target(target, key=key, valid_until=market.now + timedelta(days=2)), inputs)
+    )
+    if isinstance(verdict, Approved):
+        status = OrderStatus.REJECTED if rejected else OrderStatus.OPEN
+        at = market.now.replace(day=day)
+        book.on_order(market.event(verdict, 0, status, 1, at), inputs, None, rejected)
+        if not rejected:
+            book.on_order(market.event(verdict, 0, OrderStatus.CANCELLED, 2, at), inputs)
+    return verdict
+
+
+def test_rule_5_repeated_rejections_block_an_instrument_and_product_for_the_day(market) -> None:
+    """After three in a row no entry of that product passes, of whatever strategy; exits do, other products too."""
+    plain = market.inputs()
+    inputs = replace(plain, limits=plain.limits.with_values({"max_rejections": 3}))
+    book = RiskBook()
+    for _ in range(3):
+        assert isinstance(_ended(market, book, 10, inputs), Approved)
+    refused = _only(book.judge(market.explicit(Side.BUY, 5), inputs))
+    assert isinstance(refused, Refused)
+    assert refused.reason == "REJECTIONS"
+    assert "has rejected 3 orders in NSE:INFY as MIS in a row today (RMS: Blocked)" in refused.message
+    assert isinstance(_ended(market, book, 10, inputs, replace(market.key, product=Product.CNC)), Approved)
+    book.positions[market.key] = PositionState(market.key, 50)
+    assert isinstance(_only(book.judge(market.target(0), inputs)), Approved)
+
+
+def test_rule_5_an_order_that_was_taken_or_a_new_day_ends_the_row(market) -> None:
+    """Two rejections, one order that rests, two more: nothing is blocked. The next day begins anew."""
+    plain = market.inputs()
+    inputs = replace(plain, limits=plain.limits.with_values({"max_rejections": 3}))
+    book = RiskBook()
+    for rejected in ("no", "no", None, "no", "no"):
+        assert isinstance(_ended(market, book, 10, inputs, rejected=rejected), Approved)
+    assert isinstance(_ended(market, book, 10, inputs, rejected="no"), Approved)
+    assert isinstance(_only(book.judge(market.target(10), inputs)), Refused)
+    tomorrow = replace(market.inputs(now=market.now + timedelta(days=1)), limits=inputs.limits)
+    assert isinstance(_ended(market, book, 10, tomorrow, rejected="no", day=5), Approved)
+    assert [one.count for one in book.rejections.values()] == [1]
+
+
 def test_a_target_already_held_is_refused(market) -> None:
     """There is nothing to order; no rule is asked."""
     verdict = _only(_book(market).judge(market.target(50), market.inputs()))

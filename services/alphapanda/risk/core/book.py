@@ -20,6 +20,7 @@ from alphapanda.risk.core.decide import Applied, apply_order, decide, refused
 from alphapanda.risk.core.funds import after_order, payable
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.position import OrderProgress, PositionState
+from alphapanda.risk.core.rejections import RejectionKey, Rejections, rejection_key
 from alphapanda.risk.core.rules import daily_loss, order_rate
 from alphapanda.risk.core.square_off import due_square_offs
 
@@ -31,6 +32,10 @@ DayKey = tuple[str, str, str]
 
 AccountName = tuple[str, str]
 """(broker, account)."""
+
+
+_TAKEN = frozenset({OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED})
+_LONGEST_MESSAGE = 200
 
 
 class RiskBook:
@@ -45,6 +50,7 @@ class RiskBook:
         judged: ids of signals that have a verdict.
         days: the newest day counters of accounts and strategies.
         funds: funds of simulated accounts; an account that is absent has unknown funds, or a live broker's.
+        rejections: the broker's rejections in a row.
         tracks_history: False if no limit will ever read costs, day counters or last requests. A replay, whose limits
             don't change, saves a tenth of its time by that.
     """
@@ -56,6 +62,7 @@ class RiskBook:
         judged: Iterable[str] = (),
         days: Mapping[DayKey, DayCounters] | None = None,
         funds: Mapping[AccountName, AccountFunds] | None = None,
+        rejections: Mapping[RejectionKey, Rejections] | None = None,
         *,
         tracks_history: bool = True,
     ) -> None:
@@ -64,6 +71,7 @@ class RiskBook:
         self.judged = set(judged)
         self.days = dict(days or {})
         self.funds = dict(funds or {})
+        self.rejections = dict(rejections or {})
         self.tracks_history = tracks_history
 
     def position(self, key: PositionKey) -> PositionState:
@@ -81,6 +89,10 @@ class RiskBook:
     def funds_of(self, key: PositionKey) -> AccountFunds | None:
         """The funds of the account that a key names; None if they are unknown, or not tracked."""
         return self.funds.get((key.broker, key.account))
+
+    def rejections_of(self, key: PositionKey) -> Rejections | None:
+        """The broker's last rejections in a row in the instrument and product that a key names; None if there are none."""
+        return self.rejections.get(rejection_key(key)) if self.rejections else None
 
     def today(self, key: PositionKey, whose: str, inputs: Inputs) -> DayCounters | None:
         """The counters of the exchange's current day; None if the market's time is unknown."""
@@ -118,13 +130,16 @@ class RiskBook:
         self.judged.add(signal.signal_id)
         return [refused(signal, inputs, "DISCARDED", "a person discarded it while it was parked")]
 
-    def on_order(self, order: OrderState, inputs: Inputs, fill: Fill | None = None) -> list[Verdict]:
+    def on_order(
+        self, order: OrderState, inputs: Inputs, fill: Fill | None = None, rejected: str | None = None
+    ) -> list[Verdict]:
         """Applies an order event; if the open order has ended, decides the target that waited for it.
 
         Args:
             order: the order's state after the event.
             inputs: for the decision on the waiting target.
             fill: the event's fill; None if it has none.
+            rejected: the broker's words where it rejected the order, else None.
 
         Returns:
             The verdict on the waiting target; empty if none waited or the order is still open.
@@ -150,6 +165,7 @@ class RiskBook:
             if applied.realised or applied.trades or charges:
                 self._count(applied, charges, order.market_time or inputs.market.market_time, inputs)
             self._trip(order.key, inputs)
+        self._count_rejection(order, rejected, inputs)
         verdicts: list[Verdict] = []
         if applied.next_target is not None:
             try:
@@ -291,6 +307,20 @@ class RiskBook:
                     applied.realised, trades, charges
                 )
 
+    def _count_rejection(self, order: OrderState, rejected: str | None, inputs: Inputs) -> None:
+        """Counts a rejection in a row; an order that the broker took ends the row."""
+        whose = rejection_key(order.key)
+        before = self.rejections.get(whose)
+        if rejected is None:
+            if before is not None and before.count and (order.filled or order.status in _TAKEN):
+                self.rejections[whose] = Rejections(before.day, 0, "")
+            return
+        at = order.market_time or inputs.market.market_time
+        if at is not None:
+            day = inputs.calendar.trading_day(at)
+            count = before.count if before is not None and before.day == day else 0
+            self.rejections[whose] = Rejections(day, count + 1, rejected[:_LONGEST_MESSAGE])
+
     def _trip(self, key: PositionKey, inputs: Inputs) -> None:
         most = inputs.limits_for(key).of(daily_loss.LIMIT)
         today = None if most is None else self.today(key, WHOLE_ACCOUNT, inputs)
@@ -311,9 +341,11 @@ class RiskBook:
         state, days = self.positions.get(key), [(one, self.days.get(one)) for one in whose]
         account = (key.broker, key.account)
         funds = self.funds.get(account)
+        rejections = self.rejections.get(rejection_key(key))
 
         def undo() -> None:
             _put_back(self.positions, key, state)
+            _put_back(self.rejections, rejection_key(key), rejections)
             for one, counters in days:
                 _put_back(self.days, one, counters)
             _put_back(self.funds, account, funds)

@@ -22,6 +22,7 @@ from alphapanda.risk.core.day import DayCounters
 from alphapanda.risk.core.limit import Limit
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.position import PositionState
+from alphapanda.risk.core.rejections import Rejections
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 
 
@@ -115,6 +116,9 @@ class AccountView(Protocol):
 
     def funds_of(self, key: PositionKey) -> AccountFunds | None:
         """The funds of the account that a key names; None if they are unknown, or not tracked."""
+
+    def rejections_of(self, key: PositionKey) -> Rejections | None:
+        """The broker's last rejections in a row in the instrument and product that a key names; None if there are none."""
 
     def today(self, key: PositionKey, whose: str, inputs: Inputs) -> DayCounters | None:
         """The counters of the exchange's current day.

@@ -19,6 +19,7 @@ from alphapanda.risk.core.book import DayKey
 from alphapanda.risk.core.day import DayCounters
 from alphapanda.risk.core.named_limits import named_limit
 from alphapanda.risk.core.position import OrderProgress, PositionState, TradeHistory
+from alphapanda.risk.core.rejections import RejectionKey, Rejections
 from alphapanda.risk.core.scoped_limits import LimitScope, SetLimit
 from alphapanda.risk.store.port import KillSwitch, SwitchScope
 from alphapanda.storage.order_terms import (
@@ -166,6 +167,26 @@ def day_values(whose: DayKey, counters: DayCounters) -> Values:
 def day_of(row: AnyRow) -> DayCounters:
     """Reads day counters from a row."""
     return DayCounters(row.day, row.trades, row.realised, row.tripped, tuple(row.recent), row.charges)
+
+
+def rejections_values(whose: RejectionKey, rejections: Rejections) -> Values:
+    """The columns of a row of risk.rejections."""
+    broker, account, instrument_id, product = whose
+    return {
+        "broker": broker,
+        "account": account,
+        "instrument_id": instrument_id,
+        "product": int(product),
+        "day": rejections.day,
+        "in_a_row": rejections.count,
+        "message": rejections.message,
+    }
+
+
+def rejections_of(row: AnyRow) -> tuple[RejectionKey, Rejections]:
+    """Reads rejections in a row from a row."""
+    whose = (row.broker, row.account, row.instrument_id, Product(row.product))
+    return whose, Rejections(row.day, row.in_a_row, row.message)
 
 
 def limit_of(row: AnyRow) -> SetLimit:

@@ -126,7 +126,9 @@ def _book(positions: str, *, account: str = "") -> str:
         " || ARRAY(SELECT open_signal_id FROM found WHERE open_signal_id IS NOT NULL))) AS orders,"
         " ARRAY(SELECT signal_id FROM risk.verdicts WHERE signal_id = ANY(CAST(:ids AS uuid[]))) AS judged,"
         " ARRAY(SELECT d FROM risk.days d WHERE broker = :broker AND account = :account"
-        f" AND (strategy_id = '' OR strategy_id = ANY(CAST(:strategies AS text[])))) AS days{account}"
+        " AND (strategy_id = '' OR strategy_id = ANY(CAST(:strategies AS text[])))) AS days,"
+        " ARRAY(SELECT r FROM risk.rejections r WHERE broker = :broker AND account = :account"
+        f" AND instrument_id = ANY(CAST(:instruments AS text[]))) AS rejections{account}"
     )
 
 
@@ -211,6 +213,12 @@ def _saves(condition: str = "") -> dict[str, str]:
             " ON CONFLICT (broker, account, strategy_id) DO UPDATE SET day = excluded.day, trades = excluded.trades,"
             " realised = excluded.realised, tripped = excluded.tripped, recent = excluded.recent,"
             " charges = excluded.charges",
+        ),
+        "rejections": save(
+            "rejections",
+            "broker, account, instrument_id, product, day, in_a_row, message",
+            " ON CONFLICT (broker, account, instrument_id, product) DO UPDATE SET day = excluded.day, in_a_row = excluded.in_a_row,"
+            " message = excluded.message",
         ),
         "verdicts": save(
             "verdicts",

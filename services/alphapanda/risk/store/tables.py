@@ -186,6 +186,19 @@ LIMITS = Table(
     column("changed_at", INSTANT),
 )
 
+# A broker's rejections in a row, of all strategies of an account; day: the exchange's, of the last one.
+REJECTIONS = Table(
+    "rejections",
+    METADATA,
+    column("broker", Text, primary_key=True),
+    column("account", Text, primary_key=True),
+    column("instrument_id", Text, primary_key=True),
+    column("product", SmallInteger, primary_key=True),
+    column("day", Date),
+    column("in_a_row", Integer, CheckConstraint("in_a_row >= 0")),
+    column("message", Text),
+)
+
 # Counters of an exchange's day; strategy_id '' is the account as a whole. recent: market times of the orders approved
 # within the window of the order rate.
 DAYS = Table(

@@ -55,12 +55,15 @@ class LoadedBook:
         ]
         self._positions = {state.key: state for state in positions}
         self._days = {(one.broker, one.account, one.strategy_id): rows.day_of(one) for one in _rows(row.days)}
+        self._rejections = dict(map(rows.rejections_of, _rows(row.rejections)))
         self._judged = [str(signal_id) for signal_id in row.judged]
 
     def book(self) -> RiskBook:
         """Makes a book to decide on."""
         funds = {} if self._funds is None else {self._whose: self._funds}
-        return RiskBook(self._positions.values(), self._orders.values(), self._judged, self._days, funds)
+        return RiskBook(
+            self._positions.values(), self._orders.values(), self._judged, self._days, funds, self._rejections
+        )
 
     def funds_after(self, book: RiskBook) -> rows.Values:
         """The parameters that store the account's funds after decisions on this book."""
@@ -83,6 +86,11 @@ class LoadedBook:
                 rows.day_values(whose, counters)
                 for whose, counters in book.days.items()
                 if counters != self._days.get(whose)
+            ],
+            "rejections": [
+                rows.rejections_values(whose, rejections)
+                for whose, rejections in book.rejections.items()
+                if rejections != self._rejections.get(whose)
             ],
             "verdicts": [rows.verdict_values(verdict) for verdict in verdicts],
         }

@@ -33,6 +33,7 @@ _FILES: Final = (
     "order_rate",
     "duplicate_signal",
     "cooldown",
+    "rejections",
 )
 
 RULES: Final[tuple[Rule, ...]] = tuple(import_module(f"{__name__}.{file}").RULE for file in _FILES)
