@@ -118,6 +118,7 @@ MADE_IN_FUNCTIONS: dict[str, Callable[[], Sequence[TextClause]]] = {
         )
         for before in (None, MIDDLE)
     ],
+    "storage/order_terms.py": list,  # a default of a column
     "storage/outbox.py": list,  # attributes of Outbox; unpublished and purge are one-off questions on partial indexes
     "storage/outbox_history.py": list,  # indexes for a start; the others are for a platform that is stopped
     "storage/recordset.py": list,  # what is made from names
