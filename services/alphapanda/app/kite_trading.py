@@ -6,6 +6,7 @@ from alphapanda.app.clocks import wall_clock
 from alphapanda.app.kite_parts import KiteParts
 from alphapanda.app.resources import ProcessResources
 from alphapanda.domain.charge_rates import load_charge_rates
+from alphapanda.kite.order_updates import OrderUpdates
 from alphapanda.settings.zerodha import ZerodhaSettings
 from alphapanda.trading.core.paper_charges import KiteCharges
 from alphapanda.trading.traders.kite_parts import ZerodhaOptions, ZerodhaParts
@@ -28,5 +29,9 @@ def zerodha_parts(resources: ProcessResources, kite: KiteParts) -> ZerodhaParts:
         charges=KiteCharges(load_charge_rates()),
         instruments=resources.instruments,
         options=zerodha_options(resources.settings.zerodha),
+        updates={
+            account: OrderUpdates(account, kite.options, follower)
+            for account, follower in kite.followers.items()
+        },
         now=wall_clock,
     )

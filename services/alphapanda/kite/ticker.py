@@ -114,6 +114,7 @@ class TickerConnection:
         options: waits between attempts.
         receiver: takes what is received.
         confirm: asks whether a session is dead, where the WebSocket refuses it: a plan without market data is refused, too.
+        listens: whether it is connected without anything to stream, too: for order updates.
         sleep: waits seconds.
         jitter: a number from 0 to below 1.
         wall_ns: wall time, nanoseconds since the epoch.
@@ -133,6 +134,7 @@ class TickerConnection:
         receiver: Receiver,
         *,
         confirm: Confirm = _is_dead,
+        listens: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         wall_ns: Callable[[], int] = time.time_ns,
@@ -146,6 +148,7 @@ class TickerConnection:
         self._options = options
         self._receiver = receiver
         self._confirm = confirm
+        self._listens = listens
         self._sleep = sleep
         self._jitter = jitter
         self._wall_ns = wall_ns
@@ -170,7 +173,7 @@ class TickerConnection:
             self.status.state = TickerState.STOPPED
 
     async def _until_wanted(self) -> None:
-        while not self._wanted:
+        while not self._wanted and not self._listens:
             self.status.state = TickerState.IDLE
             self.status.last_error = ""
             await self._changed.wait()
@@ -269,7 +272,7 @@ class TickerConnection:
 
     async def _keep_subscribed(self, socket: Any) -> None:
         sent: dict[int, Mode] = {}
-        while self._wanted:
+        while self._wanted or self._listens:
             self._changed.clear()
             wanted = dict(self._wanted)
             for message in changes(sent, wanted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -197,3 +198,28 @@ async def test_an_account_that_is_none_of_ours_gets_nothing() -> None:
         assert "isn't one of those at Zerodha (default)" in refused.message
         with pytest.raises(NoClearAnswer):
             await desk.trader.look_up("other", "T")
+
+
+async def test_rule_6_an_update_is_a_hint_that_names_an_order() -> None:
+    """Nothing of it is believed but the tag: a fill, a cancellation and an order made elsewhere each make the order be read."""
+    async with desk_at_the_stub() as desk:
+        hints: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        desk.trader.follow(lambda account, tag: hints.put_nowait((account, tag)))
+        await desk.trader.initialize()
+        try:
+            async with asyncio.timeout(30):
+                while not desk.stub.do(lambda exchange: bool(exchange.ticker.connections)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+                desk.price(750)
+                entry = desk.placement(0, terms=limit(720))
+                order = await placed(desk, entry)
+                desk.elsewhere("BUY", 1)
+                desk.price(720)
+                assert await hints.get() == ("default", entry.tag)
+                other = desk.placement(1, terms=limit(700))
+                order = await placed(desk, other)
+                await desk.trader.cancel_order(Cancellation("default", other.tag, order.broker_order_id))
+                assert await hints.get() == ("default", other.tag)
+        finally:
+            await desk.trader.shutdown()
+        assert hints.empty()

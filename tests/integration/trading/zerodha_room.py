@@ -33,6 +33,7 @@ from alphapanda.domain.order import PositionEffect, Product, Side, TradingState
 from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
 from alphapanda.kite.options import KiteOptions, OrderBudgets
+from alphapanda.kite.order_updates import OrderUpdates
 from alphapanda.kite.rest import KiteRest
 from alphapanda.kite.session import KiteSession, SessionFollower
 from alphapanda.trading.core.order import Order
@@ -219,6 +220,7 @@ async def desk_at_the_stub(*, rows: int = 40, **options: Any) -> AsyncIterator[D
             KiteCharges(load_charge_rates()),
             lambda: directory,
             ZerodhaOptions(**{"visibility_seconds": 0.5, **options}),
+            {"default": OrderUpdates("default", kite, follower)},
             lambda: NOON + timedelta(seconds=now["seconds"]),
         )
         yield Desk(stub, ZerodhaTrader("zerodha", parts), follower, directory, instrument, now)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
 from alphapanda.domain.instrument import InstrumentDirectory
+from alphapanda.kite.order_updates import OrderUpdates
 from alphapanda.kite.rest import KiteRest
 from alphapanda.trading.core.paper_charges import PaperCharges
 
@@ -47,6 +48,7 @@ class ZerodhaParts:
         charges: what fills are charged, as an estimate until the contract note.
         instruments: today's instruments.
         options: how orders are sent and followed.
+        updates: order updates by account; they only say which order is to be read.
         now: returns the wall time, aware.
         monotonic: seconds of a clock that never goes back.
     """
@@ -55,5 +57,6 @@ class ZerodhaParts:
     charges: PaperCharges
     instruments: Callable[[], InstrumentDirectory]
     options: ZerodhaOptions = ZerodhaOptions()
+    updates: Mapping[str, OrderUpdates] = field(default_factory=dict)
     now: Callable[[], datetime] = _wall_clock
     monotonic: Callable[[], float] = time.monotonic

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -34,6 +35,7 @@ from alphapanda.trading.traders.kite_reports import KITE_TYPES, day_trades_of, f
 from alphapanda.trading.traders.trader import (
     BrokerRefused,
     Cancellation,
+    Changed,
     ExecutionMode,
     Modification,
     NoClearAnswer,
@@ -89,6 +91,7 @@ class ZerodhaTrader(Trader):
         self.least_look_ups = parts.options.least_look_ups
         self._charges = parts.charges
         self._monotonic = parts.monotonic
+        self._updates = parts.updates
         self._orders = {account: KiteOrders(rest) for account, rest in parts.rest.items()}
         self._halts = {account: EntryHalt(parts.options.halt_after) for account in parts.rest}
         self._pauses = {account: Pause() for account in parts.rest}
@@ -104,11 +107,20 @@ class ZerodhaTrader(Trader):
 
     @override
     async def initialize(self) -> None:
-        """Does nothing: who isn't signed in gets no orders, and a call tells whether Zerodha is there."""
+        """Begins to listen to order updates. Who isn't signed in gets no orders, and a call tells whether Zerodha is there."""
+        for updates in self._updates.values():
+            updates.start()
 
     @override
     async def shutdown(self) -> None:
-        """Does nothing: who built the HTTP API ends it."""
+        """Stops listening; who built the HTTP API ends it."""
+        for updates in self._updates.values():
+            await updates.stop()
+
+    @override
+    def follow(self, changed: Changed) -> None:
+        for account, updates in self._updates.items():
+            updates.told = partial(_hint, changed, account)
 
     @override
     def not_ready_for(self, account: str) -> str:
@@ -339,6 +351,11 @@ class ZerodhaTrader(Trader):
             account=account,
             reason=self._halts[account].reason,
         )
+
+
+def _hint(changed: Changed, account: str, tag: str) -> None:
+    if tag:
+        changed(account, tag)
 
 
 async def _changed(call: Awaitable[str]) -> None:
