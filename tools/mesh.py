@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "kafka"))
 
@@ -56,6 +56,30 @@ TRY = (
 
 # As it stands: no line is broken, coloured or read as markup.
 say = Console(soft_wrap=True, highlight=False, markup=False).print
+
+
+class Process(Protocol):
+    """A started program, as subprocess.Popen shows it."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    def poll(self) -> int | None:
+        """Its exit status; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status once it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it takes longer than `timeout` seconds.
+        """
+
+    def send_signal(self, number: int, /) -> None:
+        """Signals it while it runs."""
+
+    def kill(self) -> None:
+        """Ends it."""
 
 
 class Store(Protocol):
@@ -110,7 +134,7 @@ class Mesh:
         self.secure: Secured | None = None
         self._is_secure = secure
         self.environment: dict[str, str] = {}
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Process] = {}
         self._stores: Mapping[str, Store] = {}
         self._stack = AsyncExitStack()
 
@@ -154,20 +178,23 @@ class Mesh:
 
     def run(self, *arguments: str) -> None:
         """Runs a command of ours to its end."""
-        subprocess.run([PROGRAM, *arguments], env=self.environment, check=True)
+        if code := self.popen([PROGRAM, *arguments], self.environment).wait():
+            raise subprocess.CalledProcessError(code, arguments)
 
     def start_service(self, service: str) -> None:
         """Starts a service's process; its log goes to a file."""
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
         with (logs / f"{service}.log").open("ab") as log:
-            self.processes[service] = subprocess.Popen(
-                [PROGRAM, "serve", service],
-                env=self.environment | self.of_service(service),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+            self.processes[service] = self.popen(
+                [PROGRAM, "serve", service], self.environment | self.of_service(service), log
             )
+
+    def popen(
+        self, arguments: Sequence[str], environment: Mapping[str, str], out: IO[bytes] | None = None
+    ) -> Process:
+        """Starts a program of ours in a session of its own; what it says goes to a file, or (None) where ours goes."""
+        return subprocess.Popen(arguments, env=environment, stdout=out, stderr=out, start_new_session=True)
 
     def of_service(self, service: str) -> Mapping[str, str]:
         """Settings of one service's process."""
@@ -274,8 +301,12 @@ async def _patiently(call: Callable[[], Awaitable[object]], until: float) -> Non
             return
 
 
-async def main() -> int:
-    """Runs until Ctrl-C."""
+async def main(make: Callable[..., Mesh] = Mesh) -> int:
+    """Runs until Ctrl-C.
+
+    Args:
+        make: makes the mesh, from what Mesh takes.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--folder", type=Path, default=ROOT / ".tools" / "mesh", help="where everything is kept"
@@ -291,7 +322,7 @@ async def main() -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    mesh = Mesh(arguments.folder, secure=arguments.secure)
+    mesh = make(arguments.folder, secure=arguments.secure)
     say(f"starting Kafka, PostgreSQL, Redis and {len(mesh.services)} services …")
     try:
         await mesh.start()

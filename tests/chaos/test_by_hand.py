@@ -26,6 +26,7 @@ import psutil
 import pytest
 from evidence import Evidence, gather_evidence
 from kafka_server import free_ports, missing_for_kafka
+from mesh_by_hand import SETTINGS
 from running import create_and_start, until
 from secured import Secured
 from sqlalchemy import make_url
@@ -49,9 +50,9 @@ SERVING = "SERVICE_STATE_SERVING"
 
 
 class ByHand:
-    """The process of `make mesh`, on ports of its own."""
+    """The process of `make mesh`, on ports of its own; its services are forked (mesh_by_hand.py)."""
 
-    def __init__(self, folder: Path, repo: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         ops, *ports = free_ports(1 + len(SERVICES))
         self.target = f"127.0.0.1:{ops}"
         self.ports = dict(zip(SERVICES, ports, strict=True))
@@ -65,7 +66,7 @@ class ByHand:
         }
         with self._out.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, str(repo / "tools" / "mesh.py"), "--secure", "--folder", str(folder / "mesh")],
+                [sys.executable, str(Path(__file__).with_name("mesh_by_hand.py")), "--secure", "--folder", str(folder / "mesh")],
                 env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
 
@@ -111,8 +112,9 @@ class ByHand:
         return states.keys() >= set(SERVICES) and set(states.values()) == {SERVING}
 
     def settings(self) -> dict[str, str]:
-        """Where a service was told that its stores are."""
-        return psutil.Process(self.pid("instruments")).environ()
+        """Where services were told that their stores are."""
+        told: dict[str, str] = json.loads((self._folder / "mesh" / SETTINGS).read_text())
+        return told
 
     def count(self, what: str) -> int:
         """How many rows: `count("portfolio.fills")`."""
@@ -170,11 +172,11 @@ class ByHand:
 
 
 @pytest.fixture
-def by_hand(repo_root: Path, require_or_skip: Callable[[str], NoReturn]) -> Iterator[ByHand]:
+def by_hand(require_or_skip: Callable[[str], NoReturn]) -> Iterator[ByHand]:
     if (reason := missing_for_kafka()) is not None:
         require_or_skip(reason)
     with tempfile.TemporaryDirectory(prefix="panda-") as folder:
-        mesh = ByHand(Path(folder), repo_root)
+        mesh = ByHand(Path(folder))
         try:
             yield mesh
         finally:
