@@ -155,7 +155,7 @@ class Holding:
             "realised_quantity": self.quantity - self.sold,
             "authorised_quantity": 0,
             "authorised_date": None,
-            "opening_quantity": self.quantity,
+            "opening_quantity": self.quantity + self.t1_quantity,
             "short_quantity": 0,
             "collateral_quantity": self.collateral_quantity,
             "collateral_type": "stock" if self.collateral_quantity else "",
@@ -203,11 +203,15 @@ class Account:
             position.buy_quantity += trade.quantity
             position.buy_value += value
         else:
-            held = self.holdings.get(order.listed.tradingsymbol)
-            if order.product == "CNC" and held is not None:
-                held.sold += max(0, min(trade.quantity, -(position.quantity - trade.quantity)))
             position.sell_quantity += trade.quantity
             position.sell_value += value
+        held = self.holdings.get(order.listed.tradingsymbol)
+        if order.product == "CNC" and held is not None:  # bought back on the same day, it isn't sold
+            held.sold = sum(
+                max(0, -one.quantity)
+                for (_, symbol, product), one in self.positions.items()
+                if (symbol, product) == (order.listed.tradingsymbol, "CNC")
+            )
         self.fees += charges_of(order.listed, order.product, order.side, trade.quantity, trade.price).total
 
     def sellable(self, listed: Listed) -> int:

@@ -1,0 +1,1 @@
+"""How each broker's own books are read; one file a broker."""

@@ -1,0 +1,350 @@
+"""Compares a broker's books of an account with ours. Pure: the same books give the same differences, in the same order.
+
+What trades explain is said once, of the trades; a position differs only by what no trade explains. So a difference that heals
+leaves nothing behind, and where both sides are flat there is none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from alphapanda.domain.order import Product
+from alphapanda.portfolio.core.corporate_actions import corporate_action
+from alphapanda.portfolio.core.discrepancy import Difference, Kind, Severity, Unit
+from alphapanda.portfolio.core.reconciled_books import (
+    BrokerBooks,
+    BrokerOrder,
+    BrokerTrade,
+    OurBooks,
+    OurOrder,
+)
+from alphapanda.portfolio.core.scrips import Scrip, Scrips
+from alphapanda.portfolio.core.unit_balance import balanced
+
+VISIBLE_AFTER: Final = timedelta(seconds=180)
+"""An order may take so long until the broker's order book shows it (REAL_MONEY rule 2)."""
+_IST: Final = timedelta(hours=5, minutes=30)
+_ROUNDING: Final = Decimal("0.01")
+"""Rupees a unit by which a cumulative average may be off."""
+_HALTED: Final = "entries in it are refused until this is over"
+
+
+def compare(ours: OurBooks, theirs: BrokerBooks, now: datetime) -> list[Difference]:
+    """Finds how the books differ, the most important first.
+
+    Args:
+        ours: our books of the account, read after the broker's.
+        theirs: the broker's.
+        now: aware wall time.
+    """
+    comparison = _Comparison(ours, theirs, now)
+    found = [
+        *comparison.fills(),
+        *comparison.foreign(),
+        *comparison.orders(),
+        *comparison.positions(),
+        *_in_trading(ours),
+        *_margin(theirs),
+    ]
+    return sorted(found, key=lambda one: (-one.severity, one.kind, one.key))
+
+
+class _Comparison:
+    """The comparison of one account, with what has been explained so far."""
+
+    def __init__(self, ours: OurBooks, theirs: BrokerBooks, now: datetime) -> None:
+        self._ours = ours
+        self._theirs = theirs
+        self._now = now
+        self._scrips = Scrips(theirs.units, ours.isins)
+        self._explained: Counter[Scrip] = Counter()
+        self._moved: set[Scrip] = set()
+        by_name = {name: order for order in ours.orders for name in (*order.tags, *order.broker_ids)}
+        self._order_of: dict[str, OurOrder] = {}
+        for one in theirs.orders:
+            names = (one.order_id, *sorted(one.tags))
+            found = next((by_name[name] for name in names if name in by_name), None)
+            if found is not None:
+                self._order_of[one.order_id] = found
+
+    def fills(self) -> Iterator[Difference]:
+        """What was traded of our orders today, and isn't booked so."""
+        booked: defaultdict[str, list[tuple[int, Decimal]]] = defaultdict(list)
+        fills = {one.fill_id: one for one in self._ours.fills}
+        for fill in self._ours.fills:
+            booked[fill.order_id].append((fill.quantity, fill.price))
+        traded: defaultdict[str, list[BrokerTrade]] = defaultdict(list)
+        for trade in self._theirs.trades:
+            unit = self._unit(trade)
+            if unit is not None:
+                self._moved.add(self._scrips.of(unit))
+            order_id = self._booked_order(trade)
+            if order_id is not None:
+                traded[order_id].append(trade)
+        tags = {order.order_id: order for order in self._ours.orders}
+        for order_id in sorted(booked.keys() | traded.keys()):
+            trades = traded.get(order_id, [])
+            if not trades:
+                # An order that the broker's book never had: its fills are the difference.
+                mine = next(fill for fill in fills.values() if fill.order_id == order_id)
+                unit, sign = Unit(mine.instrument_id, mine.product), mine.side.sign
+            else:
+                of_trade = self._unit(trades[0])
+                if of_trade is None:
+                    continue
+                unit, sign = of_trade, trades[0].side.sign
+            yield from self._of_order(
+                tags.get(order_id),
+                order_id,
+                unit,
+                sign,
+                booked.get(order_id, []),
+                [(one.quantity, one.price) for one in trades],
+            )
+
+    def _of_order(
+        self,
+        order: OurOrder | None,
+        order_id: str,
+        unit: Unit,
+        sign: int,
+        booked: Sequence[tuple[int, Decimal]],
+        traded: Sequence[tuple[int, Decimal]],
+    ) -> Iterator[Difference]:
+        ours, theirs = sum(quantity for quantity, _ in booked), sum(quantity for quantity, _ in traded)
+        subject = f"order {order.tags[0] if order and order.tags else order_id}"
+        if ours != theirs:
+            missed = theirs > ours
+            self._explained[self._scrips.of(unit)] += sign * (theirs - ours)
+            cause = (
+                "a fill was missed: trading asks for the order again, and books it"
+                if missed
+                else f"the broker doesn't have what is booked: compare its trades of the day; {_HALTED}"
+            )
+            yield Difference(
+                Kind.MISSED_FILL if missed else Kind.UNKNOWN_FILL,
+                Severity.CRITICAL,
+                unit.instrument_id,
+                unit.product,
+                subject,
+                f"{ours} filled",
+                f"{theirs} filled",
+                cause,
+                ((unit, sign * (theirs - ours)),),
+                order.tags if missed and order else (),
+            )
+            return
+        worth, theirs_worth = (sum((q * p for q, p in rows), Decimal(0)) for rows in (booked, traded))
+        if abs(worth - theirs_worth) > _ROUNDING * ours:
+            yield Difference(
+                Kind.FILL_DIFFERS,
+                Severity.WARNING,
+                unit.instrument_id,
+                unit.product,
+                subject,
+                f"{worth} rupees",
+                f"{theirs_worth} rupees",
+                "fills were booked at another price than the broker's trades have: the contract note puts the cash right",
+            )
+
+    def foreign(self) -> Iterator[Difference]:
+        """What was traded today by orders that aren't ours."""
+        by_order: defaultdict[tuple[str, Unit], list[BrokerTrade]] = defaultdict(list)
+        for trade in self._theirs.trades:
+            unit = self._unit(trade)
+            if unit is not None and self._booked_order(trade) is None:
+                by_order[trade.order_id, unit].append(trade)
+        concerned = self._ours.traded
+        for (order_id, unit), trades in sorted(by_order.items()):
+            units = sum(trade.units for trade in trades)
+            self._explained[self._scrips.of(unit)] += units
+            is_ours = unit.instrument_id in concerned
+            yield Difference(
+                Kind.FOREIGN_FILL,
+                Severity.CRITICAL if is_ours else Severity.WARNING,
+                unit.instrument_id,
+                unit.product,
+                f"order {order_id}",
+                "nothing",
+                f"{units:+d}",
+                "it was made elsewhere: by phone, by another app, or by the broker's risk desk"
+                + (f"; {_HALTED}, or a person accepts it" if is_ours else ""),
+                ((unit, units),),
+            )
+
+    def orders(self) -> Iterator[Difference]:
+        """Orders that only one side has, or that have ended at one side only."""
+        by_name: dict[str, BrokerOrder] = {}
+        for one in self._theirs.orders:
+            by_name[one.order_id] = one
+            by_name.update(dict.fromkeys(one.tags, one))
+        for order in self._ours.orders:
+            for tag in order.open_tags:
+                if tag not in by_name:
+                    yield from self._missing(order, tag)
+        calls = {tag: order for order in self._ours.orders for tag in order.tags}
+        open_tags = {tag for order in self._ours.orders for tag in order.open_tags}
+        for one in self._theirs.orders:
+            tag = next((tag for tag in sorted(one.tags) if tag in calls), "")
+            if not tag or one.ended is (tag not in open_tags) or self._is_young(calls[tag]):
+                continue
+            yield Difference(
+                Kind.ORDER_DIFFERS,
+                Severity.WARNING if one.ended else Severity.CRITICAL,
+                one.instrument_id,
+                None,
+                f"order {tag}",
+                "works" if one.ended else "has ended",
+                one.status,
+                "its end hasn't come here yet: trading asks for the order again"
+                if one.ended
+                else f"it works on at the broker: cancel it there; {_HALTED}",
+                tags=(tag,),
+            )
+
+    def _missing(self, order: OurOrder, tag: str) -> Iterator[Difference]:
+        earlier = (order.created_at + _IST).date() < self._theirs.day
+        if not earlier and self._is_young(order):
+            return
+        yield Difference(
+            Kind.ORDER_MISSING,
+            Severity.CRITICAL,
+            order.instrument_id,
+            None,
+            f"order {tag}",
+            "not ended",
+            "not in its order book",
+            f"its day's order book is gone: look at that day's contract note; {_HALTED}"
+            if earlier
+            else f"it never arrived, or the broker's order book is late; {_HALTED}",
+            tags=(tag,),
+        )
+
+    def positions(self) -> Iterator[Difference]:
+        """Units that no trade explains."""
+        balance = balanced(self._ours, self._theirs, self._scrips, self._explained)
+        for scrip, difference in balance.left.items():
+            unit = balance.units[scrip]
+            now = balance.theirs[scrip]
+            expected = now - difference
+            about = (unit.instrument_id, unit.product, "position", str(expected), str(now))
+            moves = ((unit, difference),)
+            others = {
+                other: more
+                for other, more in balance.left.items()
+                if other.product != scrip.product and _same_symbol(balance.units[other], unit)
+            }
+            if others and difference + sum(others.values()) == 0:
+                if difference == max(difference, *others.values()):
+                    yield _converted(
+                        unit, difference, [(balance.units[one], more) for one, more in others.items()]
+                    )
+                continue
+            if scrip not in balance.traded:
+                yield _outside(about, moves, is_known=scrip not in balance.unknown)
+                continue
+            action = ""
+            if scrip not in self._moved:
+                action = corporate_action(
+                    expected, now, balance.our_costs.get(scrip), balance.their_costs.get(scrip)
+                )
+            if action:
+                cause = f"it looks like {action}: {_HALTED}; book it, then resolve this"
+                yield Difference(Kind.CORPORATE_ACTION, Severity.CRITICAL, *about, cause, moves)
+                continue
+            cause = (
+                "fills that are older than the broker's day book, a transfer, or a corporate action"
+                if now
+                else "the broker is flat: it was closed there, or delivered"
+            )
+            yield Difference(
+                Kind.POSITION,
+                Severity.CRITICAL,
+                *about,
+                f"{cause}; {_HALTED}, or a person accepts it",
+                moves,
+            )
+
+    def _unit(self, trade: BrokerTrade) -> Unit | None:
+        return None if trade.product is None else Unit(trade.instrument_id, trade.product)
+
+    def _booked_order(self, trade: BrokerTrade) -> str | None:
+        """Our id of a trade's order; None where it is nobody's here."""
+        order = self._order_of.get(trade.order_id)
+        if order is not None:
+            return order.order_id
+        ids = set(trade.fill_ids)
+        return next((fill.order_id for fill in self._ours.fills if fill.fill_id in ids), None)
+
+    def _is_young(self, order: OurOrder) -> bool:
+        return self._now - order.created_at < VISIBLE_AFTER
+
+
+About = tuple[str, Product, str, str, str]
+"""Instrument, product, subject, ours, theirs."""
+Moves = tuple[tuple[Unit, int], ...]
+
+
+def _outside(about: About, moves: Moves, *, is_known: bool) -> Difference:
+    kind = Kind.HELD_OUTSIDE if is_known else Kind.UNKNOWN_INSTRUMENT
+    cause = "it was never traded here: it counts as held outside, and is never touched"
+    return Difference(kind, Severity.INFO, *about, cause, moves)
+
+
+def _converted(unit: Unit, into: int, others: Sequence[tuple[Unit, int]]) -> Difference:
+    sources = ", ".join(sorted(one.product.name for one, _ in others))
+    return Difference(
+        Kind.PRODUCT_CONVERTED,
+        Severity.CRITICAL,
+        unit.instrument_id,
+        unit.product,
+        f"from {sources}",
+        "no conversion",
+        f"{into:+d} {unit.product.name}",
+        f"units were converted at the broker, from {sources} to {unit.product.name}; {_HALTED}, or a person accepts it",
+        ((unit, into), *others),
+    )
+
+
+def _same_symbol(one: Unit, other: Unit) -> bool:
+    return one.instrument_id.partition(":")[2] == other.instrument_id.partition(":")[2]
+
+
+def _in_trading(ours: OurBooks) -> Iterator[Difference]:
+    """What trading and portfolio count differently."""
+    if ours.in_trading is None:
+        return
+    held = {unit: one.quantity for unit, one in ours.held.items() if one.quantity}
+    for unit in sorted(held.keys() | ours.in_trading.keys()):
+        mine, trading = held.get(unit, 0), ours.in_trading.get(unit, 0)
+        if mine != trading:
+            yield Difference(
+                Kind.BOOKS,
+                Severity.WARNING,
+                unit.instrument_id,
+                unit.product,
+                "trading",
+                f"{mine} in portfolio",
+                f"{trading} in trading",
+                "portfolio and trading don't hold the same: a fill is on its way, or its record is parked",
+            )
+
+
+def _margin(theirs: BrokerBooks) -> Iterator[Difference]:
+    if theirs.money is not None and theirs.money.available < 0:
+        yield Difference(
+            Kind.MARGIN,
+            Severity.WARNING,
+            "",
+            None,
+            "margin",
+            "0 or more",
+            f"{theirs.money.available} rupees available",
+            "margin is lacking: the broker may close positions; pay in, or reduce",
+        )
+    for sentence in theirs.sentences:
+        yield Difference(Kind.BOOKS, Severity.WARNING, "", None, sentence, "", "", sentence)
