@@ -18,7 +18,7 @@ COMMANDS = {
     "doctor": "check everything a start needs, and say what to do",
     "backup": "write database and event log of a data directory to a folder, also while it runs",
     "restore": "make a data directory from a backup",
-    "reconcile": "compare a broker's books after a repair or a restore, and release it",
+    "reconcile": "compare a broker's books with ours, list and resolve what differs; release a halted broker",
     "log": "rebuild a missing or damaged event log: log repair",
     "watch": "show strategies, positions, orders, rates and services as they change",
     "login": "sign in at a platform that asks who you are",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import Lock
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import islice
@@ -384,6 +384,10 @@ class _Unit(DecisionUnit):
     @override
     async def save_arming(self, arming: Arming) -> None:
         self._arming = arming
+
+    @override
+    async def save_halts(self, revision: int, halts: Mapping[str, str]) -> None:
+        self._limits = replace(self._facts.limits, halts=dict(halts), halts_revision=revision)
 
     @override
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:

@@ -27,8 +27,15 @@ pytestmark = pytest.mark.timeout(1200)  # nine containers on a machine that may 
 
 ALL_PROBES = ["startupProbe", "readinessProbe", "livenessProbe"]
 ORDER_SECONDS = 240.0
-RARELY_OPENED = {("risk", "portfolio"), ("strategy", "marketdata"), ("marketdata", "portfolio")}
-"""Risk asks for the books when a broker is reconciled, after a repair or a restore; strategies ask for the broker's bars of the
+RARELY_OPENED = {
+    ("risk", "portfolio"),
+    ("strategy", "marketdata"),
+    ("marketdata", "portfolio"),
+    ("portfolio", "trading"),
+    ("portfolio", "risk"),
+}
+"""Risk asks for the books when a broker is reconciled, after a repair or a restore, and portfolio then asks trading; with a live broker
+portfolio compares its books and tells risk what differs; strategies ask for the broker's bars of the
 past; a feed of the broker asks what is held, whose ticks it subscribes to."""
 
 

@@ -26,6 +26,7 @@ CALLS: Final[Mapping[str, tuple[str, ...]]] = {
     "marketdata": ("portfolio",),
     "risk": ("trading", "portfolio"),
     "trading": ("risk",),
+    "portfolio": ("trading", "risk"),
     "ops": tuple(name for name in SERVICES if name != "ops"),
 }
 """Further services that a service calls."""

@@ -14,7 +14,7 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.secret_text import parsed_secrets
 from alphapanda.settings.model import Settings
 
-CALLERS: Final = frozenset({"marketdata", "instruments", "trading"})
+CALLERS: Final = frozenset({"marketdata", "instruments", "trading", "portfolio"})
 """Services that call Zerodha."""
 
 

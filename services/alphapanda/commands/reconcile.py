@@ -1,29 +1,147 @@
-"""`alphapanda reconcile`: releases a broker that is halted since a repair or a restore."""
+"""`alphapanda reconcile`: compares a broker's books with ours, lists what differs, resolves it; releases a broker after a repair or a restore."""
 
 from __future__ import annotations
 
 import click
+import grpc
 
-from alphapanda.commands.asking import ask, asks, new_request_id, show
+from alphapanda.commands.asking import (
+    ListsByDefault,
+    Services,
+    ask,
+    asks,
+    new_request_id,
+    page,
+    pages,
+    show,
+)
 from alphapanda.commands.console import warn
+from alphapanda.commands.discrepancy_tables import discrepancies_table, reconciliation_view
 from alphapanda.commands.finding import Target
 from alphapanda.commands.risk_tables import kill_switch_table
-from panda.risk.v1.risk_pb2 import ReconcileBrokerRequest
+from alphapanda.mesh.status import call_failure
+from panda.portfolio.v1 import portfolio_pb2 as portfolio
+from panda.risk.v1.risk_pb2 import ReconcileBrokerRequest, ReconcileBrokerResponse
+
+_RESOLUTIONS = {
+    "accept": portfolio.DISCREPANCY_RESOLUTION_ACCEPTED,
+    "corrected": portfolio.DISCREPANCY_RESOLUTION_CORRECTED,
+}
 
 
-@click.command()
+@click.group(cls=ListsByDefault)
+def reconcile() -> None:
+    """Compare a broker's books with ours, list what differs, and resolve it.
+
+    Without a command it is `reconcile run`.
+    """
+
+
+@reconcile.command("run")
 @click.option("--broker", default="paper", show_default=True)
+@click.option("--account", default="", help="only this account of the broker")
 @click.option(
-    "--accept-differences", is_flag=True, help="release it all the same: you have compared its books yourself"
+    "--accept-differences",
+    is_flag=True,
+    help="of a broker that is halted since a repair or a restore: release it all the same, you have compared its books yourself",
 )
 @click.option("--reason", default="", help="why the differences are accepted, one sentence")
 @asks
-def reconcile(broker: str, reason: str, target: Target, *, accept_differences: bool, as_json: bool) -> None:
-    """Compare orders, positions and cash of a broker, trading, risk and portfolio; release the broker where they agree."""
-    request = ReconcileBrokerRequest(
-        request_id=new_request_id(), broker=broker, accept_differences=accept_differences, reason=reason
+def run(
+    broker: str, account: str, reason: str, target: Target, *, accept_differences: bool, as_json: bool
+) -> None:
+    """Compare orders, trades, positions, holdings, margin and cash now; heal what can be proved, and refuse entries where the books differ.
+
+    A broker that is halted since a repair or a restore is released where the books of broker, trading, risk and portfolio agree.
+    """
+    request_id = new_request_id()
+    release = ReconcileBrokerRequest(
+        request_id=request_id, broker=broker, accept_differences=accept_differences, reason=reason
     )
-    answer = ask(target, lambda services: services.risk.ReconcileBroker(request))
+    compare = portfolio.ReconcileRequest(request_id=request_id, broker=broker, account=account)
+
+    async def question(services: Services) -> ReconcileBrokerResponse | portfolio.ReconcileResponse:
+        try:
+            return await services.risk.ReconcileBroker(release)
+        except grpc.aio.AioRpcError as error:
+            if call_failure(error).reason != "NO_RECONCILIATION_DUE" or accept_differences:
+                raise
+        return await services.portfolio.Reconcile(compare)
+
+    answer = ask(target, question)
+    if isinstance(answer, ReconcileBrokerResponse):
+        _released(answer, broker, as_json=as_json)
+        return
+    show(answer, as_json=as_json, table=lambda: reconciliation_view(answer))
+    if any(one.problem for one in answer.accounts):
+        raise SystemExit(1)
+    differing = [
+        one
+        for account_ in answer.accounts
+        for one in account_.discrepancies
+        if one.severity > portfolio.DISCREPANCY_SEVERITY_INFO
+    ]
+    if differing:
+        warn(
+            "what differs stays until the books agree, or until you resolve it: `alphapanda reconcile resolve ID accept|corrected"
+            " --reason WHY`"
+        )
+        raise SystemExit(1)
+
+
+@reconcile.command("list")
+@click.option("--broker", default="", help="only this broker's  [default: all]")
+@click.option("--account", default="", help="only this account's")
+@click.option("--all", "everything", is_flag=True, help="those that are over, too")
+@pages
+@asks
+def list_(
+    broker: str,
+    account: str,
+    page_size: int,
+    page_token: str,
+    target: Target,
+    *,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """List what differs between brokers' books and ours, newest first."""
+    request = portfolio.ListDiscrepanciesRequest(
+        broker=broker,
+        account=account,
+        include_resolved=everything,
+        page_size=page_size,
+        page_token=page_token,
+    )
+    answer = ask(target, lambda services: services.portfolio.ListDiscrepancies(request))
+    show(
+        answer,
+        as_json=as_json,
+        table=lambda: page(discrepancies_table(answer.discrepancies), answer.next_page_token),
+    )
+
+
+@reconcile.command("resolve")
+@click.argument("discrepancy_id")
+@click.argument("how", type=click.Choice(list(_RESOLUTIONS)))
+@click.option("--reason", required=True, help="why, one sentence")
+@asks
+def resolve(discrepancy_id: str, how: str, reason: str, target: Target, *, as_json: bool) -> None:
+    """Resolve a discrepancy: accept the broker's units, which then count as held outside; or say that you have corrected it.
+
+    Entries in its instrument pass again. What is said to be corrected and still differs is found again by the next comparison.
+    """
+    request = portfolio.ResolveDiscrepancyRequest(
+        request_id=new_request_id(),
+        discrepancy_id=discrepancy_id,
+        resolution=_RESOLUTIONS[how],
+        reason=reason,
+    )
+    answer = ask(target, lambda services: services.portfolio.ResolveDiscrepancy(request))
+    show(answer, as_json=as_json, table=lambda: discrepancies_table([answer.discrepancy]))
+
+
+def _released(answer: ReconcileBrokerResponse, broker: str, *, as_json: bool) -> None:
     show(answer, as_json=as_json, table=lambda: kill_switch_table(answer.kill_switch))
     for difference in answer.differences:
         warn(difference)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,11 +22,14 @@ from alphapanda.portfolio.core.profit import ValuedPosition
 from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.messages import PortfolioMessages
 from alphapanda.portfolio.reader import PortfolioReader
+from alphapanda.portfolio.reconciler import Reconciler
+from alphapanda.portfolio.reconciliation_api import ReconciliationApi
+from alphapanda.portfolio.reconciliation_messages import funds_message
 from alphapanda.portfolio.snapshots import snapshot_message
+from alphapanda.portfolio.store.discrepancies import DiscrepancyStore
 from alphapanda.portfolio.store.port import AccountName, PortfolioStore, PositionCursor, SnapshotCursor
 from alphapanda.portfolio.watching import PortfolioWatches
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
-from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceServicer
 
 POSITIONS_PAGE = 100
 FILLS_PAGE = 50
@@ -45,7 +49,7 @@ OfAccount = (
 )
 
 
-class PortfolioApi(PortfolioServiceServicer):
+class PortfolioApi(ReconciliationApi):
     """The gRPC servicer of PortfolioService.
 
     Args:
@@ -57,6 +61,9 @@ class PortfolioApi(PortfolioServiceServicer):
         brokers: the active brokers.
         strategies: the strategies that there are.
         account: the default account, used if a request names none.
+        reconciler: compares accounts with their broker.
+        discrepancies: what differs.
+        wall_clock: returns the aware wall time.
     """
 
     def __init__(
@@ -69,7 +76,11 @@ class PortfolioApi(PortfolioServiceServicer):
         brokers: Sequence[str],
         strategies: KnownStrategies,
         account: str,
+        reconciler: Reconciler,
+        discrepancies: DiscrepancyStore,
+        wall_clock: Callable[[], datetime],
     ) -> None:
+        super().__init__(store, reconciler, discrepancies, wall_clock)
         self._store = store
         self._manager = manager
         self._reader = reader
@@ -226,6 +237,10 @@ class PortfolioApi(PortfolioServiceServicer):
         found = await self._reader.portfolio(name)
         if found is None:
             raise _no_account(name, await self._store.accounts(name.broker))
+        if name.broker in self._reconciler.live_brokers:
+            told = await self._discrepancies.money(name)
+            if told is not None:
+                found.broker_funds.CopyFrom(funds_message(told.money, told.read_at))
         return found
 
     def _name(self, request: OfAccount) -> AccountName:

@@ -24,6 +24,7 @@ from alphapanda.mesh.paging import decode_page_token, encode_page_token
 from alphapanda.risk.core.check import Inputs
 from alphapanda.risk.decision_inputs import Instruments
 from alphapanda.risk.decision_service import DecisionService
+from alphapanda.risk.instrument_halts import set_instrument_halts
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.limit_service import LimitService
 from alphapanda.risk.live_accounts import LiveAccounts
@@ -213,6 +214,13 @@ class RiskApi(RiskServiceServicer):
             version=scoped.version,
             set=[set_limit_message(row) for row in scoped.rows],
         )
+
+    @override
+    async def SetInstrumentHalts(
+        self, request: risk.SetInstrumentHaltsRequest, context: Context
+    ) -> risk.SetInstrumentHaltsResponse:
+        self._names.broker(request.broker)
+        return await set_instrument_halts(self._store, request)
 
     @override
     async def UpdateLimits(

@@ -7,13 +7,11 @@ it, because the broker may know of orders that the database has forgotten.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Mapping, Sequence
-from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 import grpc
 import structlog
 
-from alphapanda.contract.wire import exact
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order import Product
 from alphapanda.mesh.errors import FailedPrecondition, Unavailable
@@ -27,8 +25,6 @@ from panda.risk.v1 import risk_pb2 as risk
 from panda.trading.v1 import trading_pb2 as trading
 
 _ROUND_SECONDS = 1.0
-_PAGE = 1_000
-_PORTFOLIOS = 100
 _CALLER = "reconciliation"
 _log = structlog.get_logger(__name__)
 
@@ -50,21 +46,16 @@ class Comparer(Protocol):
     def GetBrokerComparison(  # noqa: N802 - the contract's name
         self, request: trading.GetBrokerComparisonRequest, /
     ) -> Awaitable[trading.GetBrokerComparisonResponse]:
-        """Compares the broker's own books with trading's."""
+        """What trading holds."""
 
 
 class Books(Protocol):
     """The part of PortfolioService that is called here; PortfolioServiceStub implements it."""
 
-    def ListPortfolios(  # noqa: N802 - the contract's name
-        self, request: portfolio.ListPortfoliosRequest, /
-    ) -> Awaitable[portfolio.ListPortfoliosResponse]:
-        """The accounts' cash."""
-
-    def ListPositions(  # noqa: N802 - the contract's name
-        self, request: portfolio.ListPositionsRequest, /
-    ) -> Awaitable[portfolio.ListPositionsResponse]:
-        """An account's positions."""
+    def GetReconciliation(  # noqa: N802 - the contract's name
+        self, request: portfolio.GetReconciliationRequest, /
+    ) -> Awaitable[portfolio.GetReconciliationResponse]:
+        """How the broker's books, trading's and portfolio's compare."""
 
 
 class BrokerReconciliation:
@@ -73,8 +64,8 @@ class BrokerReconciliation:
     Args:
         store: risk's store.
         kill_switches: sets the broker's switch.
-        comparer: compares the broker's own books with trading's.
-        books: portfolio's books.
+        comparer: tells what trading holds.
+        books: compares the broker's own books, trading's and portfolio's.
         simulated: the brokers that are reconciled without a person.
 
     Attributes:
@@ -171,35 +162,22 @@ class BrokerReconciliation:
             for one in compared.held
         }
         in_risk = {Holding(*whose): quantity for whose, quantity in (await self._store.held(broker)).items()}
-        found = [*compared.differences, *_apart("risk", in_risk, in_trading)]
-        told = {one.account: exact(one.traded.amount) for one in compared.cash}
-        in_portfolio: dict[Holding, int] = {}
-        answer = await self._books.ListPortfolios(
-            portfolio.ListPortfoliosRequest(broker=broker, page_size=_PORTFOLIOS)
-        )
-        for account in answer.portfolios:
-            in_portfolio |= await self._portfolio_held(broker, account.account)
-            # The broker's trades don't have what only portfolio books: a day's rounding, DP charges and the like.
-            booked = exact(account.day_charges.amount) if account.HasField("day_charges") else Decimal(0)
-            traded = exact(account.cash.amount) - exact(account.starting_cash.amount) + booked
-            if told and traded != told.get(account.account, Decimal(0)):
-                theirs = told.get(account.account, Decimal(0))
-                found.append(
-                    f"cash of {account.account}: the broker's trades made {theirs}, portfolio's {traded}"
-                )
-        return [*found, *_apart("portfolio", in_portfolio, in_trading)]
-
-    async def _portfolio_held(self, broker: str, account: str) -> dict[Holding, int]:
-        held: dict[Holding, int] = {}
-        request = portfolio.ListPositionsRequest(broker=broker, account=account, page_size=_PAGE)
-        while True:
-            answer = await self._books.ListPositions(request)
-            for one in answer.positions:
-                which = Holding(account, one.instrument_id, Product(one.product))
-                held[which] = held.get(which, 0) + one.quantity
-            if not answer.next_page_token:
-                return {which: quantity for which, quantity in held.items() if quantity}
-            request.page_token = answer.next_page_token
+        found: list[str] = []
+        answer = await self._books.GetReconciliation(portfolio.GetReconciliationRequest(broker=broker))
+        for account in answer.accounts:
+            if account.problem:
+                found.append(f"account {account.account}: {account.problem}")
+            found += [
+                one.sentence
+                for one in account.discrepancies
+                if one.severity > portfolio.DISCREPANCY_SEVERITY_INFO
+            ]
+        known = {account.account for account in answer.accounts}
+        found += [
+            f"account {account}: portfolio has none, and trading holds positions in it"
+            for account in sorted({whose.account for whose in in_trading} - known)
+        ]
+        return [*dict.fromkeys(found), *_apart("risk", in_risk, in_trading)]
 
 
 def _apart(name: str, held: Held, in_trading: Held) -> list[str]:

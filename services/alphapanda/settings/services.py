@@ -223,3 +223,6 @@ class PortfolioManagerSettings(Section):
     reconciliation_interval_seconds: Seconds = Field(
         3600.0, description="wall time between two checks of the books against the ledger"
     )
+    broker_reconciliation_seconds: Seconds = Field(
+        60.0, description="wall time between two comparisons of a live broker's books with ours"
+    )

@@ -142,6 +142,14 @@ class TradingApi(TradingServiceServicer):
         return await comparison(self._store, trader)
 
     @override
+    async def RecheckOrder(
+        self, request: trading.RecheckOrderRequest, context: Context
+    ) -> trading.RecheckOrderResponse:
+        found = await self._executor.recheck(request.order_id.lower(), request.intent_id.lower())
+        order = await self._order_message(request.order_id)
+        return trading.RecheckOrderResponse(order=order, found=found)
+
+    @override
     async def ListOrders(
         self, request: trading.ListOrdersRequest, context: Context
     ) -> trading.ListOrdersResponse:

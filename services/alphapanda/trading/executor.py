@@ -36,6 +36,7 @@ from alphapanda.trading.execution_context import (
 )
 from alphapanda.trading.lines import Lines
 from alphapanda.trading.options import TradingOptions
+from alphapanda.trading.rechecking import recheck
 
 _RESUMED_AT_ONCE = 16
 _log = structlog.get_logger(__name__)
@@ -100,6 +101,15 @@ class OrderExecutor:
         await self._lines.stop()
 
     # -- orders -------------------------------------------------------------------------------------------------------
+
+    async def recheck(self, order_id: str, intent_id: str) -> bool:
+        """Asks the broker for a call again and books what was missed; returns whether the broker shows it.
+
+        Raises:
+            NotFound: there is no such order or call.
+            Unavailable: the broker can't be asked now.
+        """
+        return await recheck(self._context, order_id, intent_id)
 
     async def execute(self, approved: Sequence[tuple[Approved, str]]) -> None:
         """Executes signals that risk approved, as far as possible now.

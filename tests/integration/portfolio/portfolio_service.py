@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -28,6 +29,7 @@ from alphapanda.portfolio.consumer import PortfolioConsumer
 from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.messages import PortfolioMessages
 from alphapanda.portfolio.reader import PortfolioReader
+from alphapanda.portfolio.reconciler import Reconciler
 from alphapanda.portfolio.reconciliation import Reconciliation
 from alphapanda.portfolio.snapshots import Snapshots
 from alphapanda.portfolio.store.port import Cause, ReceivedFill
@@ -48,6 +50,10 @@ def instrument(symbol: str, token: int) -> Instrument:
 
 
 DIRECTORY = InstrumentDirectory([instrument("INFY", INFY), instrument("TCS", TCS)])
+
+
+NOBODY: Any = None
+"""In place of what reconciles accounts with a broker; tests of it build their own."""
 
 
 @dataclass
@@ -88,7 +94,17 @@ class Service:
         watches = PortfolioWatches(store, reader, messages, self.revisions)
         self.strategies = KnownStrategies(grace_seconds=0.0)
         self.api = PortfolioApi(
-            store, self.manager, reader, watches, messages, [broker], self.strategies, "default"
+            store,
+            self.manager,
+            reader,
+            watches,
+            messages,
+            [broker],
+            self.strategies,
+            "default",
+            Reconciler(store, NOBODY, {}, NOBODY, NOBODY, lambda: OPENED),
+            NOBODY,
+            lambda: OPENED,
         )
 
     async def start(self) -> None:

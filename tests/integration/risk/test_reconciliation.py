@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 
 import pytest
 
 from alphapanda.contract.topics import TopicMap
-from alphapanda.contract.wire import money
 from alphapanda.domain.order import TradingState
 from alphapanda.mesh.errors import FailedPrecondition
 from alphapanda.risk.kill_switches import KillSwitches
@@ -29,33 +27,26 @@ PAPER = SwitchScope("paper")
 
 
 class FakeBooks:
-    """Trading's and portfolio's books: ten INFY bought for 1,000 rupees, or what a test makes of them."""
+    """What trading holds, and how portfolio compares everybody's books; nothing differs, unless a test makes it."""
 
     def __init__(self) -> None:
-        self.cash = Decimal(-1000)
-        self.portfolio_holds = 0
-        self.day_charges: Decimal | None = None
         self.differences: Sequence[str] = ()
+        self.problem = ""
+        self.held: Sequence[trading.HeldQuantity] = ()
 
     async def GetBrokerComparison(self, _) -> trading.GetBrokerComparisonResponse:  # noqa: N802
-        cash = [trading.BrokerCash(account="default", traded=money(Decimal(-1000)))]
-        return trading.GetBrokerComparisonResponse(differences=self.differences, cash=cash)
+        return trading.GetBrokerComparisonResponse(held=self.held)
 
-    async def ListPortfolios(self, _) -> portfolio.ListPortfoliosResponse:  # noqa: N802
-        starting = Decimal(5000)
-        account = portfolio.Portfolio(
-            account="default",
-            starting_cash=money(starting),
-            cash=money(starting + self.cash),
-            day_charges=money(self.day_charges),
+    async def GetReconciliation(self, _) -> portfolio.GetReconciliationResponse:  # noqa: N802
+        found = [
+            portfolio.Discrepancy(severity=portfolio.DISCREPANCY_SEVERITY_WARNING, sentence=sentence)
+            for sentence in self.differences
+        ]
+        known = portfolio.Discrepancy(severity=portfolio.DISCREPANCY_SEVERITY_INFO, sentence="held outside")
+        account = portfolio.AccountReconciliation(
+            account="default", problem=self.problem, discrepancies=[*found, *found, known]
         )
-        return portfolio.ListPortfoliosResponse(portfolios=[account])
-
-    async def ListPositions(self, _) -> portfolio.ListPositionsResponse:  # noqa: N802
-        position = portfolio.Position(
-            instrument_id="NSE:INFY", product=common.PRODUCT_MIS, quantity=self.portfolio_holds
-        )
-        return portfolio.ListPositionsResponse(positions=[position])
+        return portfolio.GetReconciliationResponse(accounts=[account])
 
 
 @pytest.fixture
@@ -100,24 +91,25 @@ async def test_books_that_agree_give_the_broker_its_state_of_before(halted) -> N
         await reconciliation.reconcile("me", asked("r2"))
 
 
-async def test_charges_that_only_portfolio_books_are_no_difference(halted) -> None:
-    """A day's rounding and DP charges aren't in the cash of the broker's trades."""
-    _, reconciliation, books = halted
-    books.cash, books.day_charges = Decimal("-1015.84"), Decimal("15.84")
-    assert (await reconciliation.reconcile("me", asked("r1"))).released
-
-
 async def test_a_difference_keeps_the_broker_halted(halted) -> None:
     """Orders, positions or cash that differ are named, and only a person who says why releases the broker in spite of them."""
     switches, reconciliation, books = halted
-    books.cash, books.portfolio_holds = Decimal(-900), 10
     books.differences = ("order T1: the broker has it with 10 filled, trading doesn't know it",)
+    books.problem = "trading doesn't tell its books now"
+    books.held = [
+        trading.HeldQuantity(
+            account=account, instrument_id="NSE:INFY", product=common.PRODUCT_MIS, quantity=10
+        )
+        for account in ("default", "other")
+    ]
     answer = await reconciliation.reconcile("me", asked("r1"))
     assert not answer.released
     assert list(answer.differences) == [
+        "account default: trading doesn't tell its books now",
         *books.differences,
-        "cash of default: the broker's trades made -1000, portfolio's -900",
-        "NSE:INFY MIS of default: portfolio holds 10, trading 0",
+        "account other: portfolio has none, and trading holds positions in it",
+        "NSE:INFY MIS of default: risk holds 0, trading 10",
+        "NSE:INFY MIS of other: risk holds 0, trading 10",
     ]
     assert (await switches.get(PAPER)).state is TradingState.HALTED
     with pytest.raises(ValueError, match="say why"):
@@ -126,7 +118,7 @@ async def test_a_difference_keeps_the_broker_halted(halted) -> None:
     assert answer.released
     switch = await switches.get(PAPER)
     assert switch.state is TradingState.REDUCING
-    assert "3 differences accepted: compared" in switch.reason
+    assert "5 differences accepted: compared" in switch.reason
 
 
 async def test_a_kill_switch_does_not_release_it(halted) -> None:

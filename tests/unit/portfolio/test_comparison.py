@@ -522,7 +522,7 @@ def test_margins_and_other_books_are_said(world: World) -> None:
     )
     said: Callable[[Kind], list[str]] = lambda kind: [one.sentence for one in found if one.kind is kind]  # noqa: E731
     assert "order T: the broker has it" in said(Kind.BOOKS)
-    assert any("3 in portfolio, the broker 4 in trading" in one for one in said(Kind.BOOKS))
+    assert any("NSE:INFY MIS: portfolio holds 3, trading 4" in one for one in said(Kind.BOOKS))
 
 
 def test_the_same_books_give_the_same_differences_in_the_same_order() -> None:

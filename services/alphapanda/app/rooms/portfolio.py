@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
+from alphapanda.app.broker_books import broker_readers
 from alphapanda.app.clocks import IST, wall_clock
 from alphapanda.app.funds import funds_terms_of
 from alphapanda.app.probes import snapshots as snapshot_age
@@ -17,19 +18,28 @@ from alphapanda.eventlog.port import Start
 from alphapanda.mesh.watches import Revisions
 from alphapanda.portfolio import consumer as portfolio_topics
 from alphapanda.portfolio.api import PortfolioApi
+from alphapanda.portfolio.broker_reconciliation import BrokerReconciliation
 from alphapanda.portfolio.cache import BooksCache
 from alphapanda.portfolio.consumer import PortfolioConsumer
 from alphapanda.portfolio.gauges import PortfolioGauges
 from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.messages import PortfolioMessages
 from alphapanda.portfolio.reader import PortfolioReader
+from alphapanda.portfolio.reconciler import Reconciler
 from alphapanda.portfolio.reconciliation import Reconciliation
 from alphapanda.portfolio.snapshots import Snapshots
+from alphapanda.portfolio.store.discrepancies import DiscrepancyStore
 from alphapanda.portfolio.store.port import Cause
 from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
 from alphapanda.portfolio.watching import PortfolioWatches
 from panda.events.v1.events_pb2 import Event
 from panda.portfolio.v1.portfolio_pb2_grpc import add_PortfolioServiceServicer_to_server
+from panda.risk.v1.risk_pb2_grpc import RiskServiceStub
+from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
+
+RISK_SERVICE = "panda.risk.v1.RiskService"
+
+TRADING_SERVICE = "panda.trading.v1.TradingService"
 
 
 def portfolio_room(resources: ProcessResources) -> Room:
@@ -80,8 +90,33 @@ def portfolio_room(resources: ProcessResources) -> Room:
         resources, "portfolio", "portfolio.strategies", PAYLOAD, strategies.apply, Start.EARLIEST
     )
     strategies.follow(about_strategies.settled)
+    to_trading = resources.channel("trading", TRADING_SERVICE, caller="portfolio")
+    to_risk = resources.channel("risk", RISK_SERVICE, caller="portfolio")
+    trading = TradingServiceStub(to_trading)
+    discrepancies = DiscrepancyStore(resources.engine)
+    reconciler = Reconciler(
+        store,
+        discrepancies,
+        broker_readers(resources, trading, store),
+        trading,
+        RiskServiceStub(to_risk),
+        wall_clock,
+    )
+    with_broker = BrokerReconciliation(
+        store, reconciler, settings.portfolio_manager.broker_reconciliation_seconds
+    )
     servicer = PortfolioApi(
-        store, manager, reader, watches, messages, settings.active_brokers, strategies, settings.account
+        store,
+        manager,
+        reader,
+        watches,
+        messages,
+        settings.active_brokers,
+        strategies,
+        settings.account,
+        reconciler,
+        discrepancies,
+        wall_clock,
     )
     purges = purging(resources, "portfolio")
     return Room(
@@ -114,8 +149,11 @@ def portfolio_room(resources: ProcessResources) -> Room:
             (Phase.WAKE, reconciliation),
             (Phase.WAKE, revisions),
             (Phase.WAKE, purges.rounds),
+            (Phase.WAKE, with_broker.rounds),
         ],
-        checks=[reconciliation, snapshots.rounds, purges.rounds],
+        channels=[to_trading, to_risk],
+        checks=[reconciliation, snapshots.rounds, purges.rounds, with_broker.rounds],
+        degradable=[with_broker],
         probes={"snapshots": snapshot_age(resources, lambda: snapshots.taken_to)},
         gauges=[gauges.points],
     )

@@ -41,15 +41,13 @@ def compare(ours: OurBooks, theirs: BrokerBooks, now: datetime) -> list[Differen
         theirs: the broker's.
         now: aware wall time.
     """
-    comparison = _Comparison(ours, theirs, now)
-    found = [
-        *comparison.fills(),
-        *comparison.foreign(),
-        *comparison.orders(),
-        *comparison.positions(),
-        *_in_trading(ours),
-        *_margin(theirs),
-    ]
+    found = [*_in_trading(ours), *_margin(theirs)]
+    if theirs.is_own:
+        comparison = _Comparison(ours, theirs, now)
+        found += comparison.fills()
+        found += comparison.foreign()
+        found += comparison.orders()
+        found += comparison.positions()
     return sorted(found, key=lambda one: (-one.severity, one.kind, one.key))
 
 
@@ -328,8 +326,8 @@ def _in_trading(ours: OurBooks) -> Iterator[Difference]:
                 unit.instrument_id,
                 unit.product,
                 "trading",
-                f"{mine} in portfolio",
-                f"{trading} in trading",
+                str(mine),
+                str(trading),
                 "portfolio and trading don't hold the same: a fill is on its way, or its record is parked",
             )
 

@@ -105,5 +105,7 @@ class Difference(Struct, frozen=True, gc=False):
         if not self.ours and not self.theirs:
             return self.cause
         product = f" {self.product.name}" if self.product else ""
+        if self.kind is Kind.BOOKS:
+            return f"{self.instrument_id}{product}: portfolio holds {self.ours}, trading {self.theirs}"
         where = f"{self.instrument_id}{product} " if self.instrument_id else ""
         return f"{where}{self.subject}: we have {self.ours}, the broker {self.theirs}: {self.cause}"

@@ -105,6 +105,7 @@ class BrokerBooks:
         money: None where the broker doesn't keep it.
         not_compared: what is shown and never counted, one line each, such as MTF.
         sentences: differences that somebody else has found, such as trading in its own journal.
+        is_own: whether orders, trades and units are the broker's own; otherwise only the sentences are.
     """
 
     day: date
@@ -114,6 +115,7 @@ class BrokerBooks:
     money: BrokerMoney | None = None
     not_compared: Sequence[str] = ()
     sentences: Sequence[str] = ()
+    is_own: bool = True
 
     @property
     def size(self) -> int:

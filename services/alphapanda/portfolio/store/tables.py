@@ -216,6 +216,87 @@ SNAPSHOTS = Table(
     Index("snapshots_of_day", "broker", "account", "trading_day"),
 )
 
+# Differences between a broker's books and ours. state: 1 SUSPECTED, 2 OPEN, 3 RESOLVED. product: 0 where it is of no position.
+# moves: [[instrument_id, product, units], …], what counts as held outside once it is accepted.
+DISCREPANCIES = Table(
+    "discrepancies",
+    METADATA,
+    column("discrepancy_id", Uuid, primary_key=True),
+    column("number", BigInteger, Identity(always=True)),
+    column("broker", SORTED_TEXT),
+    column("account", SORTED_TEXT),
+    column("kind", SmallInteger, CheckConstraint("kind > 0")),
+    column("severity", SmallInteger, CheckConstraint("severity BETWEEN 1 AND 3")),
+    column("state", SmallInteger, CheckConstraint("state BETWEEN 1 AND 3")),
+    column("instrument_id", SORTED_TEXT),
+    column("product", SmallInteger),
+    column("subject", SORTED_TEXT),
+    column("ours", Text),
+    column("theirs", Text),
+    column("cause", Text),
+    column("moves", Text),
+    column("found_at", INSTANT),
+    column("seen_at", INSTANT),
+    column("seen", Integer, CheckConstraint("seen > 0")),
+    column("resolution", SmallInteger, CheckConstraint("resolution BETWEEN 0 AND 3")),
+    Column("resolved_at", INSTANT),
+    column("resolved_by", Text),
+    column("reason", Text),
+    _of_account(),
+    CheckConstraint("(state = 3) = (resolved_at IS NOT NULL)"),
+    CheckConstraint("(state = 3) = (resolution <> 0)"),
+    Index("discrepancies_newest", "number", unique=True),
+    Index("discrepancies_of_account", "broker", "account", "number"),
+    Index(
+        "discrepancies_alive",
+        "broker",
+        "account",
+        "kind",
+        "instrument_id",
+        "product",
+        "subject",
+        unique=True,
+        postgresql_where=text("state < 3"),
+    ),
+)
+
+# What a broker holds that our books don't have and needn't: a person's own shares, what was accepted as it is.
+OUTSIDE_UNITS = Table(
+    "outside_units",
+    METADATA,
+    column("broker", SORTED_TEXT, primary_key=True),
+    column("account", SORTED_TEXT, primary_key=True),
+    column("instrument_id", SORTED_TEXT, primary_key=True),
+    column("product", SmallInteger, primary_key=True),
+    column("quantity", BigInteger),
+    _of_account(),
+)
+
+# ISINs as brokers tell them of what is held.
+ISINS = Table(
+    "isins",
+    METADATA,
+    column("instrument_id", SORTED_TEXT, primary_key=True),
+    column("isin", Text),
+)
+
+# The newest comparison of an account with its broker. revision: raised by each change of its discrepancies.
+RECONCILED = Table(
+    "reconciled",
+    METADATA,
+    column("broker", SORTED_TEXT, primary_key=True),
+    column("account", SORTED_TEXT, primary_key=True),
+    column("revision", BigInteger, CheckConstraint("revision > 0")),
+    Column("reconciled_at", INSTANT),
+    column("compared", Integer, CheckConstraint("compared >= 0"), server_default=text("0")),
+    Column("opening", RUPEES),
+    Column("cash", RUPEES),
+    Column("available", RUPEES),
+    Column("used", RUPEES),
+    Column("collateral", RUPEES),
+    _of_account(),
+)
+
 # Checked at commit, when all entries of a transaction are stored; also for the transaction's row, so that none has no entries.
 _REQUIRE_BALANCE = """
     CREATE FUNCTION portfolio.require_balance() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from alphapanda.domain.errors import InvalidInput
@@ -56,4 +56,5 @@ def changed(current: ScopedLimits, change: LimitChange) -> ScopedLimits:
         made.append(SetLimit(scope, limit, text, version, change.author, change.at))
     gone = {*change.to_set, *change.to_clear}
     kept = [row for row in current.rows if row.scope != scope or row.name not in gone]
-    return ScopedLimits(version, tuple(sorted([*kept, *made], key=lambda row: (row.scope, row.name))))
+    rows = tuple(sorted([*kept, *made], key=lambda row: (row.scope, row.name)))
+    return replace(current, version=version, rows=rows)

@@ -76,10 +76,14 @@ class ScopedLimits:
     Attributes:
         version: 0 if nothing was ever set, then 1, 2, 3 ….
         rows: the limits set, at most one for each scope and name.
+        halts: why entries are refused in an instrument, by its id: the broker's books differ from ours there.
+        halts_revision: number of the reconciliation that said so; 0 before the first.
     """
 
     version: int = 0
     rows: tuple[SetLimit, ...] = ()
+    halts: Mapping[str, str] = field(default_factory=dict)
+    halts_revision: int = 0
     _values: Mapping[str, Mapping[LimitScope, Value]] = field(init=False, repr=False, compare=False)
     _effective: dict[tuple[Limits, str, str], Limits] = field(
         init=False, repr=False, compare=False, default_factory=dict

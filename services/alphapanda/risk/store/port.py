@@ -198,6 +198,9 @@ class DecisionUnit(AccountFacts, Protocol):
     async def save_arming(self, arming: Arming) -> None:
         """Stores for which day the account is armed; decisions that were made on the account before are made again."""
 
+    async def save_halts(self, revision: int, halts: Mapping[str, str]) -> None:
+        """Stores in which instruments entries are refused, and why, in place of all before."""
+
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
         """Claims a command, so that it is carried out once.
 

@@ -174,7 +174,7 @@ class PostgresRiskStore(RiskStore):
             loaded = LoadedBook(row, (broker, account), rows.funds_of(row, cash)) if row is not None else None
             if row is None or loaded is None or not loaded.has_switch:
                 return None
-            limits = await self._limits_at(connection, whose, int(row.limits_version))
+            limits = await self._limits_at(connection, whose, row)
         return PostgresAccountReading(
             broker,
             account,
@@ -219,10 +219,10 @@ class PostgresRiskStore(RiskStore):
         """A unit on an account; None: it has no row yet, which only a dry unit reads."""
         cash = self._starting_cash.get(whose["broker"])
         if row is not None:
-            version, parked, armed_day = int(row.limits_version), row.parked, row.armed_day
+            parked, armed_day = row.parked, row.armed_day
             funds = rows.funds_of(row, cash)
         else:
-            version, parked, armed_day = 0, (), None
+            parked, armed_day = (), None
             funds = None if cash is None else AccountFunds(cash)
         return PostgresDecisionUnit(
             connection,
@@ -230,7 +230,7 @@ class PostgresRiskStore(RiskStore):
             self._writer,
             self._requests,
             whose,
-            await self._limits_at(connection, whose, version),
+            NOTHING_SET if row is None else await self._limits_at(connection, whose, row),
             rows.unknown_positions(parked),
             funds,
             armed_day,
@@ -238,15 +238,20 @@ class PostgresRiskStore(RiskStore):
         )
 
     async def _limits_at(
-        self, connection: AsyncConnection, whose: dict[str, str], version: int
+        self, connection: AsyncConnection, whose: dict[str, str], row: Row[Any]
     ) -> ScopedLimits:
-        """The account's limits, cached by version: every change makes a new version."""
+        """The account's limits and halts, cached by their versions: every change makes a new one."""
+        at = (int(row.limits_version), int(row.halts_revision))
         kept = self._limits.get((whose["broker"], whose["account"]), NOTHING_SET)
-        if kept.version != version:
+        if (kept.version, kept.halts_revision) != at:
             found = await connection.execute(sql.LIMITS, whose)
-            kept = ScopedLimits(version, tuple(rows.limit_of(row) for row in found))
+            limits = tuple(rows.limit_of(one) for one in found)
+            halts = {}
+            if at[1]:
+                halts = {one.instrument_id: one.reason for one in await connection.execute(sql.HALTS, whose)}
+            kept = ScopedLimits(at[0], limits, halts, at[1])
             newest = self._limits.get((whose["broker"], whose["account"]), NOTHING_SET)
-            if newest.version < version:
+            if (newest.version, newest.halts_revision) < at:
                 if len(self._limits) >= ACCOUNTS_REMEMBERED:
                     self._limits.clear()
                 self._limits[whose["broker"], whose["account"]] = kept

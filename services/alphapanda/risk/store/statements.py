@@ -16,7 +16,7 @@ SCHEMA = "risk"
 
 _KEY = "broker, account, strategy_id, instrument_id, product"
 _ACCOUNT = (
-    "version, limits_version, starting_cash, realised, margin, blocked, armed_day, ARRAY(SELECT key FROM risk.parked_keys WHERE starts_with(topic, :broker || '.')) AS parked"
+    "version, limits_version, halts_revision, starting_cash, realised, margin, blocked, armed_day, ARRAY(SELECT key FROM risk.parked_keys WHERE starts_with(topic, :broker || '.')) AS parked"
     " FROM risk.accounts WHERE broker = :broker AND account = :account"
 )
 READ_ACCOUNT = text(f"SELECT {_ACCOUNT}")
@@ -39,6 +39,18 @@ LIMITS = text(
     "SELECT * FROM (SELECT DISTINCT ON (strategy_id, instrument_id, name) * FROM risk.limits"
     " WHERE broker = :broker AND account = :account ORDER BY strategy_id, instrument_id, name, version DESC) AS newest"
     " WHERE value IS NOT NULL ORDER BY strategy_id, instrument_id, name"
+)
+HALTS = text(
+    "SELECT instrument_id, reason FROM risk.instrument_halts WHERE broker = :broker AND account = :account"
+)
+CLEAR_HALTS = text("DELETE FROM risk.instrument_halts WHERE broker = :broker AND account = :account")
+ADD_HALTS = text(
+    "INSERT INTO risk.instrument_halts (broker, account, instrument_id, reason) SELECT :broker, :account, instrument_id, reason"
+    " FROM unnest(CAST(:instruments AS text[]), CAST(:reasons AS text[])) AS given (instrument_id, reason)"
+)
+SAVE_HALTS = text(
+    "UPDATE risk.accounts SET halts_revision = :revision, version = version + 1"
+    " WHERE broker = :broker AND account = :account"
 )
 SAVE_LIMIT = text(
     "INSERT INTO risk.limits (broker, account, strategy_id, instrument_id, name, version, value, author, reason,"

@@ -47,6 +47,17 @@ ACCOUNTS = Table(
     column("arming_changed_by", Text, server_default=""),
     column("arming_reason", Text, server_default=""),
     Column("arming_changed_at", INSTANT),
+    column("halts_revision", BigInteger, server_default=text("0")),
+)
+
+# Instruments in which entries are refused, because the broker's books differ from ours; replaced as a whole.
+INSTRUMENT_HALTS = Table(
+    "instrument_halts",
+    METADATA,
+    column("broker", Text, primary_key=True),
+    column("account", Text, primary_key=True),
+    column("instrument_id", Text, primary_key=True),
+    column("reason", Text),
 )
 
 # Orders as order events report them; an order that is not final is the reservation of its position key.

@@ -292,6 +292,14 @@ class PostgresDecisionUnit(DecisionUnit):
         await self._connection.execute(sql.SAVE_ARMING, self._whose | arming._asdict())
 
     @override
+    async def save_halts(self, revision: int, halts: Mapping[str, str]) -> None:
+        await self._connection.execute(sql.CLEAR_HALTS, self._whose)
+        if halts:
+            given = {"instruments": list(halts), "reasons": list(halts.values())}
+            await self._connection.execute(sql.ADD_HALTS, self._whose | given)
+        await self._connection.execute(sql.SAVE_HALTS, self._whose | {"revision": revision})
+
+    @override
     async def claim(self, key: CommandKey, request: Message) -> bytes | None:
         return await self._requests.claim(self._connection, key, request)
 

@@ -94,6 +94,278 @@ func (LedgerAccount) EnumDescriptor() ([]byte, []int) {
 	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{0}
 }
 
+// What differs between a broker's books and ours.
+type DiscrepancyKind int32
+
+const (
+	// Not set.
+	DiscrepancyKind_DISCREPANCY_KIND_UNSPECIFIED DiscrepancyKind = 0
+	// The broker traded more of an order of ours than is booked. It heals itself: trading asks for the order again.
+	DiscrepancyKind_DISCREPANCY_KIND_MISSED_FILL DiscrepancyKind = 1
+	// More of an order is booked than the broker has traded of it.
+	DiscrepancyKind_DISCREPANCY_KIND_UNKNOWN_FILL DiscrepancyKind = 2
+	// An order's fills have another value than the broker's trades of it.
+	DiscrepancyKind_DISCREPANCY_KIND_FILL_DIFFERS DiscrepancyKind = 3
+	// A trade of an order that was made elsewhere (by phone, by another app, by the broker) and isn't booked.
+	DiscrepancyKind_DISCREPANCY_KIND_FOREIGN_FILL DiscrepancyKind = 4
+	// An order that trading follows isn't in the broker's order book.
+	DiscrepancyKind_DISCREPANCY_KIND_ORDER_MISSING DiscrepancyKind = 5
+	// An order has ended at one side only.
+	DiscrepancyKind_DISCREPANCY_KIND_ORDER_DIFFERS DiscrepancyKind = 6
+	// The broker holds another quantity than we do, and no trade explains it.
+	DiscrepancyKind_DISCREPANCY_KIND_POSITION DiscrepancyKind = 7
+	// Units have moved from one product to another, such as from MIS to CNC.
+	DiscrepancyKind_DISCREPANCY_KIND_PRODUCT_CONVERTED DiscrepancyKind = 8
+	// The quantity of shares held has changed as by a split, a bonus or a consolidation.
+	DiscrepancyKind_DISCREPANCY_KIND_CORPORATE_ACTION DiscrepancyKind = 9
+	// The broker holds what was never traded here: it is remembered as held outside, and never touched.
+	DiscrepancyKind_DISCREPANCY_KIND_HELD_OUTSIDE DiscrepancyKind = 10
+	// The broker holds an instrument that isn't known here.
+	DiscrepancyKind_DISCREPANCY_KIND_UNKNOWN_INSTRUMENT DiscrepancyKind = 11
+	// The broker's cash has changed otherwise than our fills and charges explain. The broker's counts.
+	DiscrepancyKind_DISCREPANCY_KIND_CASH DiscrepancyKind = 12
+	// The broker says that margin is lacking.
+	DiscrepancyKind_DISCREPANCY_KIND_MARGIN DiscrepancyKind = 13
+	// Trading's books differ from portfolio's, or from those of the broker as trading reads them.
+	DiscrepancyKind_DISCREPANCY_KIND_BOOKS DiscrepancyKind = 14
+)
+
+// Enum value maps for DiscrepancyKind.
+var (
+	DiscrepancyKind_name = map[int32]string{
+		0:  "DISCREPANCY_KIND_UNSPECIFIED",
+		1:  "DISCREPANCY_KIND_MISSED_FILL",
+		2:  "DISCREPANCY_KIND_UNKNOWN_FILL",
+		3:  "DISCREPANCY_KIND_FILL_DIFFERS",
+		4:  "DISCREPANCY_KIND_FOREIGN_FILL",
+		5:  "DISCREPANCY_KIND_ORDER_MISSING",
+		6:  "DISCREPANCY_KIND_ORDER_DIFFERS",
+		7:  "DISCREPANCY_KIND_POSITION",
+		8:  "DISCREPANCY_KIND_PRODUCT_CONVERTED",
+		9:  "DISCREPANCY_KIND_CORPORATE_ACTION",
+		10: "DISCREPANCY_KIND_HELD_OUTSIDE",
+		11: "DISCREPANCY_KIND_UNKNOWN_INSTRUMENT",
+		12: "DISCREPANCY_KIND_CASH",
+		13: "DISCREPANCY_KIND_MARGIN",
+		14: "DISCREPANCY_KIND_BOOKS",
+	}
+	DiscrepancyKind_value = map[string]int32{
+		"DISCREPANCY_KIND_UNSPECIFIED":        0,
+		"DISCREPANCY_KIND_MISSED_FILL":        1,
+		"DISCREPANCY_KIND_UNKNOWN_FILL":       2,
+		"DISCREPANCY_KIND_FILL_DIFFERS":       3,
+		"DISCREPANCY_KIND_FOREIGN_FILL":       4,
+		"DISCREPANCY_KIND_ORDER_MISSING":      5,
+		"DISCREPANCY_KIND_ORDER_DIFFERS":      6,
+		"DISCREPANCY_KIND_POSITION":           7,
+		"DISCREPANCY_KIND_PRODUCT_CONVERTED":  8,
+		"DISCREPANCY_KIND_CORPORATE_ACTION":   9,
+		"DISCREPANCY_KIND_HELD_OUTSIDE":       10,
+		"DISCREPANCY_KIND_UNKNOWN_INSTRUMENT": 11,
+		"DISCREPANCY_KIND_CASH":               12,
+		"DISCREPANCY_KIND_MARGIN":             13,
+		"DISCREPANCY_KIND_BOOKS":              14,
+	}
+)
+
+func (x DiscrepancyKind) Enum() *DiscrepancyKind {
+	p := new(DiscrepancyKind)
+	*p = x
+	return p
+}
+
+func (x DiscrepancyKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DiscrepancyKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_panda_portfolio_v1_portfolio_proto_enumTypes[1].Descriptor()
+}
+
+func (DiscrepancyKind) Type() protoreflect.EnumType {
+	return &file_panda_portfolio_v1_portfolio_proto_enumTypes[1]
+}
+
+func (x DiscrepancyKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DiscrepancyKind.Descriptor instead.
+func (DiscrepancyKind) EnumDescriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{1}
+}
+
+// How much a discrepancy matters.
+type DiscrepancySeverity int32
+
+const (
+	// Not set.
+	DiscrepancySeverity_DISCREPANCY_SEVERITY_UNSPECIFIED DiscrepancySeverity = 0
+	// Good to know.
+	DiscrepancySeverity_DISCREPANCY_SEVERITY_INFO DiscrepancySeverity = 1
+	// A person should look at it; everything goes on.
+	DiscrepancySeverity_DISCREPANCY_SEVERITY_WARNING DiscrepancySeverity = 2
+	// Entries in its instrument are refused until it is over or resolved; exits pass.
+	DiscrepancySeverity_DISCREPANCY_SEVERITY_CRITICAL DiscrepancySeverity = 3
+)
+
+// Enum value maps for DiscrepancySeverity.
+var (
+	DiscrepancySeverity_name = map[int32]string{
+		0: "DISCREPANCY_SEVERITY_UNSPECIFIED",
+		1: "DISCREPANCY_SEVERITY_INFO",
+		2: "DISCREPANCY_SEVERITY_WARNING",
+		3: "DISCREPANCY_SEVERITY_CRITICAL",
+	}
+	DiscrepancySeverity_value = map[string]int32{
+		"DISCREPANCY_SEVERITY_UNSPECIFIED": 0,
+		"DISCREPANCY_SEVERITY_INFO":        1,
+		"DISCREPANCY_SEVERITY_WARNING":     2,
+		"DISCREPANCY_SEVERITY_CRITICAL":    3,
+	}
+)
+
+func (x DiscrepancySeverity) Enum() *DiscrepancySeverity {
+	p := new(DiscrepancySeverity)
+	*p = x
+	return p
+}
+
+func (x DiscrepancySeverity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DiscrepancySeverity) Descriptor() protoreflect.EnumDescriptor {
+	return file_panda_portfolio_v1_portfolio_proto_enumTypes[2].Descriptor()
+}
+
+func (DiscrepancySeverity) Type() protoreflect.EnumType {
+	return &file_panda_portfolio_v1_portfolio_proto_enumTypes[2]
+}
+
+func (x DiscrepancySeverity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DiscrepancySeverity.Descriptor instead.
+func (DiscrepancySeverity) EnumDescriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{2}
+}
+
+// How far a discrepancy has come.
+type DiscrepancyState int32
+
+const (
+	// Not set.
+	DiscrepancyState_DISCREPANCY_STATE_UNSPECIFIED DiscrepancyState = 0
+	// Seen once: what is on its way shows so, too. Seen again, it is OPEN.
+	DiscrepancyState_DISCREPANCY_STATE_SUSPECTED DiscrepancyState = 1
+	// Seen again, and not resolved.
+	DiscrepancyState_DISCREPANCY_STATE_OPEN DiscrepancyState = 2
+	// It is over.
+	DiscrepancyState_DISCREPANCY_STATE_RESOLVED DiscrepancyState = 3
+)
+
+// Enum value maps for DiscrepancyState.
+var (
+	DiscrepancyState_name = map[int32]string{
+		0: "DISCREPANCY_STATE_UNSPECIFIED",
+		1: "DISCREPANCY_STATE_SUSPECTED",
+		2: "DISCREPANCY_STATE_OPEN",
+		3: "DISCREPANCY_STATE_RESOLVED",
+	}
+	DiscrepancyState_value = map[string]int32{
+		"DISCREPANCY_STATE_UNSPECIFIED": 0,
+		"DISCREPANCY_STATE_SUSPECTED":   1,
+		"DISCREPANCY_STATE_OPEN":        2,
+		"DISCREPANCY_STATE_RESOLVED":    3,
+	}
+)
+
+func (x DiscrepancyState) Enum() *DiscrepancyState {
+	p := new(DiscrepancyState)
+	*p = x
+	return p
+}
+
+func (x DiscrepancyState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DiscrepancyState) Descriptor() protoreflect.EnumDescriptor {
+	return file_panda_portfolio_v1_portfolio_proto_enumTypes[3].Descriptor()
+}
+
+func (DiscrepancyState) Type() protoreflect.EnumType {
+	return &file_panda_portfolio_v1_portfolio_proto_enumTypes[3]
+}
+
+func (x DiscrepancyState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DiscrepancyState.Descriptor instead.
+func (DiscrepancyState) EnumDescriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{3}
+}
+
+// How a discrepancy ended.
+type DiscrepancyResolution int32
+
+const (
+	// Not ended.
+	DiscrepancyResolution_DISCREPANCY_RESOLUTION_UNSPECIFIED DiscrepancyResolution = 0
+	// The books agree again, such as after a missed fill was booked.
+	DiscrepancyResolution_DISCREPANCY_RESOLUTION_AGREED DiscrepancyResolution = 1
+	// The broker is right, and our books stay: what differs counts as held outside from then on.
+	DiscrepancyResolution_DISCREPANCY_RESOLUTION_ACCEPTED DiscrepancyResolution = 2
+	// A person has put it right elsewhere. Found again, it is a new discrepancy.
+	DiscrepancyResolution_DISCREPANCY_RESOLUTION_CORRECTED DiscrepancyResolution = 3
+)
+
+// Enum value maps for DiscrepancyResolution.
+var (
+	DiscrepancyResolution_name = map[int32]string{
+		0: "DISCREPANCY_RESOLUTION_UNSPECIFIED",
+		1: "DISCREPANCY_RESOLUTION_AGREED",
+		2: "DISCREPANCY_RESOLUTION_ACCEPTED",
+		3: "DISCREPANCY_RESOLUTION_CORRECTED",
+	}
+	DiscrepancyResolution_value = map[string]int32{
+		"DISCREPANCY_RESOLUTION_UNSPECIFIED": 0,
+		"DISCREPANCY_RESOLUTION_AGREED":      1,
+		"DISCREPANCY_RESOLUTION_ACCEPTED":    2,
+		"DISCREPANCY_RESOLUTION_CORRECTED":   3,
+	}
+)
+
+func (x DiscrepancyResolution) Enum() *DiscrepancyResolution {
+	p := new(DiscrepancyResolution)
+	*p = x
+	return p
+}
+
+func (x DiscrepancyResolution) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DiscrepancyResolution) Descriptor() protoreflect.EnumDescriptor {
+	return file_panda_portfolio_v1_portfolio_proto_enumTypes[4].Descriptor()
+}
+
+func (DiscrepancyResolution) Type() protoreflect.EnumType {
+	return &file_panda_portfolio_v1_portfolio_proto_enumTypes[4]
+}
+
+func (x DiscrepancyResolution) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DiscrepancyResolution.Descriptor instead.
+func (DiscrepancyResolution) EnumDescriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{4}
+}
+
 // Asks for one account's portfolio.
 type GetPortfolioRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -336,7 +608,9 @@ type Portfolio struct {
 	Available *v1.Money `protobuf:"bytes,15,opt,name=available,proto3" json:"available,omitempty"`
 	// Charges so far beyond the commissions of the order events, rupees, may be negative: rounding of a day's charges, DP
 	// charges, delivery that became intraday. The broker's own cash doesn't have them. Absent where they are 0.
-	DayCharges    *v1.Money `protobuf:"bytes,16,opt,name=day_charges,json=dayCharges,proto3" json:"day_charges,omitempty"`
+	DayCharges *v1.Money `protobuf:"bytes,16,opt,name=day_charges,json=dayCharges,proto3" json:"day_charges,omitempty"`
+	// The account's money as the broker told it when it was reconciled last. Absent at a simulated broker, and before.
+	BrokerFunds   *BrokerFunds `protobuf:"bytes,20,opt,name=broker_funds,json=brokerFunds,proto3" json:"broker_funds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -479,6 +753,13 @@ func (x *Portfolio) GetAvailable() *v1.Money {
 func (x *Portfolio) GetDayCharges() *v1.Money {
 	if x != nil {
 		return x.DayCharges
+	}
+	return nil
+}
+
+func (x *Portfolio) GetBrokerFunds() *BrokerFunds {
+	if x != nil {
+		return x.BrokerFunds
 	}
 	return nil
 }
@@ -1863,6 +2144,901 @@ func (x *ListLedgerEntriesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// What an account's money is at a live broker, as the broker told it: its figures count, ours only follow fills.
+type BrokerFunds struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Cash at the start of the broker's day, rupees.
+	OpeningBalance *v1.Money `protobuf:"bytes,1,opt,name=opening_balance,json=openingBalance,proto3" json:"opening_balance,omitempty"`
+	// Cash now, rupees, without what positions block.
+	Cash *v1.Money `protobuf:"bytes,2,opt,name=cash,proto3" json:"cash,omitempty"`
+	// What may still be spent, rupees. Negative: the margin falls short.
+	Available *v1.Money `protobuf:"bytes,3,opt,name=available,proto3" json:"available,omitempty"`
+	// What positions and working orders block, rupees.
+	Used *v1.Money `protobuf:"bytes,4,opt,name=used,proto3" json:"used,omitempty"`
+	// Worth of pledged shares that counts as margin, rupees.
+	Collateral *v1.Money `protobuf:"bytes,5,opt,name=collateral,proto3" json:"collateral,omitempty"`
+	// Wall time at which the broker was asked.
+	ReadAt        *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=read_at,json=readAt,proto3" json:"read_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BrokerFunds) Reset() {
+	*x = BrokerFunds{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BrokerFunds) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BrokerFunds) ProtoMessage() {}
+
+func (x *BrokerFunds) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BrokerFunds.ProtoReflect.Descriptor instead.
+func (*BrokerFunds) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *BrokerFunds) GetOpeningBalance() *v1.Money {
+	if x != nil {
+		return x.OpeningBalance
+	}
+	return nil
+}
+
+func (x *BrokerFunds) GetCash() *v1.Money {
+	if x != nil {
+		return x.Cash
+	}
+	return nil
+}
+
+func (x *BrokerFunds) GetAvailable() *v1.Money {
+	if x != nil {
+		return x.Available
+	}
+	return nil
+}
+
+func (x *BrokerFunds) GetUsed() *v1.Money {
+	if x != nil {
+		return x.Used
+	}
+	return nil
+}
+
+func (x *BrokerFunds) GetCollateral() *v1.Money {
+	if x != nil {
+		return x.Collateral
+	}
+	return nil
+}
+
+func (x *BrokerFunds) GetReadAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReadAt
+	}
+	return nil
+}
+
+// A difference between a broker's books and ours.
+type Discrepancy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the discrepancy, a UUID.
+	DiscrepancyId string `protobuf:"bytes,1,opt,name=discrepancy_id,json=discrepancyId,proto3" json:"discrepancy_id,omitempty"`
+	// Broker namespace, such as "zerodha".
+	Broker string `protobuf:"bytes,2,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account at the broker.
+	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	// What differs.
+	Kind DiscrepancyKind `protobuf:"varint,4,opt,name=kind,proto3,enum=panda.portfolio.v1.DiscrepancyKind" json:"kind,omitempty"`
+	// How much it matters.
+	Severity DiscrepancySeverity `protobuf:"varint,5,opt,name=severity,proto3,enum=panda.portfolio.v1.DiscrepancySeverity" json:"severity,omitempty"`
+	// How far it has come.
+	State DiscrepancyState `protobuf:"varint,6,opt,name=state,proto3,enum=panda.portfolio.v1.DiscrepancyState" json:"state,omitempty"`
+	// Our id of the instrument; of one that isn't known the broker's symbol. Empty where it is of no instrument.
+	InstrumentId string `protobuf:"bytes,7,opt,name=instrument_id,json=instrumentId,proto3" json:"instrument_id,omitempty"`
+	// Product, of a position. UNSPECIFIED elsewhere.
+	Product v1.Product `protobuf:"varint,8,opt,name=product,proto3,enum=panda.common.v1.Product" json:"product,omitempty"`
+	// What it is of: an order's tag, a trade's id, "position", "cash".
+	Subject string `protobuf:"bytes,9,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Our value.
+	Ours string `protobuf:"bytes,10,opt,name=ours,proto3" json:"ours,omitempty"`
+	// The broker's value.
+	Theirs string `protobuf:"bytes,11,opt,name=theirs,proto3" json:"theirs,omitempty"`
+	// The cause that is most probable, and what to do, for a person.
+	ProbableCause string `protobuf:"bytes,12,opt,name=probable_cause,json=probableCause,proto3" json:"probable_cause,omitempty"`
+	// Wall time at which it was found.
+	FoundAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=found_at,json=foundAt,proto3" json:"found_at,omitempty"`
+	// Wall time at which it was found last.
+	SeenAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=seen_at,json=seenAt,proto3" json:"seen_at,omitempty"`
+	// How often it was found.
+	Seen uint32 `protobuf:"varint,15,opt,name=seen,proto3" json:"seen,omitempty"`
+	// How it ended.
+	Resolution DiscrepancyResolution `protobuf:"varint,16,opt,name=resolution,proto3,enum=panda.portfolio.v1.DiscrepancyResolution" json:"resolution,omitempty"`
+	// Wall time at which it ended. Absent before.
+	ResolvedAt *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=resolved_at,json=resolvedAt,proto3" json:"resolved_at,omitempty"`
+	// Identity of the caller who resolved it. Empty where nobody did.
+	ResolvedBy string `protobuf:"bytes,18,opt,name=resolved_by,json=resolvedBy,proto3" json:"resolved_by,omitempty"`
+	// Why it was resolved so, one sentence. Empty where nobody did.
+	Reason string `protobuf:"bytes,19,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The difference in one sentence, for a person.
+	Sentence      string `protobuf:"bytes,20,opt,name=sentence,proto3" json:"sentence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Discrepancy) Reset() {
+	*x = Discrepancy{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Discrepancy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Discrepancy) ProtoMessage() {}
+
+func (x *Discrepancy) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Discrepancy.ProtoReflect.Descriptor instead.
+func (*Discrepancy) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Discrepancy) GetDiscrepancyId() string {
+	if x != nil {
+		return x.DiscrepancyId
+	}
+	return ""
+}
+
+func (x *Discrepancy) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *Discrepancy) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Discrepancy) GetKind() DiscrepancyKind {
+	if x != nil {
+		return x.Kind
+	}
+	return DiscrepancyKind_DISCREPANCY_KIND_UNSPECIFIED
+}
+
+func (x *Discrepancy) GetSeverity() DiscrepancySeverity {
+	if x != nil {
+		return x.Severity
+	}
+	return DiscrepancySeverity_DISCREPANCY_SEVERITY_UNSPECIFIED
+}
+
+func (x *Discrepancy) GetState() DiscrepancyState {
+	if x != nil {
+		return x.State
+	}
+	return DiscrepancyState_DISCREPANCY_STATE_UNSPECIFIED
+}
+
+func (x *Discrepancy) GetInstrumentId() string {
+	if x != nil {
+		return x.InstrumentId
+	}
+	return ""
+}
+
+func (x *Discrepancy) GetProduct() v1.Product {
+	if x != nil {
+		return x.Product
+	}
+	return v1.Product(0)
+}
+
+func (x *Discrepancy) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Discrepancy) GetOurs() string {
+	if x != nil {
+		return x.Ours
+	}
+	return ""
+}
+
+func (x *Discrepancy) GetTheirs() string {
+	if x != nil {
+		return x.Theirs
+	}
+	return ""
+}
+
+func (x *Discrepancy) GetProbableCause() string {
+	if x != nil {
+		return x.ProbableCause
+	}
+	return ""
+}
+
+func (x *Discrepancy) GetFoundAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FoundAt
+	}
+	return nil
+}
+
+func (x *Discrepancy) GetSeenAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SeenAt
+	}
+	return nil
+}
+
+func (x *Discrepancy) GetSeen() uint32 {
+	if x != nil {
+		return x.Seen
+	}
+	return 0
+}
+
+func (x *Discrepancy) GetResolution() DiscrepancyResolution {
+	if x != nil {
+		return x.Resolution
+	}
+	return DiscrepancyResolution_DISCREPANCY_RESOLUTION_UNSPECIFIED
+}
+
+func (x *Discrepancy) GetResolvedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResolvedAt
+	}
+	return nil
+}
+
+func (x *Discrepancy) GetResolvedBy() string {
+	if x != nil {
+		return x.ResolvedBy
+	}
+	return ""
+}
+
+func (x *Discrepancy) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Discrepancy) GetSentence() string {
+	if x != nil {
+		return x.Sentence
+	}
+	return ""
+}
+
+// Compares the broker's books with ours now.
+type ReconcileRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+	// effect; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED). The answer is always of the books as they are now.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Broker namespace. Empty means "paper".
+	Broker string `protobuf:"bytes,2,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account at the broker. Empty means all of the broker's.
+	Account       string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconcileRequest) Reset() {
+	*x = ReconcileRequest{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileRequest) ProtoMessage() {}
+
+func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileRequest.ProtoReflect.Descriptor instead.
+func (*ReconcileRequest) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ReconcileRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ReconcileRequest) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *ReconcileRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+// What a reconciliation of one account found.
+type AccountReconciliation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Broker namespace.
+	Broker string `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account at the broker.
+	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	// Why the broker's books could not be compared, one sentence; nothing else is said then. Empty where they were.
+	Problem string `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
+	// What differs, most important first; SUSPECTED ones, too.
+	Discrepancies []*Discrepancy `protobuf:"bytes,4,rep,name=discrepancies,proto3" json:"discrepancies,omitempty"`
+	// Discrepancies that are over with this reconciliation.
+	Agreed []*Discrepancy `protobuf:"bytes,5,rep,name=agreed,proto3" json:"agreed,omitempty"`
+	// The broker's money. Absent where the broker keeps none for us.
+	Funds *BrokerFunds `protobuf:"bytes,6,opt,name=funds,proto3" json:"funds,omitempty"`
+	// Wall time of the comparison.
+	ReconciledAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=reconciled_at,json=reconciledAt,proto3" json:"reconciled_at,omitempty"`
+	// Orders, trades, positions and holdings of the broker that were compared.
+	Compared uint32 `protobuf:"varint,8,opt,name=compared,proto3" json:"compared,omitempty"`
+	// What the broker holds that is shown here and never counted, one line each, such as MTF.
+	NotCompared   []string `protobuf:"bytes,9,rep,name=not_compared,json=notCompared,proto3" json:"not_compared,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountReconciliation) Reset() {
+	*x = AccountReconciliation{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountReconciliation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountReconciliation) ProtoMessage() {}
+
+func (x *AccountReconciliation) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountReconciliation.ProtoReflect.Descriptor instead.
+func (*AccountReconciliation) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *AccountReconciliation) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *AccountReconciliation) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AccountReconciliation) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *AccountReconciliation) GetDiscrepancies() []*Discrepancy {
+	if x != nil {
+		return x.Discrepancies
+	}
+	return nil
+}
+
+func (x *AccountReconciliation) GetAgreed() []*Discrepancy {
+	if x != nil {
+		return x.Agreed
+	}
+	return nil
+}
+
+func (x *AccountReconciliation) GetFunds() *BrokerFunds {
+	if x != nil {
+		return x.Funds
+	}
+	return nil
+}
+
+func (x *AccountReconciliation) GetReconciledAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReconciledAt
+	}
+	return nil
+}
+
+func (x *AccountReconciliation) GetCompared() uint32 {
+	if x != nil {
+		return x.Compared
+	}
+	return 0
+}
+
+func (x *AccountReconciliation) GetNotCompared() []string {
+	if x != nil {
+		return x.NotCompared
+	}
+	return nil
+}
+
+// What a reconciliation found.
+type ReconcileResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By account.
+	Accounts      []*AccountReconciliation `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconcileResponse) Reset() {
+	*x = ReconcileResponse{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileResponse) ProtoMessage() {}
+
+func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileResponse.ProtoReflect.Descriptor instead.
+func (*ReconcileResponse) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ReconcileResponse) GetAccounts() []*AccountReconciliation {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+// Asks how the broker's books compare with ours now.
+type GetReconciliationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Broker namespace. Empty means "paper".
+	Broker string `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account at the broker. Empty means all of the broker's.
+	Account       string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReconciliationRequest) Reset() {
+	*x = GetReconciliationRequest{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReconciliationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReconciliationRequest) ProtoMessage() {}
+
+func (x *GetReconciliationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReconciliationRequest.ProtoReflect.Descriptor instead.
+func (*GetReconciliationRequest) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GetReconciliationRequest) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *GetReconciliationRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+// How the books compare now.
+type GetReconciliationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By account; differences have no id, because nothing was stored.
+	Accounts      []*AccountReconciliation `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReconciliationResponse) Reset() {
+	*x = GetReconciliationResponse{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReconciliationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReconciliationResponse) ProtoMessage() {}
+
+func (x *GetReconciliationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReconciliationResponse.ProtoReflect.Descriptor instead.
+func (*GetReconciliationResponse) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetReconciliationResponse) GetAccounts() []*AccountReconciliation {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+// Asks for discrepancies, newest first.
+type ListDiscrepanciesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Broker namespace. Empty means every broker.
+	Broker string `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account at the broker. Empty means every account.
+	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	// True: resolved ones, too. False: only those that are SUSPECTED or OPEN.
+	IncludeResolved bool `protobuf:"varint,3,opt,name=include_resolved,json=includeResolved,proto3" json:"include_resolved,omitempty"`
+	// Most discrepancies in the answer. 0 means 100; at most 1000.
+	PageSize uint32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before, unchanged. Empty means the first page.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDiscrepanciesRequest) Reset() {
+	*x = ListDiscrepanciesRequest{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDiscrepanciesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDiscrepanciesRequest) ProtoMessage() {}
+
+func (x *ListDiscrepanciesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDiscrepanciesRequest.ProtoReflect.Descriptor instead.
+func (*ListDiscrepanciesRequest) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListDiscrepanciesRequest) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *ListDiscrepanciesRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ListDiscrepanciesRequest) GetIncludeResolved() bool {
+	if x != nil {
+		return x.IncludeResolved
+	}
+	return false
+}
+
+func (x *ListDiscrepanciesRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDiscrepanciesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// A page of discrepancies.
+type ListDiscrepanciesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Discrepancies of this page, newest first.
+	Discrepancies []*Discrepancy `protobuf:"bytes,1,rep,name=discrepancies,proto3" json:"discrepancies,omitempty"`
+	// Token of the next page. Empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDiscrepanciesResponse) Reset() {
+	*x = ListDiscrepanciesResponse{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDiscrepanciesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDiscrepanciesResponse) ProtoMessage() {}
+
+func (x *ListDiscrepanciesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDiscrepanciesResponse.ProtoReflect.Descriptor instead.
+func (*ListDiscrepanciesResponse) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListDiscrepanciesResponse) GetDiscrepancies() []*Discrepancy {
+	if x != nil {
+		return x.Discrepancies
+	}
+	return nil
+}
+
+func (x *ListDiscrepanciesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Resolves a discrepancy: entries in its instrument pass again where it was the last one.
+type ResolveDiscrepancyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+	// effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Id of the discrepancy.
+	DiscrepancyId string `protobuf:"bytes,2,opt,name=discrepancy_id,json=discrepancyId,proto3" json:"discrepancy_id,omitempty"`
+	// ACCEPTED or CORRECTED.
+	Resolution DiscrepancyResolution `protobuf:"varint,3,opt,name=resolution,proto3,enum=panda.portfolio.v1.DiscrepancyResolution" json:"resolution,omitempty"`
+	// Why, one sentence of at most 1000 characters.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveDiscrepancyRequest) Reset() {
+	*x = ResolveDiscrepancyRequest{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveDiscrepancyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveDiscrepancyRequest) ProtoMessage() {}
+
+func (x *ResolveDiscrepancyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveDiscrepancyRequest.ProtoReflect.Descriptor instead.
+func (*ResolveDiscrepancyRequest) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ResolveDiscrepancyRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ResolveDiscrepancyRequest) GetDiscrepancyId() string {
+	if x != nil {
+		return x.DiscrepancyId
+	}
+	return ""
+}
+
+func (x *ResolveDiscrepancyRequest) GetResolution() DiscrepancyResolution {
+	if x != nil {
+		return x.Resolution
+	}
+	return DiscrepancyResolution_DISCREPANCY_RESOLUTION_UNSPECIFIED
+}
+
+func (x *ResolveDiscrepancyRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// The discrepancy as it was resolved.
+type ResolveDiscrepancyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The discrepancy.
+	Discrepancy   *Discrepancy `protobuf:"bytes,1,opt,name=discrepancy,proto3" json:"discrepancy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveDiscrepancyResponse) Reset() {
+	*x = ResolveDiscrepancyResponse{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveDiscrepancyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveDiscrepancyResponse) ProtoMessage() {}
+
+func (x *ResolveDiscrepancyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveDiscrepancyResponse.ProtoReflect.Descriptor instead.
+func (*ResolveDiscrepancyResponse) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ResolveDiscrepancyResponse) GetDiscrepancy() *Discrepancy {
+	if x != nil {
+		return x.Discrepancy
+	}
+	return nil
+}
+
 var File_panda_portfolio_v1_portfolio_proto protoreflect.FileDescriptor
 
 const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
@@ -1881,7 +3057,7 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\vstrategy_id\x18\x01 \x01(\tR\n" +
 	"strategyId\x122\n" +
 	"\x06profit\x18\x02 \x01(\v2\x1a.panda.portfolio.v1.ProfitR\x06profit\x12%\n" +
-	"\x0eopen_positions\x18\x03 \x01(\rR\ropenPositions\"\xfe\x05\n" +
+	"\x0eopen_positions\x18\x03 \x01(\rR\ropenPositions\"\xc2\x06\n" +
 	"\tPortfolio\x12\x16\n" +
 	"\x06broker\x18\x01 \x01(\tR\x06broker\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12;\n" +
@@ -1904,7 +3080,8 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"usedMargin\x124\n" +
 	"\tavailable\x18\x0f \x01(\v2\x16.panda.common.v1.MoneyR\tavailable\x127\n" +
 	"\vday_charges\x18\x10 \x01(\v2\x16.panda.common.v1.MoneyR\n" +
-	"dayCharges\"S\n" +
+	"dayCharges\x12B\n" +
+	"\fbroker_funds\x18\x14 \x01(\v2\x1f.panda.portfolio.v1.BrokerFundsR\vbrokerFunds\"S\n" +
 	"\x14GetPortfolioResponse\x12;\n" +
 	"\tportfolio\x18\x01 \x01(\v2\x1d.panda.portfolio.v1.PortfolioR\tportfolio\"\x96\x01\n" +
 	"\x15ListPortfoliosRequest\x128\n" +
@@ -2028,14 +3205,126 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\border_id\x18\x06 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\aorderId\"~\n" +
 	"\x19ListLedgerEntriesResponse\x129\n" +
 	"\aentries\x18\x01 \x03(\v2\x1f.panda.portfolio.v1.LedgerEntryR\aentries\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\xbf\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc9\x02\n" +
+	"\vBrokerFunds\x12?\n" +
+	"\x0fopening_balance\x18\x01 \x01(\v2\x16.panda.common.v1.MoneyR\x0eopeningBalance\x12*\n" +
+	"\x04cash\x18\x02 \x01(\v2\x16.panda.common.v1.MoneyR\x04cash\x124\n" +
+	"\tavailable\x18\x03 \x01(\v2\x16.panda.common.v1.MoneyR\tavailable\x12*\n" +
+	"\x04used\x18\x04 \x01(\v2\x16.panda.common.v1.MoneyR\x04used\x126\n" +
+	"\n" +
+	"collateral\x18\x05 \x01(\v2\x16.panda.common.v1.MoneyR\n" +
+	"collateral\x123\n" +
+	"\aread_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06readAt\"\xc3\x06\n" +
+	"\vDiscrepancy\x12%\n" +
+	"\x0ediscrepancy_id\x18\x01 \x01(\tR\rdiscrepancyId\x12\x16\n" +
+	"\x06broker\x18\x02 \x01(\tR\x06broker\x12\x18\n" +
+	"\aaccount\x18\x03 \x01(\tR\aaccount\x127\n" +
+	"\x04kind\x18\x04 \x01(\x0e2#.panda.portfolio.v1.DiscrepancyKindR\x04kind\x12C\n" +
+	"\bseverity\x18\x05 \x01(\x0e2'.panda.portfolio.v1.DiscrepancySeverityR\bseverity\x12:\n" +
+	"\x05state\x18\x06 \x01(\x0e2$.panda.portfolio.v1.DiscrepancyStateR\x05state\x12#\n" +
+	"\rinstrument_id\x18\a \x01(\tR\finstrumentId\x122\n" +
+	"\aproduct\x18\b \x01(\x0e2\x18.panda.common.v1.ProductR\aproduct\x12\x18\n" +
+	"\asubject\x18\t \x01(\tR\asubject\x12\x12\n" +
+	"\x04ours\x18\n" +
+	" \x01(\tR\x04ours\x12\x16\n" +
+	"\x06theirs\x18\v \x01(\tR\x06theirs\x12%\n" +
+	"\x0eprobable_cause\x18\f \x01(\tR\rprobableCause\x125\n" +
+	"\bfound_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\afoundAt\x123\n" +
+	"\aseen_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x06seenAt\x12\x12\n" +
+	"\x04seen\x18\x0f \x01(\rR\x04seen\x12I\n" +
+	"\n" +
+	"resolution\x18\x10 \x01(\x0e2).panda.portfolio.v1.DiscrepancyResolutionR\n" +
+	"resolution\x12;\n" +
+	"\vresolved_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"resolvedAt\x12\x1f\n" +
+	"\vresolved_by\x18\x12 \x01(\tR\n" +
+	"resolvedBy\x12\x16\n" +
+	"\x06reason\x18\x13 \x01(\tR\x06reason\x12\x1a\n" +
+	"\bsentence\x18\x14 \x01(\tR\bsentence\"\xb1\x01\n" +
+	"\x10ReconcileRequest\x12(\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x128\n" +
+	"\x06broker\x18\x02 \x01(\tB \xbaH\x1d\xd8\x01\x01r\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x129\n" +
+	"\aaccount\x18\x03 \x01(\tB\x1f\xbaH\x1c\xd8\x01\x01r\x172\x15^[A-Za-z0-9_-]{1,32}$R\aaccount\"\x9a\x03\n" +
+	"\x15AccountReconciliation\x12\x16\n" +
+	"\x06broker\x18\x01 \x01(\tR\x06broker\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x18\n" +
+	"\aproblem\x18\x03 \x01(\tR\aproblem\x12E\n" +
+	"\rdiscrepancies\x18\x04 \x03(\v2\x1f.panda.portfolio.v1.DiscrepancyR\rdiscrepancies\x127\n" +
+	"\x06agreed\x18\x05 \x03(\v2\x1f.panda.portfolio.v1.DiscrepancyR\x06agreed\x125\n" +
+	"\x05funds\x18\x06 \x01(\v2\x1f.panda.portfolio.v1.BrokerFundsR\x05funds\x12?\n" +
+	"\rreconciled_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\freconciledAt\x12\x1a\n" +
+	"\bcompared\x18\b \x01(\rR\bcompared\x12!\n" +
+	"\fnot_compared\x18\t \x03(\tR\vnotCompared\"Z\n" +
+	"\x11ReconcileResponse\x12E\n" +
+	"\baccounts\x18\x01 \x03(\v2).panda.portfolio.v1.AccountReconciliationR\baccounts\"\x8f\x01\n" +
+	"\x18GetReconciliationRequest\x128\n" +
+	"\x06broker\x18\x01 \x01(\tB \xbaH\x1d\xd8\x01\x01r\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x129\n" +
+	"\aaccount\x18\x02 \x01(\tB\x1f\xbaH\x1c\xd8\x01\x01r\x172\x15^[A-Za-z0-9_-]{1,32}$R\aaccount\"b\n" +
+	"\x19GetReconciliationResponse\x12E\n" +
+	"\baccounts\x18\x01 \x03(\v2).panda.portfolio.v1.AccountReconciliationR\baccounts\"\xdf\x01\n" +
+	"\x18ListDiscrepanciesRequest\x128\n" +
+	"\x06broker\x18\x01 \x01(\tB \xbaH\x1d\xd8\x01\x01r\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12)\n" +
+	"\x10include_resolved\x18\x03 \x01(\bR\x0fincludeResolved\x12%\n" +
+	"\tpage_size\x18\x04 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\"\x8a\x01\n" +
+	"\x19ListDiscrepanciesResponse\x12E\n" +
+	"\rdiscrepancies\x18\x01 \x03(\v2\x1f.panda.portfolio.v1.DiscrepancyR\rdiscrepancies\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf1\x01\n" +
+	"\x19ResolveDiscrepancyRequest\x12(\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x12/\n" +
+	"\x0ediscrepancy_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\rdiscrepancyId\x12U\n" +
+	"\n" +
+	"resolution\x18\x03 \x01(\x0e2).panda.portfolio.v1.DiscrepancyResolutionB\n" +
+	"\xbaH\a\x82\x01\x04\x18\x02\x18\x03R\n" +
+	"resolution\x12\"\n" +
+	"\x06reason\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xe8\aR\x06reason\"_\n" +
+	"\x1aResolveDiscrepancyResponse\x12A\n" +
+	"\vdiscrepancy\x18\x01 \x01(\v2\x1f.panda.portfolio.v1.DiscrepancyR\vdiscrepancy*\xbf\x01\n" +
 	"\rLedgerAccount\x12\x1e\n" +
 	"\x1aLEDGER_ACCOUNT_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13LEDGER_ACCOUNT_CASH\x10\x01\x12\x1c\n" +
 	"\x18LEDGER_ACCOUNT_POSITIONS\x10\x02\x12\x1f\n" +
 	"\x1bLEDGER_ACCOUNT_REALISED_PNL\x10\x03\x12\x1a\n" +
 	"\x16LEDGER_ACCOUNT_CHARGES\x10\x04\x12\x1a\n" +
-	"\x16LEDGER_ACCOUNT_CAPITAL\x10\x052\xbf\x06\n" +
+	"\x16LEDGER_ACCOUNT_CAPITAL\x10\x05*\x94\x04\n" +
+	"\x0fDiscrepancyKind\x12 \n" +
+	"\x1cDISCREPANCY_KIND_UNSPECIFIED\x10\x00\x12 \n" +
+	"\x1cDISCREPANCY_KIND_MISSED_FILL\x10\x01\x12!\n" +
+	"\x1dDISCREPANCY_KIND_UNKNOWN_FILL\x10\x02\x12!\n" +
+	"\x1dDISCREPANCY_KIND_FILL_DIFFERS\x10\x03\x12!\n" +
+	"\x1dDISCREPANCY_KIND_FOREIGN_FILL\x10\x04\x12\"\n" +
+	"\x1eDISCREPANCY_KIND_ORDER_MISSING\x10\x05\x12\"\n" +
+	"\x1eDISCREPANCY_KIND_ORDER_DIFFERS\x10\x06\x12\x1d\n" +
+	"\x19DISCREPANCY_KIND_POSITION\x10\a\x12&\n" +
+	"\"DISCREPANCY_KIND_PRODUCT_CONVERTED\x10\b\x12%\n" +
+	"!DISCREPANCY_KIND_CORPORATE_ACTION\x10\t\x12!\n" +
+	"\x1dDISCREPANCY_KIND_HELD_OUTSIDE\x10\n" +
+	"\x12'\n" +
+	"#DISCREPANCY_KIND_UNKNOWN_INSTRUMENT\x10\v\x12\x19\n" +
+	"\x15DISCREPANCY_KIND_CASH\x10\f\x12\x1b\n" +
+	"\x17DISCREPANCY_KIND_MARGIN\x10\r\x12\x1a\n" +
+	"\x16DISCREPANCY_KIND_BOOKS\x10\x0e*\x9f\x01\n" +
+	"\x13DiscrepancySeverity\x12$\n" +
+	" DISCREPANCY_SEVERITY_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19DISCREPANCY_SEVERITY_INFO\x10\x01\x12 \n" +
+	"\x1cDISCREPANCY_SEVERITY_WARNING\x10\x02\x12!\n" +
+	"\x1dDISCREPANCY_SEVERITY_CRITICAL\x10\x03*\x92\x01\n" +
+	"\x10DiscrepancyState\x12!\n" +
+	"\x1dDISCREPANCY_STATE_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bDISCREPANCY_STATE_SUSPECTED\x10\x01\x12\x1a\n" +
+	"\x16DISCREPANCY_STATE_OPEN\x10\x02\x12\x1e\n" +
+	"\x1aDISCREPANCY_STATE_RESOLVED\x10\x03*\xad\x01\n" +
+	"\x15DiscrepancyResolution\x12&\n" +
+	"\"DISCREPANCY_RESOLUTION_UNSPECIFIED\x10\x00\x12!\n" +
+	"\x1dDISCREPANCY_RESOLUTION_AGREED\x10\x01\x12#\n" +
+	"\x1fDISCREPANCY_RESOLUTION_ACCEPTED\x10\x02\x12$\n" +
+	" DISCREPANCY_RESOLUTION_CORRECTED\x10\x032\xa9\n" +
+	"\n" +
 	"\x10PortfolioService\x12n\n" +
 	"\fGetPortfolio\x12'.panda.portfolio.v1.GetPortfolioRequest\x1a(.panda.portfolio.v1.GetPortfolioResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\xd0\x0f\x12t\n" +
 	"\x0eListPortfolios\x12).panda.portfolio.v1.ListPortfoliosRequest\x1a*.panda.portfolio.v1.ListPortfoliosResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12v\n" +
@@ -2043,7 +3332,11 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\x0eGetEquityCurve\x12).panda.portfolio.v1.GetEquityCurveRequest\x1a*.panda.portfolio.v1.GetEquityCurveResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12q\n" +
 	"\rListPositions\x12(.panda.portfolio.v1.ListPositionsRequest\x1a).panda.portfolio.v1.ListPositionsResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12e\n" +
 	"\tListFills\x12$.panda.portfolio.v1.ListFillsRequest\x1a%.panda.portfolio.v1.ListFillsResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12}\n" +
-	"\x11ListLedgerEntries\x12,.panda.portfolio.v1.ListLedgerEntriesRequest\x1a-.panda.portfolio.v1.ListLedgerEntriesResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'Bf\n" +
+	"\x11ListLedgerEntries\x12,.panda.portfolio.v1.ListLedgerEntriesRequest\x1a-.panda.portfolio.v1.ListLedgerEntriesResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12f\n" +
+	"\tReconcile\x12$.panda.portfolio.v1.ReconcileRequest\x1a%.panda.portfolio.v1.ReconcileResponse\"\f\x8a\xb5\x18\b\b\x04\x10\x02\x18\xb0\xea\x01\x12~\n" +
+	"\x11GetReconciliation\x12,.panda.portfolio.v1.GetReconciliationRequest\x1a-.panda.portfolio.v1.GetReconciliationResponse\"\f\x8a\xb5\x18\b\b\x01\x10\x01\x18\xb0\xea\x01\x12}\n" +
+	"\x11ListDiscrepancies\x12,.panda.portfolio.v1.ListDiscrepanciesRequest\x1a-.panda.portfolio.v1.ListDiscrepanciesResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12\x80\x01\n" +
+	"\x12ResolveDiscrepancy\x12-.panda.portfolio.v1.ResolveDiscrepancyRequest\x1a..panda.portfolio.v1.ResolveDiscrepancyResponse\"\v\x8a\xb5\x18\a\b\x04\x10\x02\x18\x88'Bf\n" +
 	"\x1aio.alphapanda.portfolio.v1P\x01ZFgithub.com/alphapanda/alphapanda/gen/go/panda/portfolio/v1;portfoliov1b\x06proto3"
 
 var (
@@ -2058,102 +3351,149 @@ func file_panda_portfolio_v1_portfolio_proto_rawDescGZIP() []byte {
 	return file_panda_portfolio_v1_portfolio_proto_rawDescData
 }
 
-var file_panda_portfolio_v1_portfolio_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_panda_portfolio_v1_portfolio_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_panda_portfolio_v1_portfolio_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_panda_portfolio_v1_portfolio_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_panda_portfolio_v1_portfolio_proto_goTypes = []any{
-	(LedgerAccount)(0),                // 0: panda.portfolio.v1.LedgerAccount
-	(*GetPortfolioRequest)(nil),       // 1: panda.portfolio.v1.GetPortfolioRequest
-	(*Profit)(nil),                    // 2: panda.portfolio.v1.Profit
-	(*StrategyProfit)(nil),            // 3: panda.portfolio.v1.StrategyProfit
-	(*Portfolio)(nil),                 // 4: panda.portfolio.v1.Portfolio
-	(*GetPortfolioResponse)(nil),      // 5: panda.portfolio.v1.GetPortfolioResponse
-	(*ListPortfoliosRequest)(nil),     // 6: panda.portfolio.v1.ListPortfoliosRequest
-	(*ListPortfoliosResponse)(nil),    // 7: panda.portfolio.v1.ListPortfoliosResponse
-	(*WatchPortfolioRequest)(nil),     // 8: panda.portfolio.v1.WatchPortfolioRequest
-	(*WatchPortfolioResponse)(nil),    // 9: panda.portfolio.v1.WatchPortfolioResponse
-	(*GetEquityCurveRequest)(nil),     // 10: panda.portfolio.v1.GetEquityCurveRequest
-	(*GetEquityCurveResponse)(nil),    // 11: panda.portfolio.v1.GetEquityCurveResponse
-	(*Position)(nil),                  // 12: panda.portfolio.v1.Position
-	(*ListPositionsRequest)(nil),      // 13: panda.portfolio.v1.ListPositionsRequest
-	(*ListPositionsResponse)(nil),     // 14: panda.portfolio.v1.ListPositionsResponse
-	(*Fill)(nil),                      // 15: panda.portfolio.v1.Fill
-	(*ListFillsRequest)(nil),          // 16: panda.portfolio.v1.ListFillsRequest
-	(*ListFillsResponse)(nil),         // 17: panda.portfolio.v1.ListFillsResponse
-	(*LedgerEntry)(nil),               // 18: panda.portfolio.v1.LedgerEntry
-	(*ListLedgerEntriesRequest)(nil),  // 19: panda.portfolio.v1.ListLedgerEntriesRequest
-	(*ListLedgerEntriesResponse)(nil), // 20: panda.portfolio.v1.ListLedgerEntriesResponse
-	(*v1.Money)(nil),                  // 21: panda.common.v1.Money
-	(*v1.ChargeLine)(nil),             // 22: panda.common.v1.ChargeLine
-	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
-	(*v11.PortfolioSnapshot)(nil),     // 24: panda.events.v1.PortfolioSnapshot
-	(v1.Product)(0),                   // 25: panda.common.v1.Product
-	(*decimal.Decimal)(nil),           // 26: google.type.Decimal
-	(v1.Side)(0),                      // 27: panda.common.v1.Side
+	(LedgerAccount)(0),                 // 0: panda.portfolio.v1.LedgerAccount
+	(DiscrepancyKind)(0),               // 1: panda.portfolio.v1.DiscrepancyKind
+	(DiscrepancySeverity)(0),           // 2: panda.portfolio.v1.DiscrepancySeverity
+	(DiscrepancyState)(0),              // 3: panda.portfolio.v1.DiscrepancyState
+	(DiscrepancyResolution)(0),         // 4: panda.portfolio.v1.DiscrepancyResolution
+	(*GetPortfolioRequest)(nil),        // 5: panda.portfolio.v1.GetPortfolioRequest
+	(*Profit)(nil),                     // 6: panda.portfolio.v1.Profit
+	(*StrategyProfit)(nil),             // 7: panda.portfolio.v1.StrategyProfit
+	(*Portfolio)(nil),                  // 8: panda.portfolio.v1.Portfolio
+	(*GetPortfolioResponse)(nil),       // 9: panda.portfolio.v1.GetPortfolioResponse
+	(*ListPortfoliosRequest)(nil),      // 10: panda.portfolio.v1.ListPortfoliosRequest
+	(*ListPortfoliosResponse)(nil),     // 11: panda.portfolio.v1.ListPortfoliosResponse
+	(*WatchPortfolioRequest)(nil),      // 12: panda.portfolio.v1.WatchPortfolioRequest
+	(*WatchPortfolioResponse)(nil),     // 13: panda.portfolio.v1.WatchPortfolioResponse
+	(*GetEquityCurveRequest)(nil),      // 14: panda.portfolio.v1.GetEquityCurveRequest
+	(*GetEquityCurveResponse)(nil),     // 15: panda.portfolio.v1.GetEquityCurveResponse
+	(*Position)(nil),                   // 16: panda.portfolio.v1.Position
+	(*ListPositionsRequest)(nil),       // 17: panda.portfolio.v1.ListPositionsRequest
+	(*ListPositionsResponse)(nil),      // 18: panda.portfolio.v1.ListPositionsResponse
+	(*Fill)(nil),                       // 19: panda.portfolio.v1.Fill
+	(*ListFillsRequest)(nil),           // 20: panda.portfolio.v1.ListFillsRequest
+	(*ListFillsResponse)(nil),          // 21: panda.portfolio.v1.ListFillsResponse
+	(*LedgerEntry)(nil),                // 22: panda.portfolio.v1.LedgerEntry
+	(*ListLedgerEntriesRequest)(nil),   // 23: panda.portfolio.v1.ListLedgerEntriesRequest
+	(*ListLedgerEntriesResponse)(nil),  // 24: panda.portfolio.v1.ListLedgerEntriesResponse
+	(*BrokerFunds)(nil),                // 25: panda.portfolio.v1.BrokerFunds
+	(*Discrepancy)(nil),                // 26: panda.portfolio.v1.Discrepancy
+	(*ReconcileRequest)(nil),           // 27: panda.portfolio.v1.ReconcileRequest
+	(*AccountReconciliation)(nil),      // 28: panda.portfolio.v1.AccountReconciliation
+	(*ReconcileResponse)(nil),          // 29: panda.portfolio.v1.ReconcileResponse
+	(*GetReconciliationRequest)(nil),   // 30: panda.portfolio.v1.GetReconciliationRequest
+	(*GetReconciliationResponse)(nil),  // 31: panda.portfolio.v1.GetReconciliationResponse
+	(*ListDiscrepanciesRequest)(nil),   // 32: panda.portfolio.v1.ListDiscrepanciesRequest
+	(*ListDiscrepanciesResponse)(nil),  // 33: panda.portfolio.v1.ListDiscrepanciesResponse
+	(*ResolveDiscrepancyRequest)(nil),  // 34: panda.portfolio.v1.ResolveDiscrepancyRequest
+	(*ResolveDiscrepancyResponse)(nil), // 35: panda.portfolio.v1.ResolveDiscrepancyResponse
+	(*v1.Money)(nil),                   // 36: panda.common.v1.Money
+	(*v1.ChargeLine)(nil),              // 37: panda.common.v1.ChargeLine
+	(*timestamppb.Timestamp)(nil),      // 38: google.protobuf.Timestamp
+	(*v11.PortfolioSnapshot)(nil),      // 39: panda.events.v1.PortfolioSnapshot
+	(v1.Product)(0),                    // 40: panda.common.v1.Product
+	(*decimal.Decimal)(nil),            // 41: google.type.Decimal
+	(v1.Side)(0),                       // 42: panda.common.v1.Side
 }
 var file_panda_portfolio_v1_portfolio_proto_depIdxs = []int32{
-	21, // 0: panda.portfolio.v1.Profit.realised_pnl:type_name -> panda.common.v1.Money
-	21, // 1: panda.portfolio.v1.Profit.unrealised_pnl:type_name -> panda.common.v1.Money
-	21, // 2: panda.portfolio.v1.Profit.charges:type_name -> panda.common.v1.Money
-	21, // 3: panda.portfolio.v1.Profit.net_pnl:type_name -> panda.common.v1.Money
-	22, // 4: panda.portfolio.v1.Profit.charge_lines:type_name -> panda.common.v1.ChargeLine
-	2,  // 5: panda.portfolio.v1.StrategyProfit.profit:type_name -> panda.portfolio.v1.Profit
-	21, // 6: panda.portfolio.v1.Portfolio.starting_cash:type_name -> panda.common.v1.Money
-	21, // 7: panda.portfolio.v1.Portfolio.cash:type_name -> panda.common.v1.Money
-	21, // 8: panda.portfolio.v1.Portfolio.equity:type_name -> panda.common.v1.Money
-	2,  // 9: panda.portfolio.v1.Portfolio.profit:type_name -> panda.portfolio.v1.Profit
-	3,  // 10: panda.portfolio.v1.Portfolio.strategies:type_name -> panda.portfolio.v1.StrategyProfit
-	12, // 11: panda.portfolio.v1.Portfolio.positions:type_name -> panda.portfolio.v1.Position
-	23, // 12: panda.portfolio.v1.Portfolio.marked_at:type_name -> google.protobuf.Timestamp
-	21, // 13: panda.portfolio.v1.Portfolio.day_pnl:type_name -> panda.common.v1.Money
-	21, // 14: panda.portfolio.v1.Portfolio.used_margin:type_name -> panda.common.v1.Money
-	21, // 15: panda.portfolio.v1.Portfolio.available:type_name -> panda.common.v1.Money
-	21, // 16: panda.portfolio.v1.Portfolio.day_charges:type_name -> panda.common.v1.Money
-	4,  // 17: panda.portfolio.v1.GetPortfolioResponse.portfolio:type_name -> panda.portfolio.v1.Portfolio
-	4,  // 18: panda.portfolio.v1.ListPortfoliosResponse.portfolios:type_name -> panda.portfolio.v1.Portfolio
-	4,  // 19: panda.portfolio.v1.WatchPortfolioResponse.portfolio:type_name -> panda.portfolio.v1.Portfolio
-	15, // 20: panda.portfolio.v1.WatchPortfolioResponse.fills:type_name -> panda.portfolio.v1.Fill
-	23, // 21: panda.portfolio.v1.GetEquityCurveRequest.start_time:type_name -> google.protobuf.Timestamp
-	23, // 22: panda.portfolio.v1.GetEquityCurveRequest.end_time:type_name -> google.protobuf.Timestamp
-	24, // 23: panda.portfolio.v1.GetEquityCurveResponse.points:type_name -> panda.events.v1.PortfolioSnapshot
-	25, // 24: panda.portfolio.v1.Position.product:type_name -> panda.common.v1.Product
-	26, // 25: panda.portfolio.v1.Position.average_price:type_name -> google.type.Decimal
-	26, // 26: panda.portfolio.v1.Position.last_price:type_name -> google.type.Decimal
-	2,  // 27: panda.portfolio.v1.Position.profit:type_name -> panda.portfolio.v1.Profit
-	12, // 28: panda.portfolio.v1.ListPositionsResponse.positions:type_name -> panda.portfolio.v1.Position
-	22, // 29: panda.portfolio.v1.ListPositionsResponse.charge_lines:type_name -> panda.common.v1.ChargeLine
-	27, // 30: panda.portfolio.v1.Fill.side:type_name -> panda.common.v1.Side
-	26, // 31: panda.portfolio.v1.Fill.price:type_name -> google.type.Decimal
-	21, // 32: panda.portfolio.v1.Fill.commission:type_name -> panda.common.v1.Money
-	21, // 33: panda.portfolio.v1.Fill.realised_pnl:type_name -> panda.common.v1.Money
-	23, // 34: panda.portfolio.v1.Fill.traded_at:type_name -> google.protobuf.Timestamp
-	25, // 35: panda.portfolio.v1.Fill.product:type_name -> panda.common.v1.Product
-	22, // 36: panda.portfolio.v1.Fill.charge_lines:type_name -> panda.common.v1.ChargeLine
-	15, // 37: panda.portfolio.v1.ListFillsResponse.fills:type_name -> panda.portfolio.v1.Fill
-	0,  // 38: panda.portfolio.v1.LedgerEntry.ledger_account:type_name -> panda.portfolio.v1.LedgerAccount
-	21, // 39: panda.portfolio.v1.LedgerEntry.amount:type_name -> panda.common.v1.Money
-	23, // 40: panda.portfolio.v1.LedgerEntry.market_time:type_name -> google.protobuf.Timestamp
-	22, // 41: panda.portfolio.v1.LedgerEntry.charge_lines:type_name -> panda.common.v1.ChargeLine
-	23, // 42: panda.portfolio.v1.LedgerEntry.booked_at:type_name -> google.protobuf.Timestamp
-	18, // 43: panda.portfolio.v1.ListLedgerEntriesResponse.entries:type_name -> panda.portfolio.v1.LedgerEntry
-	1,  // 44: panda.portfolio.v1.PortfolioService.GetPortfolio:input_type -> panda.portfolio.v1.GetPortfolioRequest
-	6,  // 45: panda.portfolio.v1.PortfolioService.ListPortfolios:input_type -> panda.portfolio.v1.ListPortfoliosRequest
-	8,  // 46: panda.portfolio.v1.PortfolioService.WatchPortfolio:input_type -> panda.portfolio.v1.WatchPortfolioRequest
-	10, // 47: panda.portfolio.v1.PortfolioService.GetEquityCurve:input_type -> panda.portfolio.v1.GetEquityCurveRequest
-	13, // 48: panda.portfolio.v1.PortfolioService.ListPositions:input_type -> panda.portfolio.v1.ListPositionsRequest
-	16, // 49: panda.portfolio.v1.PortfolioService.ListFills:input_type -> panda.portfolio.v1.ListFillsRequest
-	19, // 50: panda.portfolio.v1.PortfolioService.ListLedgerEntries:input_type -> panda.portfolio.v1.ListLedgerEntriesRequest
-	5,  // 51: panda.portfolio.v1.PortfolioService.GetPortfolio:output_type -> panda.portfolio.v1.GetPortfolioResponse
-	7,  // 52: panda.portfolio.v1.PortfolioService.ListPortfolios:output_type -> panda.portfolio.v1.ListPortfoliosResponse
-	9,  // 53: panda.portfolio.v1.PortfolioService.WatchPortfolio:output_type -> panda.portfolio.v1.WatchPortfolioResponse
-	11, // 54: panda.portfolio.v1.PortfolioService.GetEquityCurve:output_type -> panda.portfolio.v1.GetEquityCurveResponse
-	14, // 55: panda.portfolio.v1.PortfolioService.ListPositions:output_type -> panda.portfolio.v1.ListPositionsResponse
-	17, // 56: panda.portfolio.v1.PortfolioService.ListFills:output_type -> panda.portfolio.v1.ListFillsResponse
-	20, // 57: panda.portfolio.v1.PortfolioService.ListLedgerEntries:output_type -> panda.portfolio.v1.ListLedgerEntriesResponse
-	51, // [51:58] is the sub-list for method output_type
-	44, // [44:51] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	36, // 0: panda.portfolio.v1.Profit.realised_pnl:type_name -> panda.common.v1.Money
+	36, // 1: panda.portfolio.v1.Profit.unrealised_pnl:type_name -> panda.common.v1.Money
+	36, // 2: panda.portfolio.v1.Profit.charges:type_name -> panda.common.v1.Money
+	36, // 3: panda.portfolio.v1.Profit.net_pnl:type_name -> panda.common.v1.Money
+	37, // 4: panda.portfolio.v1.Profit.charge_lines:type_name -> panda.common.v1.ChargeLine
+	6,  // 5: panda.portfolio.v1.StrategyProfit.profit:type_name -> panda.portfolio.v1.Profit
+	36, // 6: panda.portfolio.v1.Portfolio.starting_cash:type_name -> panda.common.v1.Money
+	36, // 7: panda.portfolio.v1.Portfolio.cash:type_name -> panda.common.v1.Money
+	36, // 8: panda.portfolio.v1.Portfolio.equity:type_name -> panda.common.v1.Money
+	6,  // 9: panda.portfolio.v1.Portfolio.profit:type_name -> panda.portfolio.v1.Profit
+	7,  // 10: panda.portfolio.v1.Portfolio.strategies:type_name -> panda.portfolio.v1.StrategyProfit
+	16, // 11: panda.portfolio.v1.Portfolio.positions:type_name -> panda.portfolio.v1.Position
+	38, // 12: panda.portfolio.v1.Portfolio.marked_at:type_name -> google.protobuf.Timestamp
+	36, // 13: panda.portfolio.v1.Portfolio.day_pnl:type_name -> panda.common.v1.Money
+	36, // 14: panda.portfolio.v1.Portfolio.used_margin:type_name -> panda.common.v1.Money
+	36, // 15: panda.portfolio.v1.Portfolio.available:type_name -> panda.common.v1.Money
+	36, // 16: panda.portfolio.v1.Portfolio.day_charges:type_name -> panda.common.v1.Money
+	25, // 17: panda.portfolio.v1.Portfolio.broker_funds:type_name -> panda.portfolio.v1.BrokerFunds
+	8,  // 18: panda.portfolio.v1.GetPortfolioResponse.portfolio:type_name -> panda.portfolio.v1.Portfolio
+	8,  // 19: panda.portfolio.v1.ListPortfoliosResponse.portfolios:type_name -> panda.portfolio.v1.Portfolio
+	8,  // 20: panda.portfolio.v1.WatchPortfolioResponse.portfolio:type_name -> panda.portfolio.v1.Portfolio
+	19, // 21: panda.portfolio.v1.WatchPortfolioResponse.fills:type_name -> panda.portfolio.v1.Fill
+	38, // 22: panda.portfolio.v1.GetEquityCurveRequest.start_time:type_name -> google.protobuf.Timestamp
+	38, // 23: panda.portfolio.v1.GetEquityCurveRequest.end_time:type_name -> google.protobuf.Timestamp
+	39, // 24: panda.portfolio.v1.GetEquityCurveResponse.points:type_name -> panda.events.v1.PortfolioSnapshot
+	40, // 25: panda.portfolio.v1.Position.product:type_name -> panda.common.v1.Product
+	41, // 26: panda.portfolio.v1.Position.average_price:type_name -> google.type.Decimal
+	41, // 27: panda.portfolio.v1.Position.last_price:type_name -> google.type.Decimal
+	6,  // 28: panda.portfolio.v1.Position.profit:type_name -> panda.portfolio.v1.Profit
+	16, // 29: panda.portfolio.v1.ListPositionsResponse.positions:type_name -> panda.portfolio.v1.Position
+	37, // 30: panda.portfolio.v1.ListPositionsResponse.charge_lines:type_name -> panda.common.v1.ChargeLine
+	42, // 31: panda.portfolio.v1.Fill.side:type_name -> panda.common.v1.Side
+	41, // 32: panda.portfolio.v1.Fill.price:type_name -> google.type.Decimal
+	36, // 33: panda.portfolio.v1.Fill.commission:type_name -> panda.common.v1.Money
+	36, // 34: panda.portfolio.v1.Fill.realised_pnl:type_name -> panda.common.v1.Money
+	38, // 35: panda.portfolio.v1.Fill.traded_at:type_name -> google.protobuf.Timestamp
+	40, // 36: panda.portfolio.v1.Fill.product:type_name -> panda.common.v1.Product
+	37, // 37: panda.portfolio.v1.Fill.charge_lines:type_name -> panda.common.v1.ChargeLine
+	19, // 38: panda.portfolio.v1.ListFillsResponse.fills:type_name -> panda.portfolio.v1.Fill
+	0,  // 39: panda.portfolio.v1.LedgerEntry.ledger_account:type_name -> panda.portfolio.v1.LedgerAccount
+	36, // 40: panda.portfolio.v1.LedgerEntry.amount:type_name -> panda.common.v1.Money
+	38, // 41: panda.portfolio.v1.LedgerEntry.market_time:type_name -> google.protobuf.Timestamp
+	37, // 42: panda.portfolio.v1.LedgerEntry.charge_lines:type_name -> panda.common.v1.ChargeLine
+	38, // 43: panda.portfolio.v1.LedgerEntry.booked_at:type_name -> google.protobuf.Timestamp
+	22, // 44: panda.portfolio.v1.ListLedgerEntriesResponse.entries:type_name -> panda.portfolio.v1.LedgerEntry
+	36, // 45: panda.portfolio.v1.BrokerFunds.opening_balance:type_name -> panda.common.v1.Money
+	36, // 46: panda.portfolio.v1.BrokerFunds.cash:type_name -> panda.common.v1.Money
+	36, // 47: panda.portfolio.v1.BrokerFunds.available:type_name -> panda.common.v1.Money
+	36, // 48: panda.portfolio.v1.BrokerFunds.used:type_name -> panda.common.v1.Money
+	36, // 49: panda.portfolio.v1.BrokerFunds.collateral:type_name -> panda.common.v1.Money
+	38, // 50: panda.portfolio.v1.BrokerFunds.read_at:type_name -> google.protobuf.Timestamp
+	1,  // 51: panda.portfolio.v1.Discrepancy.kind:type_name -> panda.portfolio.v1.DiscrepancyKind
+	2,  // 52: panda.portfolio.v1.Discrepancy.severity:type_name -> panda.portfolio.v1.DiscrepancySeverity
+	3,  // 53: panda.portfolio.v1.Discrepancy.state:type_name -> panda.portfolio.v1.DiscrepancyState
+	40, // 54: panda.portfolio.v1.Discrepancy.product:type_name -> panda.common.v1.Product
+	38, // 55: panda.portfolio.v1.Discrepancy.found_at:type_name -> google.protobuf.Timestamp
+	38, // 56: panda.portfolio.v1.Discrepancy.seen_at:type_name -> google.protobuf.Timestamp
+	4,  // 57: panda.portfolio.v1.Discrepancy.resolution:type_name -> panda.portfolio.v1.DiscrepancyResolution
+	38, // 58: panda.portfolio.v1.Discrepancy.resolved_at:type_name -> google.protobuf.Timestamp
+	26, // 59: panda.portfolio.v1.AccountReconciliation.discrepancies:type_name -> panda.portfolio.v1.Discrepancy
+	26, // 60: panda.portfolio.v1.AccountReconciliation.agreed:type_name -> panda.portfolio.v1.Discrepancy
+	25, // 61: panda.portfolio.v1.AccountReconciliation.funds:type_name -> panda.portfolio.v1.BrokerFunds
+	38, // 62: panda.portfolio.v1.AccountReconciliation.reconciled_at:type_name -> google.protobuf.Timestamp
+	28, // 63: panda.portfolio.v1.ReconcileResponse.accounts:type_name -> panda.portfolio.v1.AccountReconciliation
+	28, // 64: panda.portfolio.v1.GetReconciliationResponse.accounts:type_name -> panda.portfolio.v1.AccountReconciliation
+	26, // 65: panda.portfolio.v1.ListDiscrepanciesResponse.discrepancies:type_name -> panda.portfolio.v1.Discrepancy
+	4,  // 66: panda.portfolio.v1.ResolveDiscrepancyRequest.resolution:type_name -> panda.portfolio.v1.DiscrepancyResolution
+	26, // 67: panda.portfolio.v1.ResolveDiscrepancyResponse.discrepancy:type_name -> panda.portfolio.v1.Discrepancy
+	5,  // 68: panda.portfolio.v1.PortfolioService.GetPortfolio:input_type -> panda.portfolio.v1.GetPortfolioRequest
+	10, // 69: panda.portfolio.v1.PortfolioService.ListPortfolios:input_type -> panda.portfolio.v1.ListPortfoliosRequest
+	12, // 70: panda.portfolio.v1.PortfolioService.WatchPortfolio:input_type -> panda.portfolio.v1.WatchPortfolioRequest
+	14, // 71: panda.portfolio.v1.PortfolioService.GetEquityCurve:input_type -> panda.portfolio.v1.GetEquityCurveRequest
+	17, // 72: panda.portfolio.v1.PortfolioService.ListPositions:input_type -> panda.portfolio.v1.ListPositionsRequest
+	20, // 73: panda.portfolio.v1.PortfolioService.ListFills:input_type -> panda.portfolio.v1.ListFillsRequest
+	23, // 74: panda.portfolio.v1.PortfolioService.ListLedgerEntries:input_type -> panda.portfolio.v1.ListLedgerEntriesRequest
+	27, // 75: panda.portfolio.v1.PortfolioService.Reconcile:input_type -> panda.portfolio.v1.ReconcileRequest
+	30, // 76: panda.portfolio.v1.PortfolioService.GetReconciliation:input_type -> panda.portfolio.v1.GetReconciliationRequest
+	32, // 77: panda.portfolio.v1.PortfolioService.ListDiscrepancies:input_type -> panda.portfolio.v1.ListDiscrepanciesRequest
+	34, // 78: panda.portfolio.v1.PortfolioService.ResolveDiscrepancy:input_type -> panda.portfolio.v1.ResolveDiscrepancyRequest
+	9,  // 79: panda.portfolio.v1.PortfolioService.GetPortfolio:output_type -> panda.portfolio.v1.GetPortfolioResponse
+	11, // 80: panda.portfolio.v1.PortfolioService.ListPortfolios:output_type -> panda.portfolio.v1.ListPortfoliosResponse
+	13, // 81: panda.portfolio.v1.PortfolioService.WatchPortfolio:output_type -> panda.portfolio.v1.WatchPortfolioResponse
+	15, // 82: panda.portfolio.v1.PortfolioService.GetEquityCurve:output_type -> panda.portfolio.v1.GetEquityCurveResponse
+	18, // 83: panda.portfolio.v1.PortfolioService.ListPositions:output_type -> panda.portfolio.v1.ListPositionsResponse
+	21, // 84: panda.portfolio.v1.PortfolioService.ListFills:output_type -> panda.portfolio.v1.ListFillsResponse
+	24, // 85: panda.portfolio.v1.PortfolioService.ListLedgerEntries:output_type -> panda.portfolio.v1.ListLedgerEntriesResponse
+	29, // 86: panda.portfolio.v1.PortfolioService.Reconcile:output_type -> panda.portfolio.v1.ReconcileResponse
+	31, // 87: panda.portfolio.v1.PortfolioService.GetReconciliation:output_type -> panda.portfolio.v1.GetReconciliationResponse
+	33, // 88: panda.portfolio.v1.PortfolioService.ListDiscrepancies:output_type -> panda.portfolio.v1.ListDiscrepanciesResponse
+	35, // 89: panda.portfolio.v1.PortfolioService.ResolveDiscrepancy:output_type -> panda.portfolio.v1.ResolveDiscrepancyResponse
+	79, // [79:90] is the sub-list for method output_type
+	68, // [68:79] is the sub-list for method input_type
+	68, // [68:68] is the sub-list for extension type_name
+	68, // [68:68] is the sub-list for extension extendee
+	0,  // [0:68] is the sub-list for field type_name
 }
 
 func init() { file_panda_portfolio_v1_portfolio_proto_init() }
@@ -2166,8 +3506,8 @@ func file_panda_portfolio_v1_portfolio_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_portfolio_v1_portfolio_proto_rawDesc), len(file_panda_portfolio_v1_portfolio_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   20,
+			NumEnums:      5,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

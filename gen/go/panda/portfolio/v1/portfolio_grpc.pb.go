@@ -21,13 +21,17 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PortfolioService_GetPortfolio_FullMethodName      = "/panda.portfolio.v1.PortfolioService/GetPortfolio"
-	PortfolioService_ListPortfolios_FullMethodName    = "/panda.portfolio.v1.PortfolioService/ListPortfolios"
-	PortfolioService_WatchPortfolio_FullMethodName    = "/panda.portfolio.v1.PortfolioService/WatchPortfolio"
-	PortfolioService_GetEquityCurve_FullMethodName    = "/panda.portfolio.v1.PortfolioService/GetEquityCurve"
-	PortfolioService_ListPositions_FullMethodName     = "/panda.portfolio.v1.PortfolioService/ListPositions"
-	PortfolioService_ListFills_FullMethodName         = "/panda.portfolio.v1.PortfolioService/ListFills"
-	PortfolioService_ListLedgerEntries_FullMethodName = "/panda.portfolio.v1.PortfolioService/ListLedgerEntries"
+	PortfolioService_GetPortfolio_FullMethodName       = "/panda.portfolio.v1.PortfolioService/GetPortfolio"
+	PortfolioService_ListPortfolios_FullMethodName     = "/panda.portfolio.v1.PortfolioService/ListPortfolios"
+	PortfolioService_WatchPortfolio_FullMethodName     = "/panda.portfolio.v1.PortfolioService/WatchPortfolio"
+	PortfolioService_GetEquityCurve_FullMethodName     = "/panda.portfolio.v1.PortfolioService/GetEquityCurve"
+	PortfolioService_ListPositions_FullMethodName      = "/panda.portfolio.v1.PortfolioService/ListPositions"
+	PortfolioService_ListFills_FullMethodName          = "/panda.portfolio.v1.PortfolioService/ListFills"
+	PortfolioService_ListLedgerEntries_FullMethodName  = "/panda.portfolio.v1.PortfolioService/ListLedgerEntries"
+	PortfolioService_Reconcile_FullMethodName          = "/panda.portfolio.v1.PortfolioService/Reconcile"
+	PortfolioService_GetReconciliation_FullMethodName  = "/panda.portfolio.v1.PortfolioService/GetReconciliation"
+	PortfolioService_ListDiscrepancies_FullMethodName  = "/panda.portfolio.v1.PortfolioService/ListDiscrepancies"
+	PortfolioService_ResolveDiscrepancy_FullMethodName = "/panda.portfolio.v1.PortfolioService/ResolveDiscrepancy"
 )
 
 // PortfolioServiceClient is the client API for PortfolioService service.
@@ -51,6 +55,16 @@ type PortfolioServiceClient interface {
 	ListFills(ctx context.Context, in *ListFillsRequest, opts ...grpc.CallOption) (*ListFillsResponse, error)
 	// Ledger entries, oldest first, a page at a time.
 	ListLedgerEntries(ctx context.Context, in *ListLedgerEntriesRequest, opts ...grpc.CallOption) (*ListLedgerEntriesResponse, error)
+	// Compares orders, trades, positions, holdings, margin and cash of a broker's accounts with our books, heals what can be
+	// proved, and refuses entries in instruments that differ. NOT_FOUND where the account is not open.
+	Reconcile(ctx context.Context, in *ReconcileRequest, opts ...grpc.CallOption) (*ReconcileResponse, error)
+	// Compares as Reconcile does, once, and changes nothing: what is on its way shows as a difference, too.
+	GetReconciliation(ctx context.Context, in *GetReconciliationRequest, opts ...grpc.CallOption) (*GetReconciliationResponse, error)
+	// Discrepancies, newest first, a page at a time.
+	ListDiscrepancies(ctx context.Context, in *ListDiscrepanciesRequest, opts ...grpc.CallOption) (*ListDiscrepanciesResponse, error)
+	// Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
+	// (DISCREPANCY_RESOLVED) where it is over already.
+	ResolveDiscrepancy(ctx context.Context, in *ResolveDiscrepancyRequest, opts ...grpc.CallOption) (*ResolveDiscrepancyResponse, error)
 }
 
 type portfolioServiceClient struct {
@@ -140,6 +154,46 @@ func (c *portfolioServiceClient) ListLedgerEntries(ctx context.Context, in *List
 	return out, nil
 }
 
+func (c *portfolioServiceClient) Reconcile(ctx context.Context, in *ReconcileRequest, opts ...grpc.CallOption) (*ReconcileResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReconcileResponse)
+	err := c.cc.Invoke(ctx, PortfolioService_Reconcile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *portfolioServiceClient) GetReconciliation(ctx context.Context, in *GetReconciliationRequest, opts ...grpc.CallOption) (*GetReconciliationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetReconciliationResponse)
+	err := c.cc.Invoke(ctx, PortfolioService_GetReconciliation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *portfolioServiceClient) ListDiscrepancies(ctx context.Context, in *ListDiscrepanciesRequest, opts ...grpc.CallOption) (*ListDiscrepanciesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDiscrepanciesResponse)
+	err := c.cc.Invoke(ctx, PortfolioService_ListDiscrepancies_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *portfolioServiceClient) ResolveDiscrepancy(ctx context.Context, in *ResolveDiscrepancyRequest, opts ...grpc.CallOption) (*ResolveDiscrepancyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResolveDiscrepancyResponse)
+	err := c.cc.Invoke(ctx, PortfolioService_ResolveDiscrepancy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PortfolioServiceServer is the server API for PortfolioService service.
 // All implementations must embed UnimplementedPortfolioServiceServer
 // for forward compatibility.
@@ -161,6 +215,16 @@ type PortfolioServiceServer interface {
 	ListFills(context.Context, *ListFillsRequest) (*ListFillsResponse, error)
 	// Ledger entries, oldest first, a page at a time.
 	ListLedgerEntries(context.Context, *ListLedgerEntriesRequest) (*ListLedgerEntriesResponse, error)
+	// Compares orders, trades, positions, holdings, margin and cash of a broker's accounts with our books, heals what can be
+	// proved, and refuses entries in instruments that differ. NOT_FOUND where the account is not open.
+	Reconcile(context.Context, *ReconcileRequest) (*ReconcileResponse, error)
+	// Compares as Reconcile does, once, and changes nothing: what is on its way shows as a difference, too.
+	GetReconciliation(context.Context, *GetReconciliationRequest) (*GetReconciliationResponse, error)
+	// Discrepancies, newest first, a page at a time.
+	ListDiscrepancies(context.Context, *ListDiscrepanciesRequest) (*ListDiscrepanciesResponse, error)
+	// Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
+	// (DISCREPANCY_RESOLVED) where it is over already.
+	ResolveDiscrepancy(context.Context, *ResolveDiscrepancyRequest) (*ResolveDiscrepancyResponse, error)
 	mustEmbedUnimplementedPortfolioServiceServer()
 }
 
@@ -191,6 +255,18 @@ func (UnimplementedPortfolioServiceServer) ListFills(context.Context, *ListFills
 }
 func (UnimplementedPortfolioServiceServer) ListLedgerEntries(context.Context, *ListLedgerEntriesRequest) (*ListLedgerEntriesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListLedgerEntries not implemented")
+}
+func (UnimplementedPortfolioServiceServer) Reconcile(context.Context, *ReconcileRequest) (*ReconcileResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reconcile not implemented")
+}
+func (UnimplementedPortfolioServiceServer) GetReconciliation(context.Context, *GetReconciliationRequest) (*GetReconciliationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetReconciliation not implemented")
+}
+func (UnimplementedPortfolioServiceServer) ListDiscrepancies(context.Context, *ListDiscrepanciesRequest) (*ListDiscrepanciesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDiscrepancies not implemented")
+}
+func (UnimplementedPortfolioServiceServer) ResolveDiscrepancy(context.Context, *ResolveDiscrepancyRequest) (*ResolveDiscrepancyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResolveDiscrepancy not implemented")
 }
 func (UnimplementedPortfolioServiceServer) mustEmbedUnimplementedPortfolioServiceServer() {}
 func (UnimplementedPortfolioServiceServer) testEmbeddedByValue()                          {}
@@ -332,6 +408,78 @@ func _PortfolioService_ListLedgerEntries_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PortfolioService_Reconcile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReconcileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PortfolioServiceServer).Reconcile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PortfolioService_Reconcile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PortfolioServiceServer).Reconcile(ctx, req.(*ReconcileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PortfolioService_GetReconciliation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetReconciliationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PortfolioServiceServer).GetReconciliation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PortfolioService_GetReconciliation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PortfolioServiceServer).GetReconciliation(ctx, req.(*GetReconciliationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PortfolioService_ListDiscrepancies_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDiscrepanciesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PortfolioServiceServer).ListDiscrepancies(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PortfolioService_ListDiscrepancies_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PortfolioServiceServer).ListDiscrepancies(ctx, req.(*ListDiscrepanciesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PortfolioService_ResolveDiscrepancy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResolveDiscrepancyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PortfolioServiceServer).ResolveDiscrepancy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PortfolioService_ResolveDiscrepancy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PortfolioServiceServer).ResolveDiscrepancy(ctx, req.(*ResolveDiscrepancyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PortfolioService_ServiceDesc is the grpc.ServiceDesc for PortfolioService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -362,6 +510,22 @@ var PortfolioService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListLedgerEntries",
 			Handler:    _PortfolioService_ListLedgerEntries_Handler,
+		},
+		{
+			MethodName: "Reconcile",
+			Handler:    _PortfolioService_Reconcile_Handler,
+		},
+		{
+			MethodName: "GetReconciliation",
+			Handler:    _PortfolioService_GetReconciliation_Handler,
+		},
+		{
+			MethodName: "ListDiscrepancies",
+			Handler:    _PortfolioService_ListDiscrepancies_Handler,
+		},
+		{
+			MethodName: "ResolveDiscrepancy",
+			Handler:    _PortfolioService_ResolveDiscrepancy_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1844,6 +1844,116 @@ func (x *GetBrokerComparisonResponse) GetCash() []*BrokerCash {
 	return nil
 }
 
+// Asks the broker for a call of an order again, because its books show more of it than ours.
+type RecheckOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the order, a UUID given by Alpha Panda.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// Id of the call.
+	IntentId      string `protobuf:"bytes,2,opt,name=intent_id,json=intentId,proto3" json:"intent_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecheckOrderRequest) Reset() {
+	*x = RecheckOrderRequest{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecheckOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecheckOrderRequest) ProtoMessage() {}
+
+func (x *RecheckOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecheckOrderRequest.ProtoReflect.Descriptor instead.
+func (*RecheckOrderRequest) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *RecheckOrderRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *RecheckOrderRequest) GetIntentId() string {
+	if x != nil {
+		return x.IntentId
+	}
+	return ""
+}
+
+// The order after the broker was asked.
+type RecheckOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order, with what the broker told of it.
+	Order *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	// Whether the broker showed the call.
+	Found         bool `protobuf:"varint,2,opt,name=found,proto3" json:"found,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecheckOrderResponse) Reset() {
+	*x = RecheckOrderResponse{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecheckOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecheckOrderResponse) ProtoMessage() {}
+
+func (x *RecheckOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecheckOrderResponse.ProtoReflect.Descriptor instead.
+func (*RecheckOrderResponse) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RecheckOrderResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *RecheckOrderResponse) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
 var File_panda_trading_v1_trading_proto protoreflect.FileDescriptor
 
 const file_panda_trading_v1_trading_proto_rawDesc = "" +
@@ -1993,13 +2103,19 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\x1bGetBrokerComparisonResponse\x12 \n" +
 	"\vdifferences\x18\x01 \x03(\tR\vdifferences\x122\n" +
 	"\x04held\x18\x02 \x03(\v2\x1e.panda.trading.v1.HeldQuantityR\x04held\x120\n" +
-	"\x04cash\x18\x03 \x03(\v2\x1c.panda.trading.v1.BrokerCashR\x04cash*\xb7\x01\n" +
+	"\x04cash\x18\x03 \x03(\v2\x1c.panda.trading.v1.BrokerCashR\x04cash\"a\n" +
+	"\x13RecheckOrderRequest\x12#\n" +
+	"\border_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\aorderId\x12%\n" +
+	"\tintent_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\bintentId\"[\n" +
+	"\x14RecheckOrderResponse\x12-\n" +
+	"\x05order\x18\x01 \x01(\v2\x17.panda.trading.v1.OrderR\x05order\x12\x14\n" +
+	"\x05found\x18\x02 \x01(\bR\x05found*\xb7\x01\n" +
 	"\rSquareOffSkip\x12\x1f\n" +
 	"\x1bSQUARE_OFF_SKIP_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aSQUARE_OFF_SKIP_BROKER_OFF\x10\x01\x12\x1a\n" +
 	"\x16SQUARE_OFF_SKIP_HALTED\x10\x02\x12&\n" +
 	"\"SQUARE_OFF_SKIP_INSTRUMENT_UNKNOWN\x10\x03\x12!\n" +
-	"\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x042\xfa\a\n" +
+	"\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x042\xe6\b\n" +
 	"\x0eTradingService\x12d\n" +
 	"\n" +
 	"PlaceOrder\x12#.panda.trading.v1.PlaceOrderRequest\x1a$.panda.trading.v1.PlaceOrderResponse\"\v\x8a\xb5\x18\a\b\x02\x10\x02\x18\x90N\x12^\n" +
@@ -2011,7 +2127,8 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\tSquareOff\x12\".panda.trading.v1.SquareOffRequest\x1a#.panda.trading.v1.SquareOffResponse\"\r\x8a\xb5\x18\t\b\x02\x10\x02\x18\x88' \x01\x12u\n" +
 	"\x0fApplyKillSwitch\x12(.panda.trading.v1.ApplyKillSwitchRequest\x1a).panda.trading.v1.ApplyKillSwitchResponse\"\r\x8a\xb5\x18\t\b\x05\x10\x02\x18\xd0\x0f \x01\x12\x81\x01\n" +
 	"\x13GetKillSwitchCopies\x12,.panda.trading.v1.GetKillSwitchCopiesRequest\x1a-.panda.trading.v1.GetKillSwitchCopiesResponse\"\r\x8a\xb5\x18\t\b\x01\x10\x01\x18\xd0\x0f \x01\x12p\n" +
-	"\x0eConfirmNoOrder\x12'.panda.trading.v1.ConfirmNoOrderRequest\x1a(.panda.trading.v1.ConfirmNoOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\xd0\x0fB`\n" +
+	"\x0eConfirmNoOrder\x12'.panda.trading.v1.ConfirmNoOrderRequest\x1a(.panda.trading.v1.ConfirmNoOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\xd0\x0f\x12j\n" +
+	"\fRecheckOrder\x12%.panda.trading.v1.RecheckOrderRequest\x1a&.panda.trading.v1.RecheckOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\x98uB`\n" +
 	"\x18io.alphapanda.trading.v1P\x01ZBgithub.com/alphapanda/alphapanda/gen/go/panda/trading/v1;tradingv1b\x06proto3"
 
 var (
@@ -2027,7 +2144,7 @@ func file_panda_trading_v1_trading_proto_rawDescGZIP() []byte {
 }
 
 var file_panda_trading_v1_trading_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_panda_trading_v1_trading_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_panda_trading_v1_trading_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_panda_trading_v1_trading_proto_goTypes = []any{
 	(SquareOffSkip)(0),                  // 0: panda.trading.v1.SquareOffSkip
 	(*OrderIntent)(nil),                 // 1: panda.trading.v1.OrderIntent
@@ -2054,74 +2171,79 @@ var file_panda_trading_v1_trading_proto_goTypes = []any{
 	(*HeldQuantity)(nil),                // 22: panda.trading.v1.HeldQuantity
 	(*BrokerCash)(nil),                  // 23: panda.trading.v1.BrokerCash
 	(*GetBrokerComparisonResponse)(nil), // 24: panda.trading.v1.GetBrokerComparisonResponse
-	(v1.OrderStatus)(0),                 // 25: panda.common.v1.OrderStatus
-	(*v11.OrderState)(nil),              // 26: panda.events.v1.OrderState
-	(v11.FailureReason)(0),              // 27: panda.events.v1.FailureReason
-	(*timestamppb.Timestamp)(nil),       // 28: google.protobuf.Timestamp
-	(*v1.Protection)(nil),               // 29: panda.common.v1.Protection
-	(v1.Side)(0),                        // 30: panda.common.v1.Side
-	(v1.Product)(0),                     // 31: panda.common.v1.Product
-	(v1.OrderType)(0),                   // 32: panda.common.v1.OrderType
-	(v1.Validity)(0),                    // 33: panda.common.v1.Validity
-	(*decimal.Decimal)(nil),             // 34: google.type.Decimal
-	(v1.TradingState)(0),                // 35: panda.common.v1.TradingState
-	(*v1.Money)(nil),                    // 36: panda.common.v1.Money
+	(*RecheckOrderRequest)(nil),         // 25: panda.trading.v1.RecheckOrderRequest
+	(*RecheckOrderResponse)(nil),        // 26: panda.trading.v1.RecheckOrderResponse
+	(v1.OrderStatus)(0),                 // 27: panda.common.v1.OrderStatus
+	(*v11.OrderState)(nil),              // 28: panda.events.v1.OrderState
+	(v11.FailureReason)(0),              // 29: panda.events.v1.FailureReason
+	(*timestamppb.Timestamp)(nil),       // 30: google.protobuf.Timestamp
+	(*v1.Protection)(nil),               // 31: panda.common.v1.Protection
+	(v1.Side)(0),                        // 32: panda.common.v1.Side
+	(v1.Product)(0),                     // 33: panda.common.v1.Product
+	(v1.OrderType)(0),                   // 34: panda.common.v1.OrderType
+	(v1.Validity)(0),                    // 35: panda.common.v1.Validity
+	(*decimal.Decimal)(nil),             // 36: google.type.Decimal
+	(v1.TradingState)(0),                // 37: panda.common.v1.TradingState
+	(*v1.Money)(nil),                    // 38: panda.common.v1.Money
 }
 var file_panda_trading_v1_trading_proto_depIdxs = []int32{
-	25, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
-	26, // 1: panda.trading.v1.Order.state:type_name -> panda.events.v1.OrderState
+	27, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
+	28, // 1: panda.trading.v1.Order.state:type_name -> panda.events.v1.OrderState
 	1,  // 2: panda.trading.v1.Order.intents:type_name -> panda.trading.v1.OrderIntent
-	27, // 3: panda.trading.v1.Order.failure_reason:type_name -> panda.events.v1.FailureReason
-	28, // 4: panda.trading.v1.Order.valid_until:type_name -> google.protobuf.Timestamp
-	28, // 5: panda.trading.v1.Order.created_at:type_name -> google.protobuf.Timestamp
-	29, // 6: panda.trading.v1.Order.protection:type_name -> panda.common.v1.Protection
-	30, // 7: panda.trading.v1.PlaceOrderRequest.side:type_name -> panda.common.v1.Side
-	31, // 8: panda.trading.v1.PlaceOrderRequest.product:type_name -> panda.common.v1.Product
-	32, // 9: panda.trading.v1.PlaceOrderRequest.order_type:type_name -> panda.common.v1.OrderType
-	33, // 10: panda.trading.v1.PlaceOrderRequest.validity:type_name -> panda.common.v1.Validity
-	34, // 11: panda.trading.v1.PlaceOrderRequest.limit_price:type_name -> google.type.Decimal
-	34, // 12: panda.trading.v1.PlaceOrderRequest.trigger_price:type_name -> google.type.Decimal
-	29, // 13: panda.trading.v1.PlaceOrderRequest.protection:type_name -> panda.common.v1.Protection
+	29, // 3: panda.trading.v1.Order.failure_reason:type_name -> panda.events.v1.FailureReason
+	30, // 4: panda.trading.v1.Order.valid_until:type_name -> google.protobuf.Timestamp
+	30, // 5: panda.trading.v1.Order.created_at:type_name -> google.protobuf.Timestamp
+	31, // 6: panda.trading.v1.Order.protection:type_name -> panda.common.v1.Protection
+	32, // 7: panda.trading.v1.PlaceOrderRequest.side:type_name -> panda.common.v1.Side
+	33, // 8: panda.trading.v1.PlaceOrderRequest.product:type_name -> panda.common.v1.Product
+	34, // 9: panda.trading.v1.PlaceOrderRequest.order_type:type_name -> panda.common.v1.OrderType
+	35, // 10: panda.trading.v1.PlaceOrderRequest.validity:type_name -> panda.common.v1.Validity
+	36, // 11: panda.trading.v1.PlaceOrderRequest.limit_price:type_name -> google.type.Decimal
+	36, // 12: panda.trading.v1.PlaceOrderRequest.trigger_price:type_name -> google.type.Decimal
+	31, // 13: panda.trading.v1.PlaceOrderRequest.protection:type_name -> panda.common.v1.Protection
 	2,  // 14: panda.trading.v1.PlaceOrderResponse.order:type_name -> panda.trading.v1.Order
 	2,  // 15: panda.trading.v1.GetOrderResponse.order:type_name -> panda.trading.v1.Order
-	25, // 16: panda.trading.v1.ListOrdersRequest.statuses:type_name -> panda.common.v1.OrderStatus
+	27, // 16: panda.trading.v1.ListOrdersRequest.statuses:type_name -> panda.common.v1.OrderStatus
 	2,  // 17: panda.trading.v1.ListOrdersResponse.orders:type_name -> panda.trading.v1.Order
 	2,  // 18: panda.trading.v1.WatchOrdersResponse.orders:type_name -> panda.trading.v1.Order
-	31, // 19: panda.trading.v1.SquareOffLine.product:type_name -> panda.common.v1.Product
-	30, // 20: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
+	33, // 19: panda.trading.v1.SquareOffLine.product:type_name -> panda.common.v1.Product
+	32, // 20: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
 	0,  // 21: panda.trading.v1.SquareOffLine.skipped:type_name -> panda.trading.v1.SquareOffSkip
 	12, // 22: panda.trading.v1.SquareOffResponse.plan:type_name -> panda.trading.v1.SquareOffLine
-	35, // 23: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
-	35, // 24: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
-	35, // 25: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
+	37, // 23: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
+	37, // 24: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
+	37, // 25: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
 	17, // 26: panda.trading.v1.GetKillSwitchCopiesResponse.copies:type_name -> panda.trading.v1.KillSwitchCopy
-	31, // 27: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
-	36, // 28: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
+	33, // 27: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
+	38, // 28: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
 	22, // 29: panda.trading.v1.GetBrokerComparisonResponse.held:type_name -> panda.trading.v1.HeldQuantity
 	23, // 30: panda.trading.v1.GetBrokerComparisonResponse.cash:type_name -> panda.trading.v1.BrokerCash
-	3,  // 31: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
-	5,  // 32: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
-	21, // 33: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
-	7,  // 34: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
-	9,  // 35: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
-	11, // 36: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
-	14, // 37: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
-	16, // 38: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
-	19, // 39: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
-	4,  // 40: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
-	6,  // 41: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
-	24, // 42: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
-	8,  // 43: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
-	10, // 44: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
-	13, // 45: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
-	15, // 46: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
-	18, // 47: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
-	20, // 48: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
-	40, // [40:49] is the sub-list for method output_type
-	31, // [31:40] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	2,  // 31: panda.trading.v1.RecheckOrderResponse.order:type_name -> panda.trading.v1.Order
+	3,  // 32: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
+	5,  // 33: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
+	21, // 34: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
+	7,  // 35: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
+	9,  // 36: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
+	11, // 37: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
+	14, // 38: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
+	16, // 39: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
+	19, // 40: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
+	25, // 41: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
+	4,  // 42: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
+	6,  // 43: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
+	24, // 44: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
+	8,  // 45: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
+	10, // 46: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
+	13, // 47: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
+	15, // 48: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
+	18, // 49: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
+	20, // 50: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
+	26, // 51: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
+	42, // [42:52] is the sub-list for method output_type
+	32, // [32:42] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_panda_trading_v1_trading_proto_init() }
@@ -2135,7 +2257,7 @@ func file_panda_trading_v1_trading_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_trading_v1_trading_proto_rawDesc), len(file_panda_trading_v1_trading_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,7 @@ const (
 	TradingService_ApplyKillSwitch_FullMethodName     = "/panda.trading.v1.TradingService/ApplyKillSwitch"
 	TradingService_GetKillSwitchCopies_FullMethodName = "/panda.trading.v1.TradingService/GetKillSwitchCopies"
 	TradingService_ConfirmNoOrder_FullMethodName      = "/panda.trading.v1.TradingService/ConfirmNoOrder"
+	TradingService_RecheckOrder_FullMethodName        = "/panda.trading.v1.TradingService/RecheckOrder"
 )
 
 // TradingServiceClient is the client API for TradingService service.
@@ -59,6 +60,9 @@ type TradingServiceClient interface {
 	GetKillSwitchCopies(ctx context.Context, in *GetKillSwitchCopiesRequest, opts ...grpc.CallOption) (*GetKillSwitchCopiesResponse, error)
 	// Confirms that an approved signal has no order and never will; risk asks before it releases a reservation.
 	ConfirmNoOrder(ctx context.Context, in *ConfirmNoOrderRequest, opts ...grpc.CallOption) (*ConfirmNoOrderResponse, error)
+	// Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
+	// order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
+	RecheckOrder(ctx context.Context, in *RecheckOrderRequest, opts ...grpc.CallOption) (*RecheckOrderResponse, error)
 }
 
 type tradingServiceClient struct {
@@ -168,6 +172,16 @@ func (c *tradingServiceClient) ConfirmNoOrder(ctx context.Context, in *ConfirmNo
 	return out, nil
 }
 
+func (c *tradingServiceClient) RecheckOrder(ctx context.Context, in *RecheckOrderRequest, opts ...grpc.CallOption) (*RecheckOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecheckOrderResponse)
+	err := c.cc.Invoke(ctx, TradingService_RecheckOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TradingServiceServer is the server API for TradingService service.
 // All implementations must embed UnimplementedTradingServiceServer
 // for forward compatibility.
@@ -195,6 +209,9 @@ type TradingServiceServer interface {
 	GetKillSwitchCopies(context.Context, *GetKillSwitchCopiesRequest) (*GetKillSwitchCopiesResponse, error)
 	// Confirms that an approved signal has no order and never will; risk asks before it releases a reservation.
 	ConfirmNoOrder(context.Context, *ConfirmNoOrderRequest) (*ConfirmNoOrderResponse, error)
+	// Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
+	// order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
+	RecheckOrder(context.Context, *RecheckOrderRequest) (*RecheckOrderResponse, error)
 	mustEmbedUnimplementedTradingServiceServer()
 }
 
@@ -231,6 +248,9 @@ func (UnimplementedTradingServiceServer) GetKillSwitchCopies(context.Context, *G
 }
 func (UnimplementedTradingServiceServer) ConfirmNoOrder(context.Context, *ConfirmNoOrderRequest) (*ConfirmNoOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConfirmNoOrder not implemented")
+}
+func (UnimplementedTradingServiceServer) RecheckOrder(context.Context, *RecheckOrderRequest) (*RecheckOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecheckOrder not implemented")
 }
 func (UnimplementedTradingServiceServer) mustEmbedUnimplementedTradingServiceServer() {}
 func (UnimplementedTradingServiceServer) testEmbeddedByValue()                        {}
@@ -408,6 +428,24 @@ func _TradingService_ConfirmNoOrder_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TradingService_RecheckOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecheckOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TradingServiceServer).RecheckOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TradingService_RecheckOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TradingServiceServer).RecheckOrder(ctx, req.(*RecheckOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TradingService_ServiceDesc is the grpc.ServiceDesc for TradingService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -446,6 +484,10 @@ var TradingService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ConfirmNoOrder",
 			Handler:    _TradingService_ConfirmNoOrder_Handler,
+		},
+		{
+			MethodName: "RecheckOrder",
+			Handler:    _TradingService_RecheckOrder_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

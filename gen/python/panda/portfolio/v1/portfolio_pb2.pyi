@@ -59,6 +59,162 @@ LEDGER_ACCOUNT_CAPITAL: LedgerAccount.ValueType  # 5
 """Cash that the account was opened with. A credit, so negative."""
 Global___LedgerAccount: _TypeAlias = LedgerAccount  # noqa: Y015
 
+class _DiscrepancyKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DiscrepancyKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DiscrepancyKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DISCREPANCY_KIND_UNSPECIFIED: _DiscrepancyKind.ValueType  # 0
+    """Not set."""
+    DISCREPANCY_KIND_MISSED_FILL: _DiscrepancyKind.ValueType  # 1
+    """The broker traded more of an order of ours than is booked. It heals itself: trading asks for the order again."""
+    DISCREPANCY_KIND_UNKNOWN_FILL: _DiscrepancyKind.ValueType  # 2
+    """More of an order is booked than the broker has traded of it."""
+    DISCREPANCY_KIND_FILL_DIFFERS: _DiscrepancyKind.ValueType  # 3
+    """An order's fills have another value than the broker's trades of it."""
+    DISCREPANCY_KIND_FOREIGN_FILL: _DiscrepancyKind.ValueType  # 4
+    """A trade of an order that was made elsewhere (by phone, by another app, by the broker) and isn't booked."""
+    DISCREPANCY_KIND_ORDER_MISSING: _DiscrepancyKind.ValueType  # 5
+    """An order that trading follows isn't in the broker's order book."""
+    DISCREPANCY_KIND_ORDER_DIFFERS: _DiscrepancyKind.ValueType  # 6
+    """An order has ended at one side only."""
+    DISCREPANCY_KIND_POSITION: _DiscrepancyKind.ValueType  # 7
+    """The broker holds another quantity than we do, and no trade explains it."""
+    DISCREPANCY_KIND_PRODUCT_CONVERTED: _DiscrepancyKind.ValueType  # 8
+    """Units have moved from one product to another, such as from MIS to CNC."""
+    DISCREPANCY_KIND_CORPORATE_ACTION: _DiscrepancyKind.ValueType  # 9
+    """The quantity of shares held has changed as by a split, a bonus or a consolidation."""
+    DISCREPANCY_KIND_HELD_OUTSIDE: _DiscrepancyKind.ValueType  # 10
+    """The broker holds what was never traded here: it is remembered as held outside, and never touched."""
+    DISCREPANCY_KIND_UNKNOWN_INSTRUMENT: _DiscrepancyKind.ValueType  # 11
+    """The broker holds an instrument that isn't known here."""
+    DISCREPANCY_KIND_CASH: _DiscrepancyKind.ValueType  # 12
+    """The broker's cash has changed otherwise than our fills and charges explain. The broker's counts."""
+    DISCREPANCY_KIND_MARGIN: _DiscrepancyKind.ValueType  # 13
+    """The broker says that margin is lacking."""
+    DISCREPANCY_KIND_BOOKS: _DiscrepancyKind.ValueType  # 14
+    """Trading's books differ from portfolio's, or from those of the broker as trading reads them."""
+
+class DiscrepancyKind(_DiscrepancyKind, metaclass=_DiscrepancyKindEnumTypeWrapper):
+    """What differs between a broker's books and ours."""
+
+DISCREPANCY_KIND_UNSPECIFIED: DiscrepancyKind.ValueType  # 0
+"""Not set."""
+DISCREPANCY_KIND_MISSED_FILL: DiscrepancyKind.ValueType  # 1
+"""The broker traded more of an order of ours than is booked. It heals itself: trading asks for the order again."""
+DISCREPANCY_KIND_UNKNOWN_FILL: DiscrepancyKind.ValueType  # 2
+"""More of an order is booked than the broker has traded of it."""
+DISCREPANCY_KIND_FILL_DIFFERS: DiscrepancyKind.ValueType  # 3
+"""An order's fills have another value than the broker's trades of it."""
+DISCREPANCY_KIND_FOREIGN_FILL: DiscrepancyKind.ValueType  # 4
+"""A trade of an order that was made elsewhere (by phone, by another app, by the broker) and isn't booked."""
+DISCREPANCY_KIND_ORDER_MISSING: DiscrepancyKind.ValueType  # 5
+"""An order that trading follows isn't in the broker's order book."""
+DISCREPANCY_KIND_ORDER_DIFFERS: DiscrepancyKind.ValueType  # 6
+"""An order has ended at one side only."""
+DISCREPANCY_KIND_POSITION: DiscrepancyKind.ValueType  # 7
+"""The broker holds another quantity than we do, and no trade explains it."""
+DISCREPANCY_KIND_PRODUCT_CONVERTED: DiscrepancyKind.ValueType  # 8
+"""Units have moved from one product to another, such as from MIS to CNC."""
+DISCREPANCY_KIND_CORPORATE_ACTION: DiscrepancyKind.ValueType  # 9
+"""The quantity of shares held has changed as by a split, a bonus or a consolidation."""
+DISCREPANCY_KIND_HELD_OUTSIDE: DiscrepancyKind.ValueType  # 10
+"""The broker holds what was never traded here: it is remembered as held outside, and never touched."""
+DISCREPANCY_KIND_UNKNOWN_INSTRUMENT: DiscrepancyKind.ValueType  # 11
+"""The broker holds an instrument that isn't known here."""
+DISCREPANCY_KIND_CASH: DiscrepancyKind.ValueType  # 12
+"""The broker's cash has changed otherwise than our fills and charges explain. The broker's counts."""
+DISCREPANCY_KIND_MARGIN: DiscrepancyKind.ValueType  # 13
+"""The broker says that margin is lacking."""
+DISCREPANCY_KIND_BOOKS: DiscrepancyKind.ValueType  # 14
+"""Trading's books differ from portfolio's, or from those of the broker as trading reads them."""
+Global___DiscrepancyKind: _TypeAlias = DiscrepancyKind  # noqa: Y015
+
+class _DiscrepancySeverity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DiscrepancySeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DiscrepancySeverity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DISCREPANCY_SEVERITY_UNSPECIFIED: _DiscrepancySeverity.ValueType  # 0
+    """Not set."""
+    DISCREPANCY_SEVERITY_INFO: _DiscrepancySeverity.ValueType  # 1
+    """Good to know."""
+    DISCREPANCY_SEVERITY_WARNING: _DiscrepancySeverity.ValueType  # 2
+    """A person should look at it; everything goes on."""
+    DISCREPANCY_SEVERITY_CRITICAL: _DiscrepancySeverity.ValueType  # 3
+    """Entries in its instrument are refused until it is over or resolved; exits pass."""
+
+class DiscrepancySeverity(_DiscrepancySeverity, metaclass=_DiscrepancySeverityEnumTypeWrapper):
+    """How much a discrepancy matters."""
+
+DISCREPANCY_SEVERITY_UNSPECIFIED: DiscrepancySeverity.ValueType  # 0
+"""Not set."""
+DISCREPANCY_SEVERITY_INFO: DiscrepancySeverity.ValueType  # 1
+"""Good to know."""
+DISCREPANCY_SEVERITY_WARNING: DiscrepancySeverity.ValueType  # 2
+"""A person should look at it; everything goes on."""
+DISCREPANCY_SEVERITY_CRITICAL: DiscrepancySeverity.ValueType  # 3
+"""Entries in its instrument are refused until it is over or resolved; exits pass."""
+Global___DiscrepancySeverity: _TypeAlias = DiscrepancySeverity  # noqa: Y015
+
+class _DiscrepancyState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DiscrepancyStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DiscrepancyState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DISCREPANCY_STATE_UNSPECIFIED: _DiscrepancyState.ValueType  # 0
+    """Not set."""
+    DISCREPANCY_STATE_SUSPECTED: _DiscrepancyState.ValueType  # 1
+    """Seen once: what is on its way shows so, too. Seen again, it is OPEN."""
+    DISCREPANCY_STATE_OPEN: _DiscrepancyState.ValueType  # 2
+    """Seen again, and not resolved."""
+    DISCREPANCY_STATE_RESOLVED: _DiscrepancyState.ValueType  # 3
+    """It is over."""
+
+class DiscrepancyState(_DiscrepancyState, metaclass=_DiscrepancyStateEnumTypeWrapper):
+    """How far a discrepancy has come."""
+
+DISCREPANCY_STATE_UNSPECIFIED: DiscrepancyState.ValueType  # 0
+"""Not set."""
+DISCREPANCY_STATE_SUSPECTED: DiscrepancyState.ValueType  # 1
+"""Seen once: what is on its way shows so, too. Seen again, it is OPEN."""
+DISCREPANCY_STATE_OPEN: DiscrepancyState.ValueType  # 2
+"""Seen again, and not resolved."""
+DISCREPANCY_STATE_RESOLVED: DiscrepancyState.ValueType  # 3
+"""It is over."""
+Global___DiscrepancyState: _TypeAlias = DiscrepancyState  # noqa: Y015
+
+class _DiscrepancyResolution:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DiscrepancyResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DiscrepancyResolution.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DISCREPANCY_RESOLUTION_UNSPECIFIED: _DiscrepancyResolution.ValueType  # 0
+    """Not ended."""
+    DISCREPANCY_RESOLUTION_AGREED: _DiscrepancyResolution.ValueType  # 1
+    """The books agree again, such as after a missed fill was booked."""
+    DISCREPANCY_RESOLUTION_ACCEPTED: _DiscrepancyResolution.ValueType  # 2
+    """The broker is right, and our books stay: what differs counts as held outside from then on."""
+    DISCREPANCY_RESOLUTION_CORRECTED: _DiscrepancyResolution.ValueType  # 3
+    """A person has put it right elsewhere. Found again, it is a new discrepancy."""
+
+class DiscrepancyResolution(_DiscrepancyResolution, metaclass=_DiscrepancyResolutionEnumTypeWrapper):
+    """How a discrepancy ended."""
+
+DISCREPANCY_RESOLUTION_UNSPECIFIED: DiscrepancyResolution.ValueType  # 0
+"""Not ended."""
+DISCREPANCY_RESOLUTION_AGREED: DiscrepancyResolution.ValueType  # 1
+"""The books agree again, such as after a missed fill was booked."""
+DISCREPANCY_RESOLUTION_ACCEPTED: DiscrepancyResolution.ValueType  # 2
+"""The broker is right, and our books stay: what differs counts as held outside from then on."""
+DISCREPANCY_RESOLUTION_CORRECTED: DiscrepancyResolution.ValueType  # 3
+"""A person has put it right elsewhere. Found again, it is a new discrepancy."""
+Global___DiscrepancyResolution: _TypeAlias = DiscrepancyResolution  # noqa: Y015
+
 @_typing.final
 class GetPortfolioRequest(_message.Message):
     """Asks for one account's portfolio."""
@@ -189,6 +345,7 @@ class Portfolio(_message.Message):
     USED_MARGIN_FIELD_NUMBER: _builtins.int
     AVAILABLE_FIELD_NUMBER: _builtins.int
     DAY_CHARGES_FIELD_NUMBER: _builtins.int
+    BROKER_FUNDS_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace, such as "paper"."""
     account: _builtins.str
@@ -254,6 +411,10 @@ class Portfolio(_message.Message):
         charges, delivery that became intraday. The broker's own cash doesn't have them. Absent where they are 0.
         """
 
+    @_builtins.property
+    def broker_funds(self) -> Global___BrokerFunds:
+        """The account's money as the broker told it when it was reconciled last. Absent at a simulated broker, and before."""
+
     def __init__(
         self,
         *,
@@ -273,10 +434,11 @@ class Portfolio(_message.Message):
         used_margin: _common_pb2.Money | None = ...,
         available: _common_pb2.Money | None = ...,
         day_charges: _common_pb2.Money | None = ...,
+        broker_funds: Global___BrokerFunds | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "cash", b"cash", "day_charges", b"day_charges", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "profit", b"profit", "starting_cash", b"starting_cash", "used_margin", b"used_margin"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "broker_funds", b"broker_funds", "cash", b"cash", "day_charges", b"day_charges", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "profit", b"profit", "starting_cash", b"starting_cash", "used_margin", b"used_margin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "available", b"available", "broker", b"broker", "cash", b"cash", "day_charges", b"day_charges", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "positions", b"positions", "profit", b"profit", "revision", b"revision", "starting_cash", b"starting_cash", "strategies", b"strategies", "trading_day", b"trading_day", "used_margin", b"used_margin", "without_price", b"without_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "available", b"available", "broker", b"broker", "broker_funds", b"broker_funds", "cash", b"cash", "day_charges", b"day_charges", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "positions", b"positions", "profit", b"profit", "revision", b"revision", "starting_cash", b"starting_cash", "strategies", b"strategies", "trading_day", b"trading_day", "used_margin", b"used_margin", "without_price", b"without_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -972,3 +1134,457 @@ class ListLedgerEntriesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLedgerEntriesResponse: _TypeAlias = ListLedgerEntriesResponse  # noqa: Y015
+
+@_typing.final
+class BrokerFunds(_message.Message):
+    """What an account's money is at a live broker, as the broker told it: its figures count, ours only follow fills."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPENING_BALANCE_FIELD_NUMBER: _builtins.int
+    CASH_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    COLLATERAL_FIELD_NUMBER: _builtins.int
+    READ_AT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def opening_balance(self) -> _common_pb2.Money:
+        """Cash at the start of the broker's day, rupees."""
+
+    @_builtins.property
+    def cash(self) -> _common_pb2.Money:
+        """Cash now, rupees, without what positions block."""
+
+    @_builtins.property
+    def available(self) -> _common_pb2.Money:
+        """What may still be spent, rupees. Negative: the margin falls short."""
+
+    @_builtins.property
+    def used(self) -> _common_pb2.Money:
+        """What positions and working orders block, rupees."""
+
+    @_builtins.property
+    def collateral(self) -> _common_pb2.Money:
+        """Worth of pledged shares that counts as margin, rupees."""
+
+    @_builtins.property
+    def read_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time at which the broker was asked."""
+
+    def __init__(
+        self,
+        *,
+        opening_balance: _common_pb2.Money | None = ...,
+        cash: _common_pb2.Money | None = ...,
+        available: _common_pb2.Money | None = ...,
+        used: _common_pb2.Money | None = ...,
+        collateral: _common_pb2.Money | None = ...,
+        read_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "cash", b"cash", "collateral", b"collateral", "opening_balance", b"opening_balance", "read_at", b"read_at", "used", b"used"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "cash", b"cash", "collateral", b"collateral", "opening_balance", b"opening_balance", "read_at", b"read_at", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrokerFunds: _TypeAlias = BrokerFunds  # noqa: Y015
+
+@_typing.final
+class Discrepancy(_message.Message):
+    """A difference between a broker's books and ours."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCREPANCY_ID_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    OURS_FIELD_NUMBER: _builtins.int
+    THEIRS_FIELD_NUMBER: _builtins.int
+    PROBABLE_CAUSE_FIELD_NUMBER: _builtins.int
+    FOUND_AT_FIELD_NUMBER: _builtins.int
+    SEEN_AT_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    RESOLVED_AT_FIELD_NUMBER: _builtins.int
+    RESOLVED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    discrepancy_id: _builtins.str
+    """Id of the discrepancy, a UUID."""
+    broker: _builtins.str
+    """Broker namespace, such as "zerodha"."""
+    account: _builtins.str
+    """Account at the broker."""
+    kind: Global___DiscrepancyKind.ValueType
+    """What differs."""
+    severity: Global___DiscrepancySeverity.ValueType
+    """How much it matters."""
+    state: Global___DiscrepancyState.ValueType
+    """How far it has come."""
+    instrument_id: _builtins.str
+    """Our id of the instrument; of one that isn't known the broker's symbol. Empty where it is of no instrument."""
+    product: _common_pb2.Product.ValueType
+    """Product, of a position. UNSPECIFIED elsewhere."""
+    subject: _builtins.str
+    """What it is of: an order's tag, a trade's id, "position", "cash"."""
+    ours: _builtins.str
+    """Our value."""
+    theirs: _builtins.str
+    """The broker's value."""
+    probable_cause: _builtins.str
+    """The cause that is most probable, and what to do, for a person."""
+    seen: _builtins.int
+    """How often it was found."""
+    resolution: Global___DiscrepancyResolution.ValueType
+    """How it ended."""
+    resolved_by: _builtins.str
+    """Identity of the caller who resolved it. Empty where nobody did."""
+    reason: _builtins.str
+    """Why it was resolved so, one sentence. Empty where nobody did."""
+    sentence: _builtins.str
+    """The difference in one sentence, for a person."""
+    @_builtins.property
+    def found_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time at which it was found."""
+
+    @_builtins.property
+    def seen_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time at which it was found last."""
+
+    @_builtins.property
+    def resolved_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time at which it ended. Absent before."""
+
+    def __init__(
+        self,
+        *,
+        discrepancy_id: _builtins.str = ...,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        kind: Global___DiscrepancyKind.ValueType = ...,
+        severity: Global___DiscrepancySeverity.ValueType = ...,
+        state: Global___DiscrepancyState.ValueType = ...,
+        instrument_id: _builtins.str = ...,
+        product: _common_pb2.Product.ValueType = ...,
+        subject: _builtins.str = ...,
+        ours: _builtins.str = ...,
+        theirs: _builtins.str = ...,
+        probable_cause: _builtins.str = ...,
+        found_at: _timestamp_pb2.Timestamp | None = ...,
+        seen_at: _timestamp_pb2.Timestamp | None = ...,
+        seen: _builtins.int = ...,
+        resolution: Global___DiscrepancyResolution.ValueType = ...,
+        resolved_at: _timestamp_pb2.Timestamp | None = ...,
+        resolved_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["found_at", b"found_at", "resolved_at", b"resolved_at", "seen_at", b"seen_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "discrepancy_id", b"discrepancy_id", "found_at", b"found_at", "instrument_id", b"instrument_id", "kind", b"kind", "ours", b"ours", "probable_cause", b"probable_cause", "product", b"product", "reason", b"reason", "resolution", b"resolution", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "seen", b"seen", "seen_at", b"seen_at", "sentence", b"sentence", "severity", b"severity", "state", b"state", "subject", b"subject", "theirs", b"theirs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Discrepancy: _TypeAlias = Discrepancy  # noqa: Y015
+
+@_typing.final
+class ReconcileRequest(_message.Message):
+    """Compares the broker's books with ours now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED). The answer is always of the books as they are now.
+    """
+    broker: _builtins.str
+    """Broker namespace. Empty means "paper"."""
+    account: _builtins.str
+    """Account at the broker. Empty means all of the broker's."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcileRequest: _TypeAlias = ReconcileRequest  # noqa: Y015
+
+@_typing.final
+class AccountReconciliation(_message.Message):
+    """What a reconciliation of one account found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    DISCREPANCIES_FIELD_NUMBER: _builtins.int
+    AGREED_FIELD_NUMBER: _builtins.int
+    FUNDS_FIELD_NUMBER: _builtins.int
+    RECONCILED_AT_FIELD_NUMBER: _builtins.int
+    COMPARED_FIELD_NUMBER: _builtins.int
+    NOT_COMPARED_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker namespace."""
+    account: _builtins.str
+    """Account at the broker."""
+    problem: _builtins.str
+    """Why the broker's books could not be compared, one sentence; nothing else is said then. Empty where they were."""
+    compared: _builtins.int
+    """Orders, trades, positions and holdings of the broker that were compared."""
+    @_builtins.property
+    def discrepancies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Discrepancy]:
+        """What differs, most important first; SUSPECTED ones, too."""
+
+    @_builtins.property
+    def agreed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Discrepancy]:
+        """Discrepancies that are over with this reconciliation."""
+
+    @_builtins.property
+    def funds(self) -> Global___BrokerFunds:
+        """The broker's money. Absent where the broker keeps none for us."""
+
+    @_builtins.property
+    def reconciled_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time of the comparison."""
+
+    @_builtins.property
+    def not_compared(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the broker holds that is shown here and never counted, one line each, such as MTF."""
+
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        problem: _builtins.str = ...,
+        discrepancies: _abc.Iterable[Global___Discrepancy] | None = ...,
+        agreed: _abc.Iterable[Global___Discrepancy] | None = ...,
+        funds: Global___BrokerFunds | None = ...,
+        reconciled_at: _timestamp_pb2.Timestamp | None = ...,
+        compared: _builtins.int = ...,
+        not_compared: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["funds", b"funds", "reconciled_at", b"reconciled_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "agreed", b"agreed", "broker", b"broker", "compared", b"compared", "discrepancies", b"discrepancies", "funds", b"funds", "not_compared", b"not_compared", "problem", b"problem", "reconciled_at", b"reconciled_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountReconciliation: _TypeAlias = AccountReconciliation  # noqa: Y015
+
+@_typing.final
+class ReconcileResponse(_message.Message):
+    """What a reconciliation found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountReconciliation]:
+        """By account."""
+
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[Global___AccountReconciliation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcileResponse: _TypeAlias = ReconcileResponse  # noqa: Y015
+
+@_typing.final
+class GetReconciliationRequest(_message.Message):
+    """Asks how the broker's books compare with ours now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker namespace. Empty means "paper"."""
+    account: _builtins.str
+    """Account at the broker. Empty means all of the broker's."""
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReconciliationRequest: _TypeAlias = GetReconciliationRequest  # noqa: Y015
+
+@_typing.final
+class GetReconciliationResponse(_message.Message):
+    """How the books compare now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountReconciliation]:
+        """By account; differences have no id, because nothing was stored."""
+
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[Global___AccountReconciliation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReconciliationResponse: _TypeAlias = GetReconciliationResponse  # noqa: Y015
+
+@_typing.final
+class ListDiscrepanciesRequest(_message.Message):
+    """Asks for discrepancies, newest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    INCLUDE_RESOLVED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker namespace. Empty means every broker."""
+    account: _builtins.str
+    """Account at the broker. Empty means every account."""
+    include_resolved: _builtins.bool
+    """True: resolved ones, too. False: only those that are SUSPECTED or OPEN."""
+    page_size: _builtins.int
+    """Most discrepancies in the answer. 0 means 100; at most 1000."""
+    page_token: _builtins.str
+    """next_page_token of the page before, unchanged. Empty means the first page."""
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        include_resolved: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "include_resolved", b"include_resolved", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDiscrepanciesRequest: _TypeAlias = ListDiscrepanciesRequest  # noqa: Y015
+
+@_typing.final
+class ListDiscrepanciesResponse(_message.Message):
+    """A page of discrepancies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCREPANCIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page. Empty on the last."""
+    @_builtins.property
+    def discrepancies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Discrepancy]:
+        """Discrepancies of this page, newest first."""
+
+    def __init__(
+        self,
+        *,
+        discrepancies: _abc.Iterable[Global___Discrepancy] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discrepancies", b"discrepancies", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDiscrepanciesResponse: _TypeAlias = ListDiscrepanciesResponse  # noqa: Y015
+
+@_typing.final
+class ResolveDiscrepancyRequest(_message.Message):
+    """Resolves a discrepancy: entries in its instrument pass again where it was the last one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DISCREPANCY_ID_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    discrepancy_id: _builtins.str
+    """Id of the discrepancy."""
+    resolution: Global___DiscrepancyResolution.ValueType
+    """ACCEPTED or CORRECTED."""
+    reason: _builtins.str
+    """Why, one sentence of at most 1000 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        discrepancy_id: _builtins.str = ...,
+        resolution: Global___DiscrepancyResolution.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discrepancy_id", b"discrepancy_id", "reason", b"reason", "request_id", b"request_id", "resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveDiscrepancyRequest: _TypeAlias = ResolveDiscrepancyRequest  # noqa: Y015
+
+@_typing.final
+class ResolveDiscrepancyResponse(_message.Message):
+    """The discrepancy as it was resolved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCREPANCY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def discrepancy(self) -> Global___Discrepancy:
+        """The discrepancy."""
+
+    def __init__(
+        self,
+        *,
+        discrepancy: Global___Discrepancy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["discrepancy", b"discrepancy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discrepancy", b"discrepancy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveDiscrepancyResponse: _TypeAlias = ResolveDiscrepancyResponse  # noqa: Y015

@@ -70,6 +70,26 @@ class PortfolioServiceStub:
                 request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListLedgerEntriesRequest.SerializeToString,
                 response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListLedgerEntriesResponse.FromString,
                 _registered_method=True)
+        self.Reconcile = channel.unary_unary(
+                '/panda.portfolio.v1.PortfolioService/Reconcile',
+                request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReconcileRequest.SerializeToString,
+                response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReconcileResponse.FromString,
+                _registered_method=True)
+        self.GetReconciliation = channel.unary_unary(
+                '/panda.portfolio.v1.PortfolioService/GetReconciliation',
+                request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetReconciliationRequest.SerializeToString,
+                response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetReconciliationResponse.FromString,
+                _registered_method=True)
+        self.ListDiscrepancies = channel.unary_unary(
+                '/panda.portfolio.v1.PortfolioService/ListDiscrepancies',
+                request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListDiscrepanciesRequest.SerializeToString,
+                response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListDiscrepanciesResponse.FromString,
+                _registered_method=True)
+        self.ResolveDiscrepancy = channel.unary_unary(
+                '/panda.portfolio.v1.PortfolioService/ResolveDiscrepancy',
+                request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ResolveDiscrepancyRequest.SerializeToString,
+                response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ResolveDiscrepancyResponse.FromString,
+                _registered_method=True)
 
 
 class PortfolioServiceServicer:
@@ -126,6 +146,36 @@ class PortfolioServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Reconcile(self, request, context):
+        """Compares orders, trades, positions, holdings, margin and cash of a broker's accounts with our books, heals what can be
+        proved, and refuses entries in instruments that differ. NOT_FOUND where the account is not open.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReconciliation(self, request, context):
+        """Compares as Reconcile does, once, and changes nothing: what is on its way shows as a difference, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDiscrepancies(self, request, context):
+        """Discrepancies, newest first, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveDiscrepancy(self, request, context):
+        """Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
+        (DISCREPANCY_RESOLVED) where it is over already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PortfolioServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -163,6 +213,26 @@ def add_PortfolioServiceServicer_to_server(servicer, server):
                     servicer.ListLedgerEntries,
                     request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListLedgerEntriesRequest.FromString,
                     response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListLedgerEntriesResponse.SerializeToString,
+            ),
+            'Reconcile': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reconcile,
+                    request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReconcileRequest.FromString,
+                    response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReconcileResponse.SerializeToString,
+            ),
+            'GetReconciliation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReconciliation,
+                    request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetReconciliationRequest.FromString,
+                    response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetReconciliationResponse.SerializeToString,
+            ),
+            'ListDiscrepancies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDiscrepancies,
+                    request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListDiscrepanciesRequest.FromString,
+                    response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListDiscrepanciesResponse.SerializeToString,
+            ),
+            'ResolveDiscrepancy': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveDiscrepancy,
+                    request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ResolveDiscrepancyRequest.FromString,
+                    response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ResolveDiscrepancyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -355,6 +425,114 @@ class PortfolioService:
             '/panda.portfolio.v1.PortfolioService/ListLedgerEntries',
             panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListLedgerEntriesRequest.SerializeToString,
             panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListLedgerEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reconcile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.portfolio.v1.PortfolioService/Reconcile',
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReconcileRequest.SerializeToString,
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReconcileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReconciliation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.portfolio.v1.PortfolioService/GetReconciliation',
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetReconciliationRequest.SerializeToString,
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.GetReconciliationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDiscrepancies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.portfolio.v1.PortfolioService/ListDiscrepancies',
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListDiscrepanciesRequest.SerializeToString,
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ListDiscrepanciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveDiscrepancy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.portfolio.v1.PortfolioService/ResolveDiscrepancy',
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ResolveDiscrepancyRequest.SerializeToString,
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ResolveDiscrepancyResponse.FromString,
             options,
             channel_credentials,
             insecure,

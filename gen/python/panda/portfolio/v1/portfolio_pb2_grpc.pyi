@@ -32,6 +32,18 @@ class PortfolioServiceStub:
     """Fills, newest first, a page at a time."""
     ListLedgerEntries: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ListLedgerEntriesRequest, _portfolio_pb2.ListLedgerEntriesResponse]
     """Ledger entries, oldest first, a page at a time."""
+    Reconcile: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ReconcileRequest, _portfolio_pb2.ReconcileResponse]
+    """Compares orders, trades, positions, holdings, margin and cash of a broker's accounts with our books, heals what can be
+    proved, and refuses entries in instruments that differ. NOT_FOUND where the account is not open.
+    """
+    GetReconciliation: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.GetReconciliationRequest, _portfolio_pb2.GetReconciliationResponse]
+    """Compares as Reconcile does, once, and changes nothing: what is on its way shows as a difference, too."""
+    ListDiscrepancies: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ListDiscrepanciesRequest, _portfolio_pb2.ListDiscrepanciesResponse]
+    """Discrepancies, newest first, a page at a time."""
+    ResolveDiscrepancy: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ResolveDiscrepancyRequest, _portfolio_pb2.ResolveDiscrepancyResponse]
+    """Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
+    (DISCREPANCY_RESOLVED) where it is over already.
+    """
 
 class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
     """Portfolios, positions, fills and the ledger."""
@@ -93,5 +105,41 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_portfolio_pb2.ListLedgerEntriesRequest, _abc.Awaitable[_portfolio_pb2.ListLedgerEntriesResponse]],
     ) -> _abc.Awaitable[_portfolio_pb2.ListLedgerEntriesResponse]:
         """Ledger entries, oldest first, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def Reconcile(
+        self,
+        request: _portfolio_pb2.ReconcileRequest,
+        context: _aio.ServicerContext[_portfolio_pb2.ReconcileRequest, _abc.Awaitable[_portfolio_pb2.ReconcileResponse]],
+    ) -> _abc.Awaitable[_portfolio_pb2.ReconcileResponse]:
+        """Compares orders, trades, positions, holdings, margin and cash of a broker's accounts with our books, heals what can be
+        proved, and refuses entries in instruments that differ. NOT_FOUND where the account is not open.
+        """
+
+    @_abc_1.abstractmethod
+    def GetReconciliation(
+        self,
+        request: _portfolio_pb2.GetReconciliationRequest,
+        context: _aio.ServicerContext[_portfolio_pb2.GetReconciliationRequest, _abc.Awaitable[_portfolio_pb2.GetReconciliationResponse]],
+    ) -> _abc.Awaitable[_portfolio_pb2.GetReconciliationResponse]:
+        """Compares as Reconcile does, once, and changes nothing: what is on its way shows as a difference, too."""
+
+    @_abc_1.abstractmethod
+    def ListDiscrepancies(
+        self,
+        request: _portfolio_pb2.ListDiscrepanciesRequest,
+        context: _aio.ServicerContext[_portfolio_pb2.ListDiscrepanciesRequest, _abc.Awaitable[_portfolio_pb2.ListDiscrepanciesResponse]],
+    ) -> _abc.Awaitable[_portfolio_pb2.ListDiscrepanciesResponse]:
+        """Discrepancies, newest first, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def ResolveDiscrepancy(
+        self,
+        request: _portfolio_pb2.ResolveDiscrepancyRequest,
+        context: _aio.ServicerContext[_portfolio_pb2.ResolveDiscrepancyRequest, _abc.Awaitable[_portfolio_pb2.ResolveDiscrepancyResponse]],
+    ) -> _abc.Awaitable[_portfolio_pb2.ResolveDiscrepancyResponse]:
+        """Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
+        (DISCREPANCY_RESOLVED) where it is over already.
+        """
 
 def add_PortfolioServiceServicer_to_server(servicer: PortfolioServiceServicer, server: _aio.Server) -> None: ...

@@ -926,3 +926,57 @@ class GetBrokerComparisonResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBrokerComparisonResponse: _TypeAlias = GetBrokerComparisonResponse  # noqa: Y015
+
+@_typing.final
+class RecheckOrderRequest(_message.Message):
+    """Asks the broker for a call of an order again, because its books show more of it than ours."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    INTENT_ID_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """Id of the order, a UUID given by Alpha Panda."""
+    intent_id: _builtins.str
+    """Id of the call."""
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        intent_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["intent_id", b"intent_id", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecheckOrderRequest: _TypeAlias = RecheckOrderRequest  # noqa: Y015
+
+@_typing.final
+class RecheckOrderResponse(_message.Message):
+    """The order after the broker was asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    found: _builtins.bool
+    """Whether the broker showed the call."""
+    @_builtins.property
+    def order(self) -> Global___Order:
+        """The order, with what the broker told of it."""
+
+    def __init__(
+        self,
+        *,
+        order: Global___Order | None = ...,
+        found: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecheckOrderResponse: _TypeAlias = RecheckOrderResponse  # noqa: Y015

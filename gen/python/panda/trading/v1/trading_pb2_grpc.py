@@ -80,6 +80,11 @@ class TradingServiceStub:
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderRequest.SerializeToString,
                 response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderResponse.FromString,
                 _registered_method=True)
+        self.RecheckOrder = channel.unary_unary(
+                '/panda.trading.v1.TradingService/RecheckOrder',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderResponse.FromString,
+                _registered_method=True)
 
 
 class TradingServiceServicer:
@@ -152,6 +157,14 @@ class TradingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecheckOrder(self, request, context):
+        """Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
+        order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TradingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -199,6 +212,11 @@ def add_TradingServiceServicer_to_server(servicer, server):
                     servicer.ConfirmNoOrder,
                     request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderRequest.FromString,
                     response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderResponse.SerializeToString,
+            ),
+            'RecheckOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecheckOrder,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -445,6 +463,33 @@ class TradingService:
             '/panda.trading.v1.TradingService/ConfirmNoOrder',
             panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderRequest.SerializeToString,
             panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecheckOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/RecheckOrder',
+            panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class TradingServiceStub:
     """Trading's copies of a broker's kill switches; risk compares them with its own."""
     ConfirmNoOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.ConfirmNoOrderRequest, _trading_pb2.ConfirmNoOrderResponse]
     """Confirms that an approved signal has no order and never will; risk asks before it releases a reservation."""
+    RecheckOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.RecheckOrderRequest, _trading_pb2.RecheckOrderResponse]
+    """Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
+    order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
+    """
 
 class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Places, lists and watches orders; squares off positions."""
@@ -119,5 +123,15 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_trading_pb2.ConfirmNoOrderRequest, _abc.Awaitable[_trading_pb2.ConfirmNoOrderResponse]],
     ) -> _abc.Awaitable[_trading_pb2.ConfirmNoOrderResponse]:
         """Confirms that an approved signal has no order and never will; risk asks before it releases a reservation."""
+
+    @_abc_1.abstractmethod
+    def RecheckOrder(
+        self,
+        request: _trading_pb2.RecheckOrderRequest,
+        context: _aio.ServicerContext[_trading_pb2.RecheckOrderRequest, _abc.Awaitable[_trading_pb2.RecheckOrderResponse]],
+    ) -> _abc.Awaitable[_trading_pb2.RecheckOrderResponse]:
+        """Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
+        order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
+        """
 
 def add_TradingServiceServicer_to_server(servicer: TradingServiceServicer, server: _aio.Server) -> None: ...

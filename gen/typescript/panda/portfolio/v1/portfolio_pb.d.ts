@@ -249,6 +249,13 @@ export declare type Portfolio = Message<"panda.portfolio.v1.Portfolio"> & {
    * @generated from field: panda.common.v1.Money day_charges = 16;
    */
   dayCharges?: Money | undefined;
+
+  /**
+   * The account's money as the broker told it when it was reconciled last. Absent at a simulated broker, and before.
+   *
+   * @generated from field: panda.portfolio.v1.BrokerFunds broker_funds = 20;
+   */
+  brokerFunds?: BrokerFunds | undefined;
 };
 
 /**
@@ -1080,6 +1087,529 @@ export declare type ListLedgerEntriesResponse = Message<"panda.portfolio.v1.List
 export declare const ListLedgerEntriesResponseSchema: GenMessage<ListLedgerEntriesResponse>;
 
 /**
+ * What an account's money is at a live broker, as the broker told it: its figures count, ours only follow fills.
+ *
+ * @generated from message panda.portfolio.v1.BrokerFunds
+ */
+export declare type BrokerFunds = Message<"panda.portfolio.v1.BrokerFunds"> & {
+  /**
+   * Cash at the start of the broker's day, rupees.
+   *
+   * @generated from field: panda.common.v1.Money opening_balance = 1;
+   */
+  openingBalance?: Money | undefined;
+
+  /**
+   * Cash now, rupees, without what positions block.
+   *
+   * @generated from field: panda.common.v1.Money cash = 2;
+   */
+  cash?: Money | undefined;
+
+  /**
+   * What may still be spent, rupees. Negative: the margin falls short.
+   *
+   * @generated from field: panda.common.v1.Money available = 3;
+   */
+  available?: Money | undefined;
+
+  /**
+   * What positions and working orders block, rupees.
+   *
+   * @generated from field: panda.common.v1.Money used = 4;
+   */
+  used?: Money | undefined;
+
+  /**
+   * Worth of pledged shares that counts as margin, rupees.
+   *
+   * @generated from field: panda.common.v1.Money collateral = 5;
+   */
+  collateral?: Money | undefined;
+
+  /**
+   * Wall time at which the broker was asked.
+   *
+   * @generated from field: google.protobuf.Timestamp read_at = 6;
+   */
+  readAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.BrokerFunds.
+ * Use `create(BrokerFundsSchema)` to create a new message.
+ */
+export declare const BrokerFundsSchema: GenMessage<BrokerFunds>;
+
+/**
+ * A difference between a broker's books and ours.
+ *
+ * @generated from message panda.portfolio.v1.Discrepancy
+ */
+export declare type Discrepancy = Message<"panda.portfolio.v1.Discrepancy"> & {
+  /**
+   * Id of the discrepancy, a UUID.
+   *
+   * @generated from field: string discrepancy_id = 1;
+   */
+  discrepancyId: string;
+
+  /**
+   * Broker namespace, such as "zerodha".
+   *
+   * @generated from field: string broker = 2;
+   */
+  broker: string;
+
+  /**
+   * Account at the broker.
+   *
+   * @generated from field: string account = 3;
+   */
+  account: string;
+
+  /**
+   * What differs.
+   *
+   * @generated from field: panda.portfolio.v1.DiscrepancyKind kind = 4;
+   */
+  kind: DiscrepancyKind;
+
+  /**
+   * How much it matters.
+   *
+   * @generated from field: panda.portfolio.v1.DiscrepancySeverity severity = 5;
+   */
+  severity: DiscrepancySeverity;
+
+  /**
+   * How far it has come.
+   *
+   * @generated from field: panda.portfolio.v1.DiscrepancyState state = 6;
+   */
+  state: DiscrepancyState;
+
+  /**
+   * Our id of the instrument; of one that isn't known the broker's symbol. Empty where it is of no instrument.
+   *
+   * @generated from field: string instrument_id = 7;
+   */
+  instrumentId: string;
+
+  /**
+   * Product, of a position. UNSPECIFIED elsewhere.
+   *
+   * @generated from field: panda.common.v1.Product product = 8;
+   */
+  product: Product;
+
+  /**
+   * What it is of: an order's tag, a trade's id, "position", "cash".
+   *
+   * @generated from field: string subject = 9;
+   */
+  subject: string;
+
+  /**
+   * Our value.
+   *
+   * @generated from field: string ours = 10;
+   */
+  ours: string;
+
+  /**
+   * The broker's value.
+   *
+   * @generated from field: string theirs = 11;
+   */
+  theirs: string;
+
+  /**
+   * The cause that is most probable, and what to do, for a person.
+   *
+   * @generated from field: string probable_cause = 12;
+   */
+  probableCause: string;
+
+  /**
+   * Wall time at which it was found.
+   *
+   * @generated from field: google.protobuf.Timestamp found_at = 13;
+   */
+  foundAt?: Timestamp | undefined;
+
+  /**
+   * Wall time at which it was found last.
+   *
+   * @generated from field: google.protobuf.Timestamp seen_at = 14;
+   */
+  seenAt?: Timestamp | undefined;
+
+  /**
+   * How often it was found.
+   *
+   * @generated from field: uint32 seen = 15;
+   */
+  seen: number;
+
+  /**
+   * How it ended.
+   *
+   * @generated from field: panda.portfolio.v1.DiscrepancyResolution resolution = 16;
+   */
+  resolution: DiscrepancyResolution;
+
+  /**
+   * Wall time at which it ended. Absent before.
+   *
+   * @generated from field: google.protobuf.Timestamp resolved_at = 17;
+   */
+  resolvedAt?: Timestamp | undefined;
+
+  /**
+   * Identity of the caller who resolved it. Empty where nobody did.
+   *
+   * @generated from field: string resolved_by = 18;
+   */
+  resolvedBy: string;
+
+  /**
+   * Why it was resolved so, one sentence. Empty where nobody did.
+   *
+   * @generated from field: string reason = 19;
+   */
+  reason: string;
+
+  /**
+   * The difference in one sentence, for a person.
+   *
+   * @generated from field: string sentence = 20;
+   */
+  sentence: string;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.Discrepancy.
+ * Use `create(DiscrepancySchema)` to create a new message.
+ */
+export declare const DiscrepancySchema: GenMessage<Discrepancy>;
+
+/**
+ * Compares the broker's books with ours now.
+ *
+ * @generated from message panda.portfolio.v1.ReconcileRequest
+ */
+export declare type ReconcileRequest = Message<"panda.portfolio.v1.ReconcileRequest"> & {
+  /**
+   * Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+   * effect; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED). The answer is always of the books as they are now.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Broker namespace. Empty means "paper".
+   *
+   * @generated from field: string broker = 2;
+   */
+  broker: string;
+
+  /**
+   * Account at the broker. Empty means all of the broker's.
+   *
+   * @generated from field: string account = 3;
+   */
+  account: string;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.ReconcileRequest.
+ * Use `create(ReconcileRequestSchema)` to create a new message.
+ */
+export declare const ReconcileRequestSchema: GenMessage<ReconcileRequest>;
+
+/**
+ * What a reconciliation of one account found.
+ *
+ * @generated from message panda.portfolio.v1.AccountReconciliation
+ */
+export declare type AccountReconciliation = Message<"panda.portfolio.v1.AccountReconciliation"> & {
+  /**
+   * Broker namespace.
+   *
+   * @generated from field: string broker = 1;
+   */
+  broker: string;
+
+  /**
+   * Account at the broker.
+   *
+   * @generated from field: string account = 2;
+   */
+  account: string;
+
+  /**
+   * Why the broker's books could not be compared, one sentence; nothing else is said then. Empty where they were.
+   *
+   * @generated from field: string problem = 3;
+   */
+  problem: string;
+
+  /**
+   * What differs, most important first; SUSPECTED ones, too.
+   *
+   * @generated from field: repeated panda.portfolio.v1.Discrepancy discrepancies = 4;
+   */
+  discrepancies: Discrepancy[];
+
+  /**
+   * Discrepancies that are over with this reconciliation.
+   *
+   * @generated from field: repeated panda.portfolio.v1.Discrepancy agreed = 5;
+   */
+  agreed: Discrepancy[];
+
+  /**
+   * The broker's money. Absent where the broker keeps none for us.
+   *
+   * @generated from field: panda.portfolio.v1.BrokerFunds funds = 6;
+   */
+  funds?: BrokerFunds | undefined;
+
+  /**
+   * Wall time of the comparison.
+   *
+   * @generated from field: google.protobuf.Timestamp reconciled_at = 7;
+   */
+  reconciledAt?: Timestamp | undefined;
+
+  /**
+   * Orders, trades, positions and holdings of the broker that were compared.
+   *
+   * @generated from field: uint32 compared = 8;
+   */
+  compared: number;
+
+  /**
+   * What the broker holds that is shown here and never counted, one line each, such as MTF.
+   *
+   * @generated from field: repeated string not_compared = 9;
+   */
+  notCompared: string[];
+};
+
+/**
+ * Describes the message panda.portfolio.v1.AccountReconciliation.
+ * Use `create(AccountReconciliationSchema)` to create a new message.
+ */
+export declare const AccountReconciliationSchema: GenMessage<AccountReconciliation>;
+
+/**
+ * What a reconciliation found.
+ *
+ * @generated from message panda.portfolio.v1.ReconcileResponse
+ */
+export declare type ReconcileResponse = Message<"panda.portfolio.v1.ReconcileResponse"> & {
+  /**
+   * By account.
+   *
+   * @generated from field: repeated panda.portfolio.v1.AccountReconciliation accounts = 1;
+   */
+  accounts: AccountReconciliation[];
+};
+
+/**
+ * Describes the message panda.portfolio.v1.ReconcileResponse.
+ * Use `create(ReconcileResponseSchema)` to create a new message.
+ */
+export declare const ReconcileResponseSchema: GenMessage<ReconcileResponse>;
+
+/**
+ * Asks how the broker's books compare with ours now.
+ *
+ * @generated from message panda.portfolio.v1.GetReconciliationRequest
+ */
+export declare type GetReconciliationRequest = Message<"panda.portfolio.v1.GetReconciliationRequest"> & {
+  /**
+   * Broker namespace. Empty means "paper".
+   *
+   * @generated from field: string broker = 1;
+   */
+  broker: string;
+
+  /**
+   * Account at the broker. Empty means all of the broker's.
+   *
+   * @generated from field: string account = 2;
+   */
+  account: string;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.GetReconciliationRequest.
+ * Use `create(GetReconciliationRequestSchema)` to create a new message.
+ */
+export declare const GetReconciliationRequestSchema: GenMessage<GetReconciliationRequest>;
+
+/**
+ * How the books compare now.
+ *
+ * @generated from message panda.portfolio.v1.GetReconciliationResponse
+ */
+export declare type GetReconciliationResponse = Message<"panda.portfolio.v1.GetReconciliationResponse"> & {
+  /**
+   * By account; differences have no id, because nothing was stored.
+   *
+   * @generated from field: repeated panda.portfolio.v1.AccountReconciliation accounts = 1;
+   */
+  accounts: AccountReconciliation[];
+};
+
+/**
+ * Describes the message panda.portfolio.v1.GetReconciliationResponse.
+ * Use `create(GetReconciliationResponseSchema)` to create a new message.
+ */
+export declare const GetReconciliationResponseSchema: GenMessage<GetReconciliationResponse>;
+
+/**
+ * Asks for discrepancies, newest first.
+ *
+ * @generated from message panda.portfolio.v1.ListDiscrepanciesRequest
+ */
+export declare type ListDiscrepanciesRequest = Message<"panda.portfolio.v1.ListDiscrepanciesRequest"> & {
+  /**
+   * Broker namespace. Empty means every broker.
+   *
+   * @generated from field: string broker = 1;
+   */
+  broker: string;
+
+  /**
+   * Account at the broker. Empty means every account.
+   *
+   * @generated from field: string account = 2;
+   */
+  account: string;
+
+  /**
+   * True: resolved ones, too. False: only those that are SUSPECTED or OPEN.
+   *
+   * @generated from field: bool include_resolved = 3;
+   */
+  includeResolved: boolean;
+
+  /**
+   * Most discrepancies in the answer. 0 means 100; at most 1000.
+   *
+   * @generated from field: uint32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before, unchanged. Empty means the first page.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.ListDiscrepanciesRequest.
+ * Use `create(ListDiscrepanciesRequestSchema)` to create a new message.
+ */
+export declare const ListDiscrepanciesRequestSchema: GenMessage<ListDiscrepanciesRequest>;
+
+/**
+ * A page of discrepancies.
+ *
+ * @generated from message panda.portfolio.v1.ListDiscrepanciesResponse
+ */
+export declare type ListDiscrepanciesResponse = Message<"panda.portfolio.v1.ListDiscrepanciesResponse"> & {
+  /**
+   * Discrepancies of this page, newest first.
+   *
+   * @generated from field: repeated panda.portfolio.v1.Discrepancy discrepancies = 1;
+   */
+  discrepancies: Discrepancy[];
+
+  /**
+   * Token of the next page. Empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.ListDiscrepanciesResponse.
+ * Use `create(ListDiscrepanciesResponseSchema)` to create a new message.
+ */
+export declare const ListDiscrepanciesResponseSchema: GenMessage<ListDiscrepanciesResponse>;
+
+/**
+ * Resolves a discrepancy: entries in its instrument pass again where it was the last one.
+ *
+ * @generated from message panda.portfolio.v1.ResolveDiscrepancyRequest
+ */
+export declare type ResolveDiscrepancyRequest = Message<"panda.portfolio.v1.ResolveDiscrepancyRequest"> & {
+  /**
+   * Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+   * effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Id of the discrepancy.
+   *
+   * @generated from field: string discrepancy_id = 2;
+   */
+  discrepancyId: string;
+
+  /**
+   * ACCEPTED or CORRECTED.
+   *
+   * @generated from field: panda.portfolio.v1.DiscrepancyResolution resolution = 3;
+   */
+  resolution: DiscrepancyResolution;
+
+  /**
+   * Why, one sentence of at most 1000 characters.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.ResolveDiscrepancyRequest.
+ * Use `create(ResolveDiscrepancyRequestSchema)` to create a new message.
+ */
+export declare const ResolveDiscrepancyRequestSchema: GenMessage<ResolveDiscrepancyRequest>;
+
+/**
+ * The discrepancy as it was resolved.
+ *
+ * @generated from message panda.portfolio.v1.ResolveDiscrepancyResponse
+ */
+export declare type ResolveDiscrepancyResponse = Message<"panda.portfolio.v1.ResolveDiscrepancyResponse"> & {
+  /**
+   * The discrepancy.
+   *
+   * @generated from field: panda.portfolio.v1.Discrepancy discrepancy = 1;
+   */
+  discrepancy?: Discrepancy | undefined;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.ResolveDiscrepancyResponse.
+ * Use `create(ResolveDiscrepancyResponseSchema)` to create a new message.
+ */
+export declare const ResolveDiscrepancyResponseSchema: GenMessage<ResolveDiscrepancyResponse>;
+
+/**
  * Accounts of the double-entry ledger. A debit is positive, a credit negative.
  *
  * @generated from enum panda.portfolio.v1.LedgerAccount
@@ -1132,6 +1662,243 @@ export enum LedgerAccount {
  * Describes the enum panda.portfolio.v1.LedgerAccount.
  */
 export declare const LedgerAccountSchema: GenEnum<LedgerAccount>;
+
+/**
+ * What differs between a broker's books and ours.
+ *
+ * @generated from enum panda.portfolio.v1.DiscrepancyKind
+ */
+export enum DiscrepancyKind {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The broker traded more of an order of ours than is booked. It heals itself: trading asks for the order again.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_MISSED_FILL = 1;
+   */
+  MISSED_FILL = 1,
+
+  /**
+   * More of an order is booked than the broker has traded of it.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_UNKNOWN_FILL = 2;
+   */
+  UNKNOWN_FILL = 2,
+
+  /**
+   * An order's fills have another value than the broker's trades of it.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_FILL_DIFFERS = 3;
+   */
+  FILL_DIFFERS = 3,
+
+  /**
+   * A trade of an order that was made elsewhere (by phone, by another app, by the broker) and isn't booked.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_FOREIGN_FILL = 4;
+   */
+  FOREIGN_FILL = 4,
+
+  /**
+   * An order that trading follows isn't in the broker's order book.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_ORDER_MISSING = 5;
+   */
+  ORDER_MISSING = 5,
+
+  /**
+   * An order has ended at one side only.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_ORDER_DIFFERS = 6;
+   */
+  ORDER_DIFFERS = 6,
+
+  /**
+   * The broker holds another quantity than we do, and no trade explains it.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_POSITION = 7;
+   */
+  POSITION = 7,
+
+  /**
+   * Units have moved from one product to another, such as from MIS to CNC.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_PRODUCT_CONVERTED = 8;
+   */
+  PRODUCT_CONVERTED = 8,
+
+  /**
+   * The quantity of shares held has changed as by a split, a bonus or a consolidation.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_CORPORATE_ACTION = 9;
+   */
+  CORPORATE_ACTION = 9,
+
+  /**
+   * The broker holds what was never traded here: it is remembered as held outside, and never touched.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_HELD_OUTSIDE = 10;
+   */
+  HELD_OUTSIDE = 10,
+
+  /**
+   * The broker holds an instrument that isn't known here.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_UNKNOWN_INSTRUMENT = 11;
+   */
+  UNKNOWN_INSTRUMENT = 11,
+
+  /**
+   * The broker's cash has changed otherwise than our fills and charges explain. The broker's counts.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_CASH = 12;
+   */
+  CASH = 12,
+
+  /**
+   * The broker says that margin is lacking.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_MARGIN = 13;
+   */
+  MARGIN = 13,
+
+  /**
+   * Trading's books differ from portfolio's, or from those of the broker as trading reads them.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_BOOKS = 14;
+   */
+  BOOKS = 14,
+}
+
+/**
+ * Describes the enum panda.portfolio.v1.DiscrepancyKind.
+ */
+export declare const DiscrepancyKindSchema: GenEnum<DiscrepancyKind>;
+
+/**
+ * How much a discrepancy matters.
+ *
+ * @generated from enum panda.portfolio.v1.DiscrepancySeverity
+ */
+export enum DiscrepancySeverity {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: DISCREPANCY_SEVERITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Good to know.
+   *
+   * @generated from enum value: DISCREPANCY_SEVERITY_INFO = 1;
+   */
+  INFO = 1,
+
+  /**
+   * A person should look at it; everything goes on.
+   *
+   * @generated from enum value: DISCREPANCY_SEVERITY_WARNING = 2;
+   */
+  WARNING = 2,
+
+  /**
+   * Entries in its instrument are refused until it is over or resolved; exits pass.
+   *
+   * @generated from enum value: DISCREPANCY_SEVERITY_CRITICAL = 3;
+   */
+  CRITICAL = 3,
+}
+
+/**
+ * Describes the enum panda.portfolio.v1.DiscrepancySeverity.
+ */
+export declare const DiscrepancySeveritySchema: GenEnum<DiscrepancySeverity>;
+
+/**
+ * How far a discrepancy has come.
+ *
+ * @generated from enum panda.portfolio.v1.DiscrepancyState
+ */
+export enum DiscrepancyState {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: DISCREPANCY_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Seen once: what is on its way shows so, too. Seen again, it is OPEN.
+   *
+   * @generated from enum value: DISCREPANCY_STATE_SUSPECTED = 1;
+   */
+  SUSPECTED = 1,
+
+  /**
+   * Seen again, and not resolved.
+   *
+   * @generated from enum value: DISCREPANCY_STATE_OPEN = 2;
+   */
+  OPEN = 2,
+
+  /**
+   * It is over.
+   *
+   * @generated from enum value: DISCREPANCY_STATE_RESOLVED = 3;
+   */
+  RESOLVED = 3,
+}
+
+/**
+ * Describes the enum panda.portfolio.v1.DiscrepancyState.
+ */
+export declare const DiscrepancyStateSchema: GenEnum<DiscrepancyState>;
+
+/**
+ * How a discrepancy ended.
+ *
+ * @generated from enum panda.portfolio.v1.DiscrepancyResolution
+ */
+export enum DiscrepancyResolution {
+  /**
+   * Not ended.
+   *
+   * @generated from enum value: DISCREPANCY_RESOLUTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The books agree again, such as after a missed fill was booked.
+   *
+   * @generated from enum value: DISCREPANCY_RESOLUTION_AGREED = 1;
+   */
+  AGREED = 1,
+
+  /**
+   * The broker is right, and our books stay: what differs counts as held outside from then on.
+   *
+   * @generated from enum value: DISCREPANCY_RESOLUTION_ACCEPTED = 2;
+   */
+  ACCEPTED = 2,
+
+  /**
+   * A person has put it right elsewhere. Found again, it is a new discrepancy.
+   *
+   * @generated from enum value: DISCREPANCY_RESOLUTION_CORRECTED = 3;
+   */
+  CORRECTED = 3,
+}
+
+/**
+ * Describes the enum panda.portfolio.v1.DiscrepancyResolution.
+ */
+export declare const DiscrepancyResolutionSchema: GenEnum<DiscrepancyResolution>;
 
 /**
  * Portfolios, positions, fills and the ledger.
@@ -1209,6 +1976,48 @@ export declare const PortfolioService: GenService<{
     methodKind: "unary";
     input: typeof ListLedgerEntriesRequestSchema;
     output: typeof ListLedgerEntriesResponseSchema;
+  },
+  /**
+   * Compares orders, trades, positions, holdings, margin and cash of a broker's accounts with our books, heals what can be
+   * proved, and refuses entries in instruments that differ. NOT_FOUND where the account is not open.
+   *
+   * @generated from rpc panda.portfolio.v1.PortfolioService.Reconcile
+   */
+  reconcile: {
+    methodKind: "unary";
+    input: typeof ReconcileRequestSchema;
+    output: typeof ReconcileResponseSchema;
+  },
+  /**
+   * Compares as Reconcile does, once, and changes nothing: what is on its way shows as a difference, too.
+   *
+   * @generated from rpc panda.portfolio.v1.PortfolioService.GetReconciliation
+   */
+  getReconciliation: {
+    methodKind: "unary";
+    input: typeof GetReconciliationRequestSchema;
+    output: typeof GetReconciliationResponseSchema;
+  },
+  /**
+   * Discrepancies, newest first, a page at a time.
+   *
+   * @generated from rpc panda.portfolio.v1.PortfolioService.ListDiscrepancies
+   */
+  listDiscrepancies: {
+    methodKind: "unary";
+    input: typeof ListDiscrepanciesRequestSchema;
+    output: typeof ListDiscrepanciesResponseSchema;
+  },
+  /**
+   * Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
+   * (DISCREPANCY_RESOLVED) where it is over already.
+   *
+   * @generated from rpc panda.portfolio.v1.PortfolioService.ResolveDiscrepancy
+   */
+  resolveDiscrepancy: {
+    methodKind: "unary";
+    input: typeof ResolveDiscrepancyRequestSchema;
+    output: typeof ResolveDiscrepancyResponseSchema;
   },
 }>;
 

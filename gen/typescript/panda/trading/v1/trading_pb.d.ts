@@ -1005,6 +1005,60 @@ export declare type GetBrokerComparisonResponse = Message<"panda.trading.v1.GetB
 export declare const GetBrokerComparisonResponseSchema: GenMessage<GetBrokerComparisonResponse>;
 
 /**
+ * Asks the broker for a call of an order again, because its books show more of it than ours.
+ *
+ * @generated from message panda.trading.v1.RecheckOrderRequest
+ */
+export declare type RecheckOrderRequest = Message<"panda.trading.v1.RecheckOrderRequest"> & {
+  /**
+   * Id of the order, a UUID given by Alpha Panda.
+   *
+   * @generated from field: string order_id = 1;
+   */
+  orderId: string;
+
+  /**
+   * Id of the call.
+   *
+   * @generated from field: string intent_id = 2;
+   */
+  intentId: string;
+};
+
+/**
+ * Describes the message panda.trading.v1.RecheckOrderRequest.
+ * Use `create(RecheckOrderRequestSchema)` to create a new message.
+ */
+export declare const RecheckOrderRequestSchema: GenMessage<RecheckOrderRequest>;
+
+/**
+ * The order after the broker was asked.
+ *
+ * @generated from message panda.trading.v1.RecheckOrderResponse
+ */
+export declare type RecheckOrderResponse = Message<"panda.trading.v1.RecheckOrderResponse"> & {
+  /**
+   * The order, with what the broker told of it.
+   *
+   * @generated from field: panda.trading.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+
+  /**
+   * Whether the broker showed the call.
+   *
+   * @generated from field: bool found = 2;
+   */
+  found: boolean;
+};
+
+/**
+ * Describes the message panda.trading.v1.RecheckOrderResponse.
+ * Use `create(RecheckOrderResponseSchema)` to create a new message.
+ */
+export declare const RecheckOrderResponseSchema: GenMessage<RecheckOrderResponse>;
+
+/**
  * Why a position is not squared off.
  *
  * @generated from enum panda.trading.v1.SquareOffSkip
@@ -1149,6 +1203,17 @@ export declare const TradingService: GenService<{
     methodKind: "unary";
     input: typeof ConfirmNoOrderRequestSchema;
     output: typeof ConfirmNoOrderResponseSchema;
+  },
+  /**
+   * Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
+   * order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
+   *
+   * @generated from rpc panda.trading.v1.TradingService.RecheckOrder
+   */
+  recheckOrder: {
+    methodKind: "unary";
+    input: typeof RecheckOrderRequestSchema;
+    output: typeof RecheckOrderResponseSchema;
   },
 }>;
 

@@ -1,4 +1,7 @@
-"""Checks the kill switches of the broker and of the strategy: at REDUCING only exits pass, at HALTED nothing."""
+"""Checks the kill switches of the broker and of the strategy: at REDUCING only exits pass, at HALTED nothing.
+
+An instrument in which the broker's books differ from ours is REDUCING until they agree, or a person has resolved it.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,10 @@ def judge(check: Check) -> RuleResult:
             state, whose = own, f"strategy {key.strategy_id!r} at {key.broker!r}"
     match state:
         case TradingState.ACTIVE:
+            halts = check.inputs.scoped.halts
+            if halts and (why := halts.get(key.instrument_id)):
+                message = f"{key.instrument_id} takes only reductions at {key.broker!r} now: {why}"
+                return only_exits_pass(check, NAME, "ACTIVE", "REDUCING", message)
             return _PASSED
         case TradingState.REDUCING:
             message = f"{whose} is REDUCING: it takes only reductions now"

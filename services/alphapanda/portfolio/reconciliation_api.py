@@ -1,0 +1,136 @@
+"""The part of PortfolioService that reconciles accounts with their broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import grpc
+from typing_extensions import override
+
+from alphapanda.domain.routing import DEFAULT_BROKER
+from alphapanda.mesh.caller import current_caller
+from alphapanda.mesh.errors import FailedPrecondition, NotFound
+from alphapanda.mesh.paging import decode_page_token, encode_page_token
+from alphapanda.portfolio.core.discrepancies import Discrepancy, resolved
+from alphapanda.portfolio.core.discrepancy import Resolution, State, Unit
+from alphapanda.portfolio.reconciler import Reconciler
+from alphapanda.portfolio.reconciliation_messages import discrepancy_message, look_message, outcome_message
+from alphapanda.portfolio.store.discrepancies import DiscrepancyStore
+from alphapanda.portfolio.store.port import AccountName, PortfolioStore
+from alphapanda.storage.requests import CommandKey
+from panda.portfolio.v1 import portfolio_pb2 as portfolio
+from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceServicer
+
+DISCREPANCIES_PAGE = 100
+"""Items on a page if the request has no page_size."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ReconciliationApi(PortfolioServiceServicer):
+    """Implements Reconcile, GetReconciliation, ListDiscrepancies and ResolveDiscrepancy.
+
+    Args:
+        store: the books.
+        reconciler: compares accounts.
+        discrepancies: what differs.
+        wall_clock: returns the aware wall time.
+    """
+
+    def __init__(
+        self,
+        store: PortfolioStore,
+        reconciler: Reconciler,
+        discrepancies: DiscrepancyStore,
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        self._books = store
+        self._reconciler = reconciler
+        self._discrepancies = discrepancies
+        self._wall_clock = wall_clock
+
+    @override
+    async def Reconcile(
+        self, request: portfolio.ReconcileRequest, context: Context
+    ) -> portfolio.ReconcileResponse:
+        names = await self._names(request.broker, request.account)
+        await self._discrepancies.claim(
+            CommandKey(current_caller.get(), "Reconcile", request.request_id), request
+        )
+        return portfolio.ReconcileResponse(
+            accounts=[outcome_message(await self._reconciler.reconcile(name)) for name in names]
+        )
+
+    @override
+    async def GetReconciliation(
+        self, request: portfolio.GetReconciliationRequest, context: Context
+    ) -> portfolio.GetReconciliationResponse:
+        names = await self._names(request.broker, request.account)
+        return portfolio.GetReconciliationResponse(
+            accounts=[look_message(name, await self._reconciler.look(name)) for name in names]
+        )
+
+    @override
+    async def ListDiscrepancies(
+        self, request: portfolio.ListDiscrepanciesRequest, context: Context
+    ) -> portfolio.ListDiscrepanciesResponse:
+        if request.broker:
+            self._reconciler.reader(request.broker)
+        filters = f"discrepancies {request.broker} {request.account} {request.include_resolved}"
+        before = decode_page_token(request.page_token, filters, int)
+        size = request.page_size or DISCREPANCIES_PAGE
+        found = await self._discrepancies.listed(
+            request.broker,
+            request.account,
+            include_resolved=request.include_resolved,
+            before=before[0] if before else None,
+            limit=size + 1,
+        )
+        page = found[:size]
+        return portfolio.ListDiscrepanciesResponse(
+            discrepancies=[discrepancy_message(one) for _, one in page],
+            next_page_token=encode_page_token((page[-1][0],), filters) if len(found) > size else "",
+        )
+
+    @override
+    async def ResolveDiscrepancy(
+        self, request: portfolio.ResolveDiscrepancyRequest, context: Context
+    ) -> portfolio.ResolveDiscrepancyResponse:
+        caller = current_caller.get()
+        discrepancy_id = str(UUID(request.discrepancy_id))
+
+        def change(one: Discrepancy) -> tuple[Discrepancy, tuple[tuple[Unit, int], ...]]:
+            if one.state is State.RESOLVED:
+                raise FailedPrecondition(
+                    "DISCREPANCY_RESOLVED", f"{discrepancy_id} is over already: {one.resolution.name}"
+                )
+            resolution = Resolution(request.resolution)
+            return resolved(one, resolution, self._wall_clock(), caller, request.reason)
+
+        try:
+            given, name = await self._discrepancies.resolve(
+                CommandKey(caller, "ResolveDiscrepancy", request.request_id),
+                request,
+                discrepancy_id,
+                change,
+                lambda one: portfolio.ResolveDiscrepancyResponse(discrepancy=discrepancy_message(one)),
+            )
+        except LookupError:
+            raise NotFound("NO_DISCREPANCY", f"there is no discrepancy {discrepancy_id!r}") from None
+        if name is not None:
+            await self._reconciler.tell_risk(name)
+        return portfolio.ResolveDiscrepancyResponse.FromString(given)
+
+    async def _names(self, broker: str, account: str) -> Sequence[AccountName]:
+        broker = broker or DEFAULT_BROKER
+        self._reconciler.reader(broker)
+        names = await self._books.accounts(broker)
+        if not account:
+            return names
+        name = AccountName(broker, account)
+        if name not in names:
+            raise NotFound("NO_ACCOUNT", f"broker {broker!r} has no open account {account!r}")
+        return [name]
