@@ -23,7 +23,7 @@ def broker_readers(
         broker: SimulatedBooks(trading, store, today) for broker in resources.router.enabled
     }
     if ZERODHA in readers and resources.kite is not None:
-        from alphapanda.portfolio.brokers.zerodha import ZerodhaBooks  # noqa: PLC0415 - only where Zerodha is used
+        from alphapanda.portfolio.brokers.kite_books import ZerodhaBooks  # noqa: PLC0415 - only where Zerodha is used
 
         readers[ZERODHA] = ZerodhaBooks(resources.kite.rest, resources.instruments, today)
     return readers
