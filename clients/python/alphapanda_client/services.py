@@ -106,6 +106,10 @@ class PortfolioService(Protocol):
     ListPositions: Call[portfolio.ListPositionsRequest, portfolio.ListPositionsResponse]
     ListFills: Call[portfolio.ListFillsRequest, portfolio.ListFillsResponse]
     ListLedgerEntries: Call[portfolio.ListLedgerEntriesRequest, portfolio.ListLedgerEntriesResponse]
+    Reconcile: Call[portfolio.ReconcileRequest, portfolio.ReconcileResponse]
+    GetReconciliation: Call[portfolio.GetReconciliationRequest, portfolio.GetReconciliationResponse]
+    ListDiscrepancies: Call[portfolio.ListDiscrepanciesRequest, portfolio.ListDiscrepanciesResponse]
+    ResolveDiscrepancy: Call[portfolio.ResolveDiscrepancyRequest, portfolio.ResolveDiscrepancyResponse]
 
 
 class RiskService(Protocol):
@@ -124,6 +128,7 @@ class RiskService(Protocol):
     GetLiveAccounts: Call[risk.GetLiveAccountsRequest, risk.GetLiveAccountsResponse]
     ArmLiveAccount: Call[risk.ArmLiveAccountRequest, risk.ArmLiveAccountResponse]
     DisarmLiveAccount: Call[risk.DisarmLiveAccountRequest, risk.DisarmLiveAccountResponse]
+    SetInstrumentHalts: Call[risk.SetInstrumentHaltsRequest, risk.SetInstrumentHaltsResponse]
 
 
 class StrategyService(Protocol):
@@ -151,3 +156,4 @@ class TradingService(Protocol):
     ApplyKillSwitch: Call[trading.ApplyKillSwitchRequest, trading.ApplyKillSwitchResponse]
     GetKillSwitchCopies: Call[trading.GetKillSwitchCopiesRequest, trading.GetKillSwitchCopiesResponse]
     ConfirmNoOrder: Call[trading.ConfirmNoOrderRequest, trading.ConfirmNoOrderResponse]
+    RecheckOrder: Call[trading.RecheckOrderRequest, trading.RecheckOrderResponse]

@@ -2902,6 +2902,189 @@ func (x *DisarmLiveAccountResponse) GetAccount() *LiveAccount {
 	return nil
 }
 
+// An instrument in which entries are refused.
+type InstrumentHalt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Our id of the instrument.
+	InstrumentId string `protobuf:"bytes,1,opt,name=instrument_id,json=instrumentId,proto3" json:"instrument_id,omitempty"`
+	// Why, one sentence of at most 1000 characters.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InstrumentHalt) Reset() {
+	*x = InstrumentHalt{}
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InstrumentHalt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InstrumentHalt) ProtoMessage() {}
+
+func (x *InstrumentHalt) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InstrumentHalt.ProtoReflect.Descriptor instead.
+func (*InstrumentHalt) Descriptor() ([]byte, []int) {
+	return file_panda_risk_v1_risk_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *InstrumentHalt) GetInstrumentId() string {
+	if x != nil {
+		return x.InstrumentId
+	}
+	return ""
+}
+
+func (x *InstrumentHalt) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Says in which instruments of an account entries are refused, because the broker's books differ from ours: all of them.
+type SetInstrumentHaltsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the reconciliation that says so; an older one than was taken changes nothing.
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Broker namespace, such as "zerodha".
+	Broker string `protobuf:"bytes,2,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account at the broker.
+	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	// The instruments, at most 1000; those that aren't named are halted no longer.
+	Halts         []*InstrumentHalt `protobuf:"bytes,4,rep,name=halts,proto3" json:"halts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetInstrumentHaltsRequest) Reset() {
+	*x = SetInstrumentHaltsRequest{}
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetInstrumentHaltsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetInstrumentHaltsRequest) ProtoMessage() {}
+
+func (x *SetInstrumentHaltsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetInstrumentHaltsRequest.ProtoReflect.Descriptor instead.
+func (*SetInstrumentHaltsRequest) Descriptor() ([]byte, []int) {
+	return file_panda_risk_v1_risk_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *SetInstrumentHaltsRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *SetInstrumentHaltsRequest) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *SetInstrumentHaltsRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *SetInstrumentHaltsRequest) GetHalts() []*InstrumentHalt {
+	if x != nil {
+		return x.Halts
+	}
+	return nil
+}
+
+// The instruments in which entries are refused now.
+type SetInstrumentHaltsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the reconciliation that is in force.
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The instruments.
+	Halts         []*InstrumentHalt `protobuf:"bytes,2,rep,name=halts,proto3" json:"halts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetInstrumentHaltsResponse) Reset() {
+	*x = SetInstrumentHaltsResponse{}
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetInstrumentHaltsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetInstrumentHaltsResponse) ProtoMessage() {}
+
+func (x *SetInstrumentHaltsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_risk_v1_risk_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetInstrumentHaltsResponse.ProtoReflect.Descriptor instead.
+func (*SetInstrumentHaltsResponse) Descriptor() ([]byte, []int) {
+	return file_panda_risk_v1_risk_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *SetInstrumentHaltsResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *SetInstrumentHaltsResponse) GetHalts() []*InstrumentHalt {
+	if x != nil {
+		return x.Halts
+	}
+	return nil
+}
+
 var File_panda_risk_v1_risk_proto protoreflect.FileDescriptor
 
 const file_panda_risk_v1_risk_proto_rawDesc = "" +
@@ -3168,7 +3351,19 @@ const file_panda_risk_v1_risk_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"Q\n" +
 	"\x19DisarmLiveAccountResponse\x124\n" +
-	"\aaccount\x18\x01 \x01(\v2\x1a.panda.risk.v1.LiveAccountR\aaccount*\xd9\x01\n" +
+	"\aaccount\x18\x01 \x01(\v2\x1a.panda.risk.v1.LiveAccountR\aaccount\"b\n" +
+	"\x0eInstrumentHalt\x12,\n" +
+	"\rinstrument_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\finstrumentId\x12\"\n" +
+	"\x06reason\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xe8\aR\x06reason\"\xe6\x01\n" +
+	"\x19SetInstrumentHaltsRequest\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x125\n" +
+	"\x06broker\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x126\n" +
+	"\aaccount\x18\x03 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,32}$R\aaccount\x12>\n" +
+	"\x05halts\x18\x04 \x03(\v2\x1d.panda.risk.v1.InstrumentHaltB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05halts\"m\n" +
+	"\x1aSetInstrumentHaltsResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x123\n" +
+	"\x05halts\x18\x02 \x03(\v2\x1d.panda.risk.v1.InstrumentHaltR\x05halts*\xd9\x01\n" +
 	"\vLimitOrigin\x12\x1c\n" +
 	"\x18LIMIT_ORIGIN_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12LIMIT_ORIGIN_FIXED\x10\x01\x12\x19\n" +
@@ -3176,8 +3371,7 @@ const file_panda_risk_v1_risk_proto_rawDesc = "" +
 	"\x14LIMIT_ORIGIN_ACCOUNT\x10\x03\x12\x19\n" +
 	"\x15LIMIT_ORIGIN_STRATEGY\x10\x04\x12\x1b\n" +
 	"\x17LIMIT_ORIGIN_INSTRUMENT\x10\x05\x12'\n" +
-	"#LIMIT_ORIGIN_STRATEGY_IN_INSTRUMENT\x10\x062\xe9\n" +
-	"\n" +
+	"#LIMIT_ORIGIN_STRATEGY_IN_INSTRUMENT\x10\x062\xe1\v\n" +
 	"\vRiskService\x12j\n" +
 	"\x0eAuthorizeOrder\x12$.panda.risk.v1.AuthorizeOrderRequest\x1a%.panda.risk.v1.AuthorizeOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\x88'\x12^\n" +
 	"\n" +
@@ -3192,7 +3386,8 @@ const file_panda_risk_v1_risk_proto_rawDesc = "" +
 	"\rSetKillSwitch\x12#.panda.risk.v1.SetKillSwitchRequest\x1a$.panda.risk.v1.SetKillSwitchResponse\"\r\x8a\xb5\x18\t\b\x04\x10\x02\x18\x88' \x01\x12m\n" +
 	"\x0fGetLiveAccounts\x12%.panda.risk.v1.GetLiveAccountsRequest\x1a&.panda.risk.v1.GetLiveAccountsResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12j\n" +
 	"\x0eArmLiveAccount\x12$.panda.risk.v1.ArmLiveAccountRequest\x1a%.panda.risk.v1.ArmLiveAccountResponse\"\v\x8a\xb5\x18\a\b\x04\x10\x02\x18\x88'\x12u\n" +
-	"\x11DisarmLiveAccount\x12'.panda.risk.v1.DisarmLiveAccountRequest\x1a(.panda.risk.v1.DisarmLiveAccountResponse\"\r\x8a\xb5\x18\t\b\x04\x10\x02\x18\x88' \x01BW\n" +
+	"\x11DisarmLiveAccount\x12'.panda.risk.v1.DisarmLiveAccountRequest\x1a(.panda.risk.v1.DisarmLiveAccountResponse\"\r\x8a\xb5\x18\t\b\x04\x10\x02\x18\x88' \x01\x12v\n" +
+	"\x12SetInstrumentHalts\x12(.panda.risk.v1.SetInstrumentHaltsRequest\x1a).panda.risk.v1.SetInstrumentHaltsResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\x88'BW\n" +
 	"\x15io.alphapanda.risk.v1P\x01Z<github.com/alphapanda/alphapanda/gen/go/panda/risk/v1;riskv1b\x06proto3"
 
 var (
@@ -3208,139 +3403,146 @@ func file_panda_risk_v1_risk_proto_rawDescGZIP() []byte {
 }
 
 var file_panda_risk_v1_risk_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_panda_risk_v1_risk_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_panda_risk_v1_risk_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_panda_risk_v1_risk_proto_goTypes = []any{
-	(LimitOrigin)(0),                  // 0: panda.risk.v1.LimitOrigin
-	(*AuthorizeOrderRequest)(nil),     // 1: panda.risk.v1.AuthorizeOrderRequest
-	(*AuthorizeOrderResponse)(nil),    // 2: panda.risk.v1.AuthorizeOrderResponse
-	(*Verdict)(nil),                   // 3: panda.risk.v1.Verdict
-	(*GetVerdictRequest)(nil),         // 4: panda.risk.v1.GetVerdictRequest
-	(*GetVerdictResponse)(nil),        // 5: panda.risk.v1.GetVerdictResponse
-	(*ListVerdictsRequest)(nil),       // 6: panda.risk.v1.ListVerdictsRequest
-	(*ListVerdictsResponse)(nil),      // 7: panda.risk.v1.ListVerdictsResponse
-	(*EvaluateSignalRequest)(nil),     // 8: panda.risk.v1.EvaluateSignalRequest
-	(*EvaluateSignalResponse)(nil),    // 9: panda.risk.v1.EvaluateSignalResponse
-	(*GetLimitsRequest)(nil),          // 10: panda.risk.v1.GetLimitsRequest
-	(*Limit)(nil),                     // 11: panda.risk.v1.Limit
-	(*GetLimitsResponse)(nil),         // 12: panda.risk.v1.GetLimitsResponse
-	(*LimitValue)(nil),                // 13: panda.risk.v1.LimitValue
-	(*UpdateLimitsRequest)(nil),       // 14: panda.risk.v1.UpdateLimitsRequest
-	(*UpdateLimitsResponse)(nil),      // 15: panda.risk.v1.UpdateLimitsResponse
-	(*GetExposureRequest)(nil),        // 16: panda.risk.v1.GetExposureRequest
-	(*InstrumentExposure)(nil),        // 17: panda.risk.v1.InstrumentExposure
-	(*GetExposureResponse)(nil),       // 18: panda.risk.v1.GetExposureResponse
-	(*Funds)(nil),                     // 19: panda.risk.v1.Funds
-	(*GetKillSwitchRequest)(nil),      // 20: panda.risk.v1.GetKillSwitchRequest
-	(*KillSwitch)(nil),                // 21: panda.risk.v1.KillSwitch
-	(*GetKillSwitchResponse)(nil),     // 22: panda.risk.v1.GetKillSwitchResponse
-	(*SetKillSwitchRequest)(nil),      // 23: panda.risk.v1.SetKillSwitchRequest
-	(*SetKillSwitchResponse)(nil),     // 24: panda.risk.v1.SetKillSwitchResponse
-	(*ReconcileBrokerRequest)(nil),    // 25: panda.risk.v1.ReconcileBrokerRequest
-	(*ReconcileBrokerResponse)(nil),   // 26: panda.risk.v1.ReconcileBrokerResponse
-	(*GetLiveAccountsRequest)(nil),    // 27: panda.risk.v1.GetLiveAccountsRequest
-	(*LiveAccount)(nil),               // 28: panda.risk.v1.LiveAccount
-	(*GetLiveAccountsResponse)(nil),   // 29: panda.risk.v1.GetLiveAccountsResponse
-	(*ArmLiveAccountRequest)(nil),     // 30: panda.risk.v1.ArmLiveAccountRequest
-	(*ArmLiveAccountResponse)(nil),    // 31: panda.risk.v1.ArmLiveAccountResponse
-	(*DisarmLiveAccountRequest)(nil),  // 32: panda.risk.v1.DisarmLiveAccountRequest
-	(*DisarmLiveAccountResponse)(nil), // 33: panda.risk.v1.DisarmLiveAccountResponse
-	(v1.Side)(0),                      // 34: panda.common.v1.Side
-	(v1.Product)(0),                   // 35: panda.common.v1.Product
-	(v1.OrderType)(0),                 // 36: panda.common.v1.OrderType
-	(*timestamppb.Timestamp)(nil),     // 37: google.protobuf.Timestamp
-	(v1.Validity)(0),                  // 38: panda.common.v1.Validity
-	(*decimal.Decimal)(nil),           // 39: google.type.Decimal
-	(*v1.Protection)(nil),             // 40: panda.common.v1.Protection
-	(v1.PositionEffect)(0),            // 41: panda.common.v1.PositionEffect
-	(*v1.RuleResult)(nil),             // 42: panda.common.v1.RuleResult
-	(*v11.ExplicitOrder)(nil),         // 43: panda.events.v1.ExplicitOrder
-	(*v1.Money)(nil),                  // 44: panda.common.v1.Money
-	(v1.TradingState)(0),              // 45: panda.common.v1.TradingState
+	(LimitOrigin)(0),                   // 0: panda.risk.v1.LimitOrigin
+	(*AuthorizeOrderRequest)(nil),      // 1: panda.risk.v1.AuthorizeOrderRequest
+	(*AuthorizeOrderResponse)(nil),     // 2: panda.risk.v1.AuthorizeOrderResponse
+	(*Verdict)(nil),                    // 3: panda.risk.v1.Verdict
+	(*GetVerdictRequest)(nil),          // 4: panda.risk.v1.GetVerdictRequest
+	(*GetVerdictResponse)(nil),         // 5: panda.risk.v1.GetVerdictResponse
+	(*ListVerdictsRequest)(nil),        // 6: panda.risk.v1.ListVerdictsRequest
+	(*ListVerdictsResponse)(nil),       // 7: panda.risk.v1.ListVerdictsResponse
+	(*EvaluateSignalRequest)(nil),      // 8: panda.risk.v1.EvaluateSignalRequest
+	(*EvaluateSignalResponse)(nil),     // 9: panda.risk.v1.EvaluateSignalResponse
+	(*GetLimitsRequest)(nil),           // 10: panda.risk.v1.GetLimitsRequest
+	(*Limit)(nil),                      // 11: panda.risk.v1.Limit
+	(*GetLimitsResponse)(nil),          // 12: panda.risk.v1.GetLimitsResponse
+	(*LimitValue)(nil),                 // 13: panda.risk.v1.LimitValue
+	(*UpdateLimitsRequest)(nil),        // 14: panda.risk.v1.UpdateLimitsRequest
+	(*UpdateLimitsResponse)(nil),       // 15: panda.risk.v1.UpdateLimitsResponse
+	(*GetExposureRequest)(nil),         // 16: panda.risk.v1.GetExposureRequest
+	(*InstrumentExposure)(nil),         // 17: panda.risk.v1.InstrumentExposure
+	(*GetExposureResponse)(nil),        // 18: panda.risk.v1.GetExposureResponse
+	(*Funds)(nil),                      // 19: panda.risk.v1.Funds
+	(*GetKillSwitchRequest)(nil),       // 20: panda.risk.v1.GetKillSwitchRequest
+	(*KillSwitch)(nil),                 // 21: panda.risk.v1.KillSwitch
+	(*GetKillSwitchResponse)(nil),      // 22: panda.risk.v1.GetKillSwitchResponse
+	(*SetKillSwitchRequest)(nil),       // 23: panda.risk.v1.SetKillSwitchRequest
+	(*SetKillSwitchResponse)(nil),      // 24: panda.risk.v1.SetKillSwitchResponse
+	(*ReconcileBrokerRequest)(nil),     // 25: panda.risk.v1.ReconcileBrokerRequest
+	(*ReconcileBrokerResponse)(nil),    // 26: panda.risk.v1.ReconcileBrokerResponse
+	(*GetLiveAccountsRequest)(nil),     // 27: panda.risk.v1.GetLiveAccountsRequest
+	(*LiveAccount)(nil),                // 28: panda.risk.v1.LiveAccount
+	(*GetLiveAccountsResponse)(nil),    // 29: panda.risk.v1.GetLiveAccountsResponse
+	(*ArmLiveAccountRequest)(nil),      // 30: panda.risk.v1.ArmLiveAccountRequest
+	(*ArmLiveAccountResponse)(nil),     // 31: panda.risk.v1.ArmLiveAccountResponse
+	(*DisarmLiveAccountRequest)(nil),   // 32: panda.risk.v1.DisarmLiveAccountRequest
+	(*DisarmLiveAccountResponse)(nil),  // 33: panda.risk.v1.DisarmLiveAccountResponse
+	(*InstrumentHalt)(nil),             // 34: panda.risk.v1.InstrumentHalt
+	(*SetInstrumentHaltsRequest)(nil),  // 35: panda.risk.v1.SetInstrumentHaltsRequest
+	(*SetInstrumentHaltsResponse)(nil), // 36: panda.risk.v1.SetInstrumentHaltsResponse
+	(v1.Side)(0),                       // 37: panda.common.v1.Side
+	(v1.Product)(0),                    // 38: panda.common.v1.Product
+	(v1.OrderType)(0),                  // 39: panda.common.v1.OrderType
+	(*timestamppb.Timestamp)(nil),      // 40: google.protobuf.Timestamp
+	(v1.Validity)(0),                   // 41: panda.common.v1.Validity
+	(*decimal.Decimal)(nil),            // 42: google.type.Decimal
+	(*v1.Protection)(nil),              // 43: panda.common.v1.Protection
+	(v1.PositionEffect)(0),             // 44: panda.common.v1.PositionEffect
+	(*v1.RuleResult)(nil),              // 45: panda.common.v1.RuleResult
+	(*v11.ExplicitOrder)(nil),          // 46: panda.events.v1.ExplicitOrder
+	(*v1.Money)(nil),                   // 47: panda.common.v1.Money
+	(v1.TradingState)(0),               // 48: panda.common.v1.TradingState
 }
 var file_panda_risk_v1_risk_proto_depIdxs = []int32{
-	34, // 0: panda.risk.v1.AuthorizeOrderRequest.side:type_name -> panda.common.v1.Side
-	35, // 1: panda.risk.v1.AuthorizeOrderRequest.product:type_name -> panda.common.v1.Product
-	36, // 2: panda.risk.v1.AuthorizeOrderRequest.order_type:type_name -> panda.common.v1.OrderType
-	37, // 3: panda.risk.v1.AuthorizeOrderRequest.valid_until:type_name -> google.protobuf.Timestamp
-	38, // 4: panda.risk.v1.AuthorizeOrderRequest.validity:type_name -> panda.common.v1.Validity
-	39, // 5: panda.risk.v1.AuthorizeOrderRequest.limit_price:type_name -> google.type.Decimal
-	39, // 6: panda.risk.v1.AuthorizeOrderRequest.trigger_price:type_name -> google.type.Decimal
-	40, // 7: panda.risk.v1.AuthorizeOrderRequest.protection:type_name -> panda.common.v1.Protection
+	37, // 0: panda.risk.v1.AuthorizeOrderRequest.side:type_name -> panda.common.v1.Side
+	38, // 1: panda.risk.v1.AuthorizeOrderRequest.product:type_name -> panda.common.v1.Product
+	39, // 2: panda.risk.v1.AuthorizeOrderRequest.order_type:type_name -> panda.common.v1.OrderType
+	40, // 3: panda.risk.v1.AuthorizeOrderRequest.valid_until:type_name -> google.protobuf.Timestamp
+	41, // 4: panda.risk.v1.AuthorizeOrderRequest.validity:type_name -> panda.common.v1.Validity
+	42, // 5: panda.risk.v1.AuthorizeOrderRequest.limit_price:type_name -> google.type.Decimal
+	42, // 6: panda.risk.v1.AuthorizeOrderRequest.trigger_price:type_name -> google.type.Decimal
+	43, // 7: panda.risk.v1.AuthorizeOrderRequest.protection:type_name -> panda.common.v1.Protection
 	3,  // 8: panda.risk.v1.AuthorizeOrderResponse.verdict:type_name -> panda.risk.v1.Verdict
-	34, // 9: panda.risk.v1.Verdict.side:type_name -> panda.common.v1.Side
-	41, // 10: panda.risk.v1.Verdict.position_effect:type_name -> panda.common.v1.PositionEffect
-	42, // 11: panda.risk.v1.Verdict.rules:type_name -> panda.common.v1.RuleResult
-	37, // 12: panda.risk.v1.Verdict.decided_at:type_name -> google.protobuf.Timestamp
+	37, // 9: panda.risk.v1.Verdict.side:type_name -> panda.common.v1.Side
+	44, // 10: panda.risk.v1.Verdict.position_effect:type_name -> panda.common.v1.PositionEffect
+	45, // 11: panda.risk.v1.Verdict.rules:type_name -> panda.common.v1.RuleResult
+	40, // 12: panda.risk.v1.Verdict.decided_at:type_name -> google.protobuf.Timestamp
 	3,  // 13: panda.risk.v1.GetVerdictResponse.verdict:type_name -> panda.risk.v1.Verdict
-	37, // 14: panda.risk.v1.ListVerdictsRequest.since:type_name -> google.protobuf.Timestamp
-	37, // 15: panda.risk.v1.ListVerdictsRequest.until:type_name -> google.protobuf.Timestamp
+	40, // 14: panda.risk.v1.ListVerdictsRequest.since:type_name -> google.protobuf.Timestamp
+	40, // 15: panda.risk.v1.ListVerdictsRequest.until:type_name -> google.protobuf.Timestamp
 	3,  // 16: panda.risk.v1.ListVerdictsResponse.verdicts:type_name -> panda.risk.v1.Verdict
-	35, // 17: panda.risk.v1.EvaluateSignalRequest.product:type_name -> panda.common.v1.Product
-	43, // 18: panda.risk.v1.EvaluateSignalRequest.explicit_order:type_name -> panda.events.v1.ExplicitOrder
+	38, // 17: panda.risk.v1.EvaluateSignalRequest.product:type_name -> panda.common.v1.Product
+	46, // 18: panda.risk.v1.EvaluateSignalRequest.explicit_order:type_name -> panda.events.v1.ExplicitOrder
 	3,  // 19: panda.risk.v1.EvaluateSignalResponse.verdict:type_name -> panda.risk.v1.Verdict
 	0,  // 20: panda.risk.v1.Limit.origin:type_name -> panda.risk.v1.LimitOrigin
-	37, // 21: panda.risk.v1.Limit.changed_at:type_name -> google.protobuf.Timestamp
+	40, // 21: panda.risk.v1.Limit.changed_at:type_name -> google.protobuf.Timestamp
 	11, // 22: panda.risk.v1.GetLimitsResponse.limits:type_name -> panda.risk.v1.Limit
 	11, // 23: panda.risk.v1.GetLimitsResponse.set:type_name -> panda.risk.v1.Limit
 	13, // 24: panda.risk.v1.UpdateLimitsRequest.set:type_name -> panda.risk.v1.LimitValue
 	11, // 25: panda.risk.v1.UpdateLimitsResponse.set:type_name -> panda.risk.v1.Limit
-	39, // 26: panda.risk.v1.InstrumentExposure.last_price:type_name -> google.type.Decimal
-	44, // 27: panda.risk.v1.InstrumentExposure.gross:type_name -> panda.common.v1.Money
-	44, // 28: panda.risk.v1.InstrumentExposure.net:type_name -> panda.common.v1.Money
+	42, // 26: panda.risk.v1.InstrumentExposure.last_price:type_name -> google.type.Decimal
+	47, // 27: panda.risk.v1.InstrumentExposure.gross:type_name -> panda.common.v1.Money
+	47, // 28: panda.risk.v1.InstrumentExposure.net:type_name -> panda.common.v1.Money
 	17, // 29: panda.risk.v1.GetExposureResponse.instruments:type_name -> panda.risk.v1.InstrumentExposure
-	44, // 30: panda.risk.v1.GetExposureResponse.gross:type_name -> panda.common.v1.Money
-	44, // 31: panda.risk.v1.GetExposureResponse.net:type_name -> panda.common.v1.Money
-	44, // 32: panda.risk.v1.GetExposureResponse.realised:type_name -> panda.common.v1.Money
-	44, // 33: panda.risk.v1.GetExposureResponse.unrealised:type_name -> panda.common.v1.Money
-	37, // 34: panda.risk.v1.GetExposureResponse.market_time:type_name -> google.protobuf.Timestamp
+	47, // 30: panda.risk.v1.GetExposureResponse.gross:type_name -> panda.common.v1.Money
+	47, // 31: panda.risk.v1.GetExposureResponse.net:type_name -> panda.common.v1.Money
+	47, // 32: panda.risk.v1.GetExposureResponse.realised:type_name -> panda.common.v1.Money
+	47, // 33: panda.risk.v1.GetExposureResponse.unrealised:type_name -> panda.common.v1.Money
+	40, // 34: panda.risk.v1.GetExposureResponse.market_time:type_name -> google.protobuf.Timestamp
 	19, // 35: panda.risk.v1.GetExposureResponse.funds:type_name -> panda.risk.v1.Funds
-	44, // 36: panda.risk.v1.GetExposureResponse.charges:type_name -> panda.common.v1.Money
-	44, // 37: panda.risk.v1.Funds.balance:type_name -> panda.common.v1.Money
-	44, // 38: panda.risk.v1.Funds.used_margin:type_name -> panda.common.v1.Money
-	44, // 39: panda.risk.v1.Funds.blocked:type_name -> panda.common.v1.Money
-	44, // 40: panda.risk.v1.Funds.available:type_name -> panda.common.v1.Money
-	45, // 41: panda.risk.v1.KillSwitch.state:type_name -> panda.common.v1.TradingState
-	37, // 42: panda.risk.v1.KillSwitch.changed_at:type_name -> google.protobuf.Timestamp
+	47, // 36: panda.risk.v1.GetExposureResponse.charges:type_name -> panda.common.v1.Money
+	47, // 37: panda.risk.v1.Funds.balance:type_name -> panda.common.v1.Money
+	47, // 38: panda.risk.v1.Funds.used_margin:type_name -> panda.common.v1.Money
+	47, // 39: panda.risk.v1.Funds.blocked:type_name -> panda.common.v1.Money
+	47, // 40: panda.risk.v1.Funds.available:type_name -> panda.common.v1.Money
+	48, // 41: panda.risk.v1.KillSwitch.state:type_name -> panda.common.v1.TradingState
+	40, // 42: panda.risk.v1.KillSwitch.changed_at:type_name -> google.protobuf.Timestamp
 	21, // 43: panda.risk.v1.GetKillSwitchResponse.kill_switch:type_name -> panda.risk.v1.KillSwitch
-	45, // 44: panda.risk.v1.SetKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
+	48, // 44: panda.risk.v1.SetKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
 	21, // 45: panda.risk.v1.SetKillSwitchResponse.kill_switch:type_name -> panda.risk.v1.KillSwitch
 	21, // 46: panda.risk.v1.ReconcileBrokerResponse.kill_switch:type_name -> panda.risk.v1.KillSwitch
-	37, // 47: panda.risk.v1.LiveAccount.changed_at:type_name -> google.protobuf.Timestamp
+	40, // 47: panda.risk.v1.LiveAccount.changed_at:type_name -> google.protobuf.Timestamp
 	11, // 48: panda.risk.v1.LiveAccount.limits:type_name -> panda.risk.v1.Limit
 	28, // 49: panda.risk.v1.GetLiveAccountsResponse.accounts:type_name -> panda.risk.v1.LiveAccount
 	28, // 50: panda.risk.v1.ArmLiveAccountResponse.account:type_name -> panda.risk.v1.LiveAccount
 	28, // 51: panda.risk.v1.DisarmLiveAccountResponse.account:type_name -> panda.risk.v1.LiveAccount
-	1,  // 52: panda.risk.v1.RiskService.AuthorizeOrder:input_type -> panda.risk.v1.AuthorizeOrderRequest
-	4,  // 53: panda.risk.v1.RiskService.GetVerdict:input_type -> panda.risk.v1.GetVerdictRequest
-	6,  // 54: panda.risk.v1.RiskService.ListVerdicts:input_type -> panda.risk.v1.ListVerdictsRequest
-	8,  // 55: panda.risk.v1.RiskService.EvaluateSignal:input_type -> panda.risk.v1.EvaluateSignalRequest
-	16, // 56: panda.risk.v1.RiskService.GetExposure:input_type -> panda.risk.v1.GetExposureRequest
-	14, // 57: panda.risk.v1.RiskService.UpdateLimits:input_type -> panda.risk.v1.UpdateLimitsRequest
-	10, // 58: panda.risk.v1.RiskService.GetLimits:input_type -> panda.risk.v1.GetLimitsRequest
-	20, // 59: panda.risk.v1.RiskService.GetKillSwitch:input_type -> panda.risk.v1.GetKillSwitchRequest
-	25, // 60: panda.risk.v1.RiskService.ReconcileBroker:input_type -> panda.risk.v1.ReconcileBrokerRequest
-	23, // 61: panda.risk.v1.RiskService.SetKillSwitch:input_type -> panda.risk.v1.SetKillSwitchRequest
-	27, // 62: panda.risk.v1.RiskService.GetLiveAccounts:input_type -> panda.risk.v1.GetLiveAccountsRequest
-	30, // 63: panda.risk.v1.RiskService.ArmLiveAccount:input_type -> panda.risk.v1.ArmLiveAccountRequest
-	32, // 64: panda.risk.v1.RiskService.DisarmLiveAccount:input_type -> panda.risk.v1.DisarmLiveAccountRequest
-	2,  // 65: panda.risk.v1.RiskService.AuthorizeOrder:output_type -> panda.risk.v1.AuthorizeOrderResponse
-	5,  // 66: panda.risk.v1.RiskService.GetVerdict:output_type -> panda.risk.v1.GetVerdictResponse
-	7,  // 67: panda.risk.v1.RiskService.ListVerdicts:output_type -> panda.risk.v1.ListVerdictsResponse
-	9,  // 68: panda.risk.v1.RiskService.EvaluateSignal:output_type -> panda.risk.v1.EvaluateSignalResponse
-	18, // 69: panda.risk.v1.RiskService.GetExposure:output_type -> panda.risk.v1.GetExposureResponse
-	15, // 70: panda.risk.v1.RiskService.UpdateLimits:output_type -> panda.risk.v1.UpdateLimitsResponse
-	12, // 71: panda.risk.v1.RiskService.GetLimits:output_type -> panda.risk.v1.GetLimitsResponse
-	22, // 72: panda.risk.v1.RiskService.GetKillSwitch:output_type -> panda.risk.v1.GetKillSwitchResponse
-	26, // 73: panda.risk.v1.RiskService.ReconcileBroker:output_type -> panda.risk.v1.ReconcileBrokerResponse
-	24, // 74: panda.risk.v1.RiskService.SetKillSwitch:output_type -> panda.risk.v1.SetKillSwitchResponse
-	29, // 75: panda.risk.v1.RiskService.GetLiveAccounts:output_type -> panda.risk.v1.GetLiveAccountsResponse
-	31, // 76: panda.risk.v1.RiskService.ArmLiveAccount:output_type -> panda.risk.v1.ArmLiveAccountResponse
-	33, // 77: panda.risk.v1.RiskService.DisarmLiveAccount:output_type -> panda.risk.v1.DisarmLiveAccountResponse
-	65, // [65:78] is the sub-list for method output_type
-	52, // [52:65] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	34, // 52: panda.risk.v1.SetInstrumentHaltsRequest.halts:type_name -> panda.risk.v1.InstrumentHalt
+	34, // 53: panda.risk.v1.SetInstrumentHaltsResponse.halts:type_name -> panda.risk.v1.InstrumentHalt
+	1,  // 54: panda.risk.v1.RiskService.AuthorizeOrder:input_type -> panda.risk.v1.AuthorizeOrderRequest
+	4,  // 55: panda.risk.v1.RiskService.GetVerdict:input_type -> panda.risk.v1.GetVerdictRequest
+	6,  // 56: panda.risk.v1.RiskService.ListVerdicts:input_type -> panda.risk.v1.ListVerdictsRequest
+	8,  // 57: panda.risk.v1.RiskService.EvaluateSignal:input_type -> panda.risk.v1.EvaluateSignalRequest
+	16, // 58: panda.risk.v1.RiskService.GetExposure:input_type -> panda.risk.v1.GetExposureRequest
+	14, // 59: panda.risk.v1.RiskService.UpdateLimits:input_type -> panda.risk.v1.UpdateLimitsRequest
+	10, // 60: panda.risk.v1.RiskService.GetLimits:input_type -> panda.risk.v1.GetLimitsRequest
+	20, // 61: panda.risk.v1.RiskService.GetKillSwitch:input_type -> panda.risk.v1.GetKillSwitchRequest
+	25, // 62: panda.risk.v1.RiskService.ReconcileBroker:input_type -> panda.risk.v1.ReconcileBrokerRequest
+	23, // 63: panda.risk.v1.RiskService.SetKillSwitch:input_type -> panda.risk.v1.SetKillSwitchRequest
+	27, // 64: panda.risk.v1.RiskService.GetLiveAccounts:input_type -> panda.risk.v1.GetLiveAccountsRequest
+	30, // 65: panda.risk.v1.RiskService.ArmLiveAccount:input_type -> panda.risk.v1.ArmLiveAccountRequest
+	32, // 66: panda.risk.v1.RiskService.DisarmLiveAccount:input_type -> panda.risk.v1.DisarmLiveAccountRequest
+	35, // 67: panda.risk.v1.RiskService.SetInstrumentHalts:input_type -> panda.risk.v1.SetInstrumentHaltsRequest
+	2,  // 68: panda.risk.v1.RiskService.AuthorizeOrder:output_type -> panda.risk.v1.AuthorizeOrderResponse
+	5,  // 69: panda.risk.v1.RiskService.GetVerdict:output_type -> panda.risk.v1.GetVerdictResponse
+	7,  // 70: panda.risk.v1.RiskService.ListVerdicts:output_type -> panda.risk.v1.ListVerdictsResponse
+	9,  // 71: panda.risk.v1.RiskService.EvaluateSignal:output_type -> panda.risk.v1.EvaluateSignalResponse
+	18, // 72: panda.risk.v1.RiskService.GetExposure:output_type -> panda.risk.v1.GetExposureResponse
+	15, // 73: panda.risk.v1.RiskService.UpdateLimits:output_type -> panda.risk.v1.UpdateLimitsResponse
+	12, // 74: panda.risk.v1.RiskService.GetLimits:output_type -> panda.risk.v1.GetLimitsResponse
+	22, // 75: panda.risk.v1.RiskService.GetKillSwitch:output_type -> panda.risk.v1.GetKillSwitchResponse
+	26, // 76: panda.risk.v1.RiskService.ReconcileBroker:output_type -> panda.risk.v1.ReconcileBrokerResponse
+	24, // 77: panda.risk.v1.RiskService.SetKillSwitch:output_type -> panda.risk.v1.SetKillSwitchResponse
+	29, // 78: panda.risk.v1.RiskService.GetLiveAccounts:output_type -> panda.risk.v1.GetLiveAccountsResponse
+	31, // 79: panda.risk.v1.RiskService.ArmLiveAccount:output_type -> panda.risk.v1.ArmLiveAccountResponse
+	33, // 80: panda.risk.v1.RiskService.DisarmLiveAccount:output_type -> panda.risk.v1.DisarmLiveAccountResponse
+	36, // 81: panda.risk.v1.RiskService.SetInstrumentHalts:output_type -> panda.risk.v1.SetInstrumentHaltsResponse
+	68, // [68:82] is the sub-list for method output_type
+	54, // [54:68] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_panda_risk_v1_risk_proto_init() }
@@ -3359,7 +3561,7 @@ func file_panda_risk_v1_risk_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_risk_v1_risk_proto_rawDesc), len(file_panda_risk_v1_risk_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   33,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,19 +21,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RiskService_AuthorizeOrder_FullMethodName    = "/panda.risk.v1.RiskService/AuthorizeOrder"
-	RiskService_GetVerdict_FullMethodName        = "/panda.risk.v1.RiskService/GetVerdict"
-	RiskService_ListVerdicts_FullMethodName      = "/panda.risk.v1.RiskService/ListVerdicts"
-	RiskService_EvaluateSignal_FullMethodName    = "/panda.risk.v1.RiskService/EvaluateSignal"
-	RiskService_GetExposure_FullMethodName       = "/panda.risk.v1.RiskService/GetExposure"
-	RiskService_UpdateLimits_FullMethodName      = "/panda.risk.v1.RiskService/UpdateLimits"
-	RiskService_GetLimits_FullMethodName         = "/panda.risk.v1.RiskService/GetLimits"
-	RiskService_GetKillSwitch_FullMethodName     = "/panda.risk.v1.RiskService/GetKillSwitch"
-	RiskService_ReconcileBroker_FullMethodName   = "/panda.risk.v1.RiskService/ReconcileBroker"
-	RiskService_SetKillSwitch_FullMethodName     = "/panda.risk.v1.RiskService/SetKillSwitch"
-	RiskService_GetLiveAccounts_FullMethodName   = "/panda.risk.v1.RiskService/GetLiveAccounts"
-	RiskService_ArmLiveAccount_FullMethodName    = "/panda.risk.v1.RiskService/ArmLiveAccount"
-	RiskService_DisarmLiveAccount_FullMethodName = "/panda.risk.v1.RiskService/DisarmLiveAccount"
+	RiskService_AuthorizeOrder_FullMethodName     = "/panda.risk.v1.RiskService/AuthorizeOrder"
+	RiskService_GetVerdict_FullMethodName         = "/panda.risk.v1.RiskService/GetVerdict"
+	RiskService_ListVerdicts_FullMethodName       = "/panda.risk.v1.RiskService/ListVerdicts"
+	RiskService_EvaluateSignal_FullMethodName     = "/panda.risk.v1.RiskService/EvaluateSignal"
+	RiskService_GetExposure_FullMethodName        = "/panda.risk.v1.RiskService/GetExposure"
+	RiskService_UpdateLimits_FullMethodName       = "/panda.risk.v1.RiskService/UpdateLimits"
+	RiskService_GetLimits_FullMethodName          = "/panda.risk.v1.RiskService/GetLimits"
+	RiskService_GetKillSwitch_FullMethodName      = "/panda.risk.v1.RiskService/GetKillSwitch"
+	RiskService_ReconcileBroker_FullMethodName    = "/panda.risk.v1.RiskService/ReconcileBroker"
+	RiskService_SetKillSwitch_FullMethodName      = "/panda.risk.v1.RiskService/SetKillSwitch"
+	RiskService_GetLiveAccounts_FullMethodName    = "/panda.risk.v1.RiskService/GetLiveAccounts"
+	RiskService_ArmLiveAccount_FullMethodName     = "/panda.risk.v1.RiskService/ArmLiveAccount"
+	RiskService_DisarmLiveAccount_FullMethodName  = "/panda.risk.v1.RiskService/DisarmLiveAccount"
+	RiskService_SetInstrumentHalts_FullMethodName = "/panda.risk.v1.RiskService/SetInstrumentHalts"
 )
 
 // RiskServiceClient is the client API for RiskService service.
@@ -71,6 +72,9 @@ type RiskServiceClient interface {
 	ArmLiveAccount(ctx context.Context, in *ArmLiveAccountRequest, opts ...grpc.CallOption) (*ArmLiveAccountResponse, error)
 	// Disarms a live account: from the next decision on it only reduces.
 	DisarmLiveAccount(ctx context.Context, in *DisarmLiveAccountRequest, opts ...grpc.CallOption) (*DisarmLiveAccountResponse, error)
+	// Takes the instruments in which entries are refused until the broker's books agree with ours; exits pass. Called by
+	// portfolio.
+	SetInstrumentHalts(ctx context.Context, in *SetInstrumentHaltsRequest, opts ...grpc.CallOption) (*SetInstrumentHaltsResponse, error)
 }
 
 type riskServiceClient struct {
@@ -211,6 +215,16 @@ func (c *riskServiceClient) DisarmLiveAccount(ctx context.Context, in *DisarmLiv
 	return out, nil
 }
 
+func (c *riskServiceClient) SetInstrumentHalts(ctx context.Context, in *SetInstrumentHaltsRequest, opts ...grpc.CallOption) (*SetInstrumentHaltsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetInstrumentHaltsResponse)
+	err := c.cc.Invoke(ctx, RiskService_SetInstrumentHalts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RiskServiceServer is the server API for RiskService service.
 // All implementations must embed UnimplementedRiskServiceServer
 // for forward compatibility.
@@ -246,6 +260,9 @@ type RiskServiceServer interface {
 	ArmLiveAccount(context.Context, *ArmLiveAccountRequest) (*ArmLiveAccountResponse, error)
 	// Disarms a live account: from the next decision on it only reduces.
 	DisarmLiveAccount(context.Context, *DisarmLiveAccountRequest) (*DisarmLiveAccountResponse, error)
+	// Takes the instruments in which entries are refused until the broker's books agree with ours; exits pass. Called by
+	// portfolio.
+	SetInstrumentHalts(context.Context, *SetInstrumentHaltsRequest) (*SetInstrumentHaltsResponse, error)
 	mustEmbedUnimplementedRiskServiceServer()
 }
 
@@ -294,6 +311,9 @@ func (UnimplementedRiskServiceServer) ArmLiveAccount(context.Context, *ArmLiveAc
 }
 func (UnimplementedRiskServiceServer) DisarmLiveAccount(context.Context, *DisarmLiveAccountRequest) (*DisarmLiveAccountResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DisarmLiveAccount not implemented")
+}
+func (UnimplementedRiskServiceServer) SetInstrumentHalts(context.Context, *SetInstrumentHaltsRequest) (*SetInstrumentHaltsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetInstrumentHalts not implemented")
 }
 func (UnimplementedRiskServiceServer) mustEmbedUnimplementedRiskServiceServer() {}
 func (UnimplementedRiskServiceServer) testEmbeddedByValue()                     {}
@@ -550,6 +570,24 @@ func _RiskService_DisarmLiveAccount_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RiskService_SetInstrumentHalts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetInstrumentHaltsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RiskServiceServer).SetInstrumentHalts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RiskService_SetInstrumentHalts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RiskServiceServer).SetInstrumentHalts(ctx, req.(*SetInstrumentHaltsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RiskService_ServiceDesc is the grpc.ServiceDesc for RiskService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -608,6 +646,10 @@ var RiskService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DisarmLiveAccount",
 			Handler:    _RiskService_DisarmLiveAccount_Handler,
+		},
+		{
+			MethodName: "SetInstrumentHalts",
+			Handler:    _RiskService_SetInstrumentHalts_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

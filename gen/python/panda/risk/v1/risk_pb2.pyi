@@ -1456,3 +1456,93 @@ class DisarmLiveAccountResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DisarmLiveAccountResponse: _TypeAlias = DisarmLiveAccountResponse  # noqa: Y015
+
+@_typing.final
+class InstrumentHalt(_message.Message):
+    """An instrument in which entries are refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    instrument_id: _builtins.str
+    """Our id of the instrument."""
+    reason: _builtins.str
+    """Why, one sentence of at most 1000 characters."""
+    def __init__(
+        self,
+        *,
+        instrument_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instrument_id", b"instrument_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstrumentHalt: _TypeAlias = InstrumentHalt  # noqa: Y015
+
+@_typing.final
+class SetInstrumentHaltsRequest(_message.Message):
+    """Says in which instruments of an account entries are refused, because the broker's books differ from ours: all of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    HALTS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Number of the reconciliation that says so; an older one than was taken changes nothing."""
+    broker: _builtins.str
+    """Broker namespace, such as "zerodha"."""
+    account: _builtins.str
+    """Account at the broker."""
+    @_builtins.property
+    def halts(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstrumentHalt]:
+        """The instruments, at most 1000; those that aren't named are halted no longer."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        halts: _abc.Iterable[Global___InstrumentHalt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "halts", b"halts", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetInstrumentHaltsRequest: _TypeAlias = SetInstrumentHaltsRequest  # noqa: Y015
+
+@_typing.final
+class SetInstrumentHaltsResponse(_message.Message):
+    """The instruments in which entries are refused now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    HALTS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Number of the reconciliation that is in force."""
+    @_builtins.property
+    def halts(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstrumentHalt]:
+        """The instruments."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        halts: _abc.Iterable[Global___InstrumentHalt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["halts", b"halts", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetInstrumentHaltsResponse: _TypeAlias = SetInstrumentHaltsResponse  # noqa: Y015

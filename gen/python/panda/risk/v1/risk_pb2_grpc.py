@@ -100,6 +100,11 @@ class RiskServiceStub:
                 request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.DisarmLiveAccountRequest.SerializeToString,
                 response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.DisarmLiveAccountResponse.FromString,
                 _registered_method=True)
+        self.SetInstrumentHalts = channel.unary_unary(
+                '/panda.risk.v1.RiskService/SetInstrumentHalts',
+                request_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.SetInstrumentHaltsRequest.SerializeToString,
+                response_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.SetInstrumentHaltsResponse.FromString,
+                _registered_method=True)
 
 
 class RiskServiceServicer:
@@ -200,6 +205,14 @@ class RiskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetInstrumentHalts(self, request, context):
+        """Takes the instruments in which entries are refused until the broker's books agree with ours; exits pass. Called by
+        portfolio.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RiskServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -267,6 +280,11 @@ def add_RiskServiceServicer_to_server(servicer, server):
                     servicer.DisarmLiveAccount,
                     request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.DisarmLiveAccountRequest.FromString,
                     response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.DisarmLiveAccountResponse.SerializeToString,
+            ),
+            'SetInstrumentHalts': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetInstrumentHalts,
+                    request_deserializer=panda_dot_risk_dot_v1_dot_risk__pb2.SetInstrumentHaltsRequest.FromString,
+                    response_serializer=panda_dot_risk_dot_v1_dot_risk__pb2.SetInstrumentHaltsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -621,6 +639,33 @@ class RiskService:
             '/panda.risk.v1.RiskService/DisarmLiveAccount',
             panda_dot_risk_dot_v1_dot_risk__pb2.DisarmLiveAccountRequest.SerializeToString,
             panda_dot_risk_dot_v1_dot_risk__pb2.DisarmLiveAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetInstrumentHalts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.risk.v1.RiskService/SetInstrumentHalts',
+            panda_dot_risk_dot_v1_dot_risk__pb2.SetInstrumentHaltsRequest.SerializeToString,
+            panda_dot_risk_dot_v1_dot_risk__pb2.SetInstrumentHaltsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,10 @@ class RiskServiceStub:
     """
     DisarmLiveAccount: _aio.UnaryUnaryMultiCallable[_risk_pb2.DisarmLiveAccountRequest, _risk_pb2.DisarmLiveAccountResponse]
     """Disarms a live account: from the next decision on it only reduces."""
+    SetInstrumentHalts: _aio.UnaryUnaryMultiCallable[_risk_pb2.SetInstrumentHaltsRequest, _risk_pb2.SetInstrumentHaltsResponse]
+    """Takes the instruments in which entries are refused until the broker's books agree with ours; exits pass. Called by
+    portfolio.
+    """
 
 class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
     """Verdicts, limits, exposure and kill switches."""
@@ -161,5 +165,15 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_risk_pb2.DisarmLiveAccountRequest, _abc.Awaitable[_risk_pb2.DisarmLiveAccountResponse]],
     ) -> _abc.Awaitable[_risk_pb2.DisarmLiveAccountResponse]:
         """Disarms a live account: from the next decision on it only reduces."""
+
+    @_abc_1.abstractmethod
+    def SetInstrumentHalts(
+        self,
+        request: _risk_pb2.SetInstrumentHaltsRequest,
+        context: _aio.ServicerContext[_risk_pb2.SetInstrumentHaltsRequest, _abc.Awaitable[_risk_pb2.SetInstrumentHaltsResponse]],
+    ) -> _abc.Awaitable[_risk_pb2.SetInstrumentHaltsResponse]:
+        """Takes the instruments in which entries are refused until the broker's books agree with ours; exits pass. Called by
+        portfolio.
+        """
 
 def add_RiskServiceServicer_to_server(servicer: RiskServiceServicer, server: _aio.Server) -> None: ...

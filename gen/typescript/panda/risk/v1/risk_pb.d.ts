@@ -1664,6 +1664,101 @@ export declare type DisarmLiveAccountResponse = Message<"panda.risk.v1.DisarmLiv
 export declare const DisarmLiveAccountResponseSchema: GenMessage<DisarmLiveAccountResponse>;
 
 /**
+ * An instrument in which entries are refused.
+ *
+ * @generated from message panda.risk.v1.InstrumentHalt
+ */
+export declare type InstrumentHalt = Message<"panda.risk.v1.InstrumentHalt"> & {
+  /**
+   * Our id of the instrument.
+   *
+   * @generated from field: string instrument_id = 1;
+   */
+  instrumentId: string;
+
+  /**
+   * Why, one sentence of at most 1000 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message panda.risk.v1.InstrumentHalt.
+ * Use `create(InstrumentHaltSchema)` to create a new message.
+ */
+export declare const InstrumentHaltSchema: GenMessage<InstrumentHalt>;
+
+/**
+ * Says in which instruments of an account entries are refused, because the broker's books differ from ours: all of them.
+ *
+ * @generated from message panda.risk.v1.SetInstrumentHaltsRequest
+ */
+export declare type SetInstrumentHaltsRequest = Message<"panda.risk.v1.SetInstrumentHaltsRequest"> & {
+  /**
+   * Number of the reconciliation that says so; an older one than was taken changes nothing.
+   *
+   * @generated from field: uint64 revision = 1;
+   */
+  revision: bigint;
+
+  /**
+   * Broker namespace, such as "zerodha".
+   *
+   * @generated from field: string broker = 2;
+   */
+  broker: string;
+
+  /**
+   * Account at the broker.
+   *
+   * @generated from field: string account = 3;
+   */
+  account: string;
+
+  /**
+   * The instruments, at most 1000; those that aren't named are halted no longer.
+   *
+   * @generated from field: repeated panda.risk.v1.InstrumentHalt halts = 4;
+   */
+  halts: InstrumentHalt[];
+};
+
+/**
+ * Describes the message panda.risk.v1.SetInstrumentHaltsRequest.
+ * Use `create(SetInstrumentHaltsRequestSchema)` to create a new message.
+ */
+export declare const SetInstrumentHaltsRequestSchema: GenMessage<SetInstrumentHaltsRequest>;
+
+/**
+ * The instruments in which entries are refused now.
+ *
+ * @generated from message panda.risk.v1.SetInstrumentHaltsResponse
+ */
+export declare type SetInstrumentHaltsResponse = Message<"panda.risk.v1.SetInstrumentHaltsResponse"> & {
+  /**
+   * Number of the reconciliation that is in force.
+   *
+   * @generated from field: uint64 revision = 1;
+   */
+  revision: bigint;
+
+  /**
+   * The instruments.
+   *
+   * @generated from field: repeated panda.risk.v1.InstrumentHalt halts = 2;
+   */
+  halts: InstrumentHalt[];
+};
+
+/**
+ * Describes the message panda.risk.v1.SetInstrumentHaltsResponse.
+ * Use `create(SetInstrumentHaltsResponseSchema)` to create a new message.
+ */
+export declare const SetInstrumentHaltsResponseSchema: GenMessage<SetInstrumentHaltsResponse>;
+
+/**
  * Where a limit's value comes from. A narrower scope overrides a wider one; an instrument is narrower than a strategy.
  *
  * @generated from enum panda.risk.v1.LimitOrigin
@@ -1862,6 +1957,17 @@ export declare const RiskService: GenService<{
     methodKind: "unary";
     input: typeof DisarmLiveAccountRequestSchema;
     output: typeof DisarmLiveAccountResponseSchema;
+  },
+  /**
+   * Takes the instruments in which entries are refused until the broker's books agree with ours; exits pass. Called by
+   * portfolio.
+   *
+   * @generated from rpc panda.risk.v1.RiskService.SetInstrumentHalts
+   */
+  setInstrumentHalts: {
+    methodKind: "unary";
+    input: typeof SetInstrumentHaltsRequestSchema;
+    output: typeof SetInstrumentHaltsResponseSchema;
   },
 }>;
 
