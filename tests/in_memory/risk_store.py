@@ -241,10 +241,17 @@ class MemoryRiskStore(RiskStore):
 
     @override
     async def held_intraday(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
+        return self._held(brokers, Product.MIS)
+
+    @override
+    async def held_contracts(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
+        return self._held(brokers, Product.NRML)
+
+    def _held(self, brokers: Collection[str], product: Product) -> Sequence[HeldPosition]:
         return [
             HeldPosition(key, state.opened_at)
             for key, state in self._tables.book.positions.items()
-            if state.quantity and key.product is Product.MIS and key.broker in brokers
+            if state.quantity and key.product is product and key.broker in brokers
         ]
 
     @override

@@ -16,6 +16,8 @@ MANUAL = "manual"
 """The strategy_id of manual orders."""
 FOREIGN = "foreign"
 """The strategy_id of what was traded at a live account by nobody's order of ours."""
+FOREIGN = "foreign"
+"""The strategy_id of what was traded at a live account by nobody's order of ours."""
 
 
 class PositionKey(Struct, frozen=True, gc=False, cache_hash=True):

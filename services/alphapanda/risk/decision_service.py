@@ -260,7 +260,7 @@ class DecisionService:
         broker, account = keys[0].broker, keys[0].account
         async with self._store.unit(broker, account) as unit:
             book = await unit.book(keys, ())
-            signals = book.due(self.inputs.of(market, unit, broker), (broker,), cause)
+            signals = book.due(self.inputs.of(market, unit, broker), (broker,), cause, self.inputs.live)
             now = self._wall_time()
             await unit.save(book, (), [signal_event(signal, SOURCE, now) for signal in signals])
         return signals

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from tests.values import replace
 
 from alphapanda.contract.wire import signal_from
@@ -283,6 +284,20 @@ async def test_a_missed_square_off_comes_the_next_day(risk, timer) -> None:
     assert await timer.fire_due() == []
     risk.market.now = risk.market.now.replace(hour=9, minute=15)
     assert len(await timer.fire_due()) == 1
+
+
+async def test_rule_14_a_live_position_that_stays_after_the_cut_off_is_an_alarm(risk) -> None:
+    """Two and five minutes later, each once; flat by then, or at paper, there is none."""
+    await _hold(risk, 10)
+    risk.decisions.inputs.live = frozenset({"paper"})  # the broker whose orders risk takes here
+    timer = SquareOffTimer(risk.decisions, risk.store, ["paper"], lambda _: CAUSE)
+    alarms = []
+    with capture_logs() as logs:
+        for minute in (0, 1, 2, 3, 5, 6):
+            risk.market.now = risk.market.now.replace(hour=15, minute=minute)
+            await timer.fire_due()
+            alarms.append([one["minutes"] for one in logs if one["event"] == "square_off.overdue"])
+    assert alarms == [[], [], [2], [2], [2, 5], [2, 5]]
 
 
 async def test_the_timer_runs_by_itself(risk) -> None:

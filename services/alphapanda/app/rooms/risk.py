@@ -89,9 +89,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
         store, kill_switches, trading, PortfolioServiceStub(books), resources.simulated_brokers
     )
     reservations = ReservationReleaser(decisions, store, trading, settings.active_brokers)
-    timer = SquareOffTimer(
-        decisions, store, resources.simulated_brokers, lambda view: view.frame_id, spans=spans
-    )
+    timer = SquareOffTimer(decisions, store, settings.active_brokers, lambda view: view.frame_id, spans=spans)
     signals = RawSignalHandler(decisions, measured)
     strategies = KnownStrategies()
 

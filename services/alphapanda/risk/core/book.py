@@ -233,13 +233,16 @@ class RiskBook:
         )
         return self.on_order(never_sent, inputs)
 
-    def due(self, inputs: Inputs, brokers: Collection[str], cause: str) -> list[Signal]:
+    def due(
+        self, inputs: Inputs, brokers: Collection[str], cause: str, live: Collection[str] = ()
+    ) -> list[Signal]:
         """The square-off signals that are due at these brokers; empty while market time is unknown.
 
         Args:
             inputs: market time, calendar, instruments, the cut-off.
-            brokers: simulated brokers; a live broker squares off itself.
+            brokers: the brokers.
             cause: id of the frame whose market time made them due.
+            live: those of them whose orders reach a real exchange; there contracts are closed before they expire, too.
         """
         if inputs.market.market_time is None:
             return []
@@ -251,6 +254,7 @@ class RiskBook:
             cut_off=inputs.limits.mis_cut_off,
             brokers=brokers,
             cause=cause,
+            live=live,
         )
         return [signal for signal in demands if signal.signal_id not in self.judged]
 

@@ -1,4 +1,8 @@
-"""Makes the square-off signals that close MIS positions from the day's cut-off on."""
+"""Makes the square-off signals that close MIS positions from the day's cut-off on.
+
+At a live broker they also close futures and options before they expire (REAL_MONEY rules 14 and 19): those of stocks on the session
+before their last, which ends in physical delivery, those of indices on the last, before their settlement.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,16 @@ from operator import attrgetter
 
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, Session, TradingCalendar
+from alphapanda.domain.capability_question import segment_of, sessions_left
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.order import Product
-from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.session import mis_cut_off
+from alphapanda.domain.signal import FOREIGN, PositionKey, Signal
 from alphapanda.domain.terms import AT_MARKET
 from alphapanda.risk.core.position import PositionState, is_square_off
 
+INDEX_FLAT = time(15, 10)
+"""Local time of the exchange from which contracts on an index that expire today are closed."""
 SIGNAL_INTERVAL = timedelta(minutes=1)
 """Market time after which a position that isn't flat yet gets a new square-off signal."""
 
@@ -27,6 +35,7 @@ def due_square_offs(
     cut_off: time,
     brokers: Collection[str],
     cause: str,
+    live: Collection[str] = (),
 ) -> list[Signal]:
     """The square-off signals that are due, one for each position, sorted by position key.
 
@@ -42,20 +51,26 @@ def due_square_offs(
         cut_off: the exchange's local time of the cut-off.
         brokers: brokers whose positions are squared off here.
         cause: id of the event whose market time made them due; empty if there is none.
+        live: those of them whose orders reach a real exchange.
     """
     signals = []
     for state in states:
-        if not _may_be_due(state, brokers):
+        if not _may_be_due(state, brokers, live):
             continue
         instrument = instruments.by_id(state.key.instrument_id)
-        session = _session(calendar, market_time, instrument)
+        session = open_session(calendar, market_time, instrument)
         if instrument is None or session is None:
             continue
-        due = _due(state, calendar, session, instrument.session_segment, cut_off)
+        if state.key.product is Product.MIS:
+            due = _due(state, calendar, session, instrument.session_segment, cut_off)
+            reason = "MIS square-off"
+        else:
+            due = expiry_flat(instrument, calendar, session, cut_off)
+            reason = f"square-off before it expires on {instrument.expiry}"
         if due is None or market_time < due:
             continue
         due += (market_time - due) // SIGNAL_INTERVAL * SIGNAL_INTERVAL
-        signals.append(_square_off(state.key, instrument, session, market_time, due, cause))
+        signals.append(_square_off(state.key, instrument, session, market_time, due, cause, reason))
     return sorted(
         signals, key=attrgetter("key.broker", "key.account", "key.strategy_id", "key.instrument_id")
     )
@@ -70,17 +85,43 @@ def earliest_cut_off(market_time: datetime, calendar: TradingCalendar, cut_off: 
     return min((moment for moment in moments if moment is not None), default=None)
 
 
-def _may_be_due(state: PositionState, brokers: Collection[str]) -> bool:
-    if not state.quantity or state.key.product is not Product.MIS or state.key.broker not in brokers:
+def expiry_flat(
+    instrument: Instrument, calendar: TradingCalendar, session: Session, cut_off: time
+) -> datetime | None:
+    """When a live broker's position in a contract is closed before it expires; None: not in this session.
+
+    Args:
+        instrument: the contract; None comes back for anything that doesn't expire.
+        calendar: the exchange's sessions.
+        session: the session that is open.
+        cut_off: the exchange's local time of the cut-off.
+    """
+    expiry = instrument.expiry
+    if expiry is None or expiry < session.day:
+        return None
+    left = sessions_left(session.day, expiry, calendar)
+    if not segment_of(instrument).of_stocks:
+        return None if left else mis_cut_off(session, INDEX_FLAT)
+    if left == 0:  # it was missed in the session before
+        return session.open
+    return mis_cut_off(session, cut_off) if left == 1 else None
+
+
+def _may_be_due(state: PositionState, brokers: Collection[str], live: Collection[str]) -> bool:
+    key = state.key
+    if not state.quantity or key.broker not in brokers or key.strategy_id == FOREIGN:
+        return False
+    if key.product is not Product.MIS and (key.product is not Product.NRML or key.broker not in live):
         return False
     if state.waiting is not None and is_square_off(state.waiting):
         return False
     return state.open is None or state.quantity + state.open.on_its_way != 0
 
 
-def _session(
+def open_session(
     calendar: TradingCalendar, market_time: datetime, instrument: Instrument | None
 ) -> Session | None:
+    """The session of an instrument that is open at a market time; None if none is known to be."""
     if instrument is None:
         return None
     try:
@@ -106,6 +147,7 @@ def _square_off(
     market_time: datetime,
     due: datetime,
     cause: str,
+    reason: str,
 ) -> Signal:
     whose = f"{key.broker}:{key.account}:{key.strategy_id}:{key.instrument_id}:{key.product.name}"
     signal_id = ids.timer_id(whose, "square_off", due)
@@ -122,5 +164,5 @@ def _square_off(
         terms=AT_MARKET,
         market_time=market_time,
         valid_until=session.close,
-        reason="MIS square-off",
+        reason=reason,
     )

@@ -268,6 +268,9 @@ class RiskStore(Protocol):
     async def held_intraday(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
         """Lists the MIS positions at these brokers that aren't flat."""
 
+    async def held_contracts(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
+        """Lists the NRML positions at these brokers that aren't flat."""
+
     async def overdue_reservations(
         self, brokers: Collection[str], entries_before: datetime, exits_before: datetime
     ) -> Sequence[Reservation]:

@@ -277,7 +277,14 @@ class PostgresRiskStore(RiskStore):
 
     @override
     async def held_intraday(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
-        asked = {"brokers": list(brokers), "product": int(Product.MIS)}
+        return await self._held(brokers, Product.MIS)
+
+    @override
+    async def held_contracts(self, brokers: Collection[str]) -> Sequence[HeldPosition]:
+        return await self._held(brokers, Product.NRML)
+
+    async def _held(self, brokers: Collection[str], product: Product) -> Sequence[HeldPosition]:
+        asked = {"brokers": list(brokers), "product": int(product)}
         async with self._reading.connect() as connection:
             found = await connection.execute(sql.HELD, asked)
             return [HeldPosition(rows.key_of(row), row.opened_at) for row in found]

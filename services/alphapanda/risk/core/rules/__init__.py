@@ -20,6 +20,8 @@ _FILES: Final = (
     "instrument",
     "product",
     "capability",
+    "self_trade",
+    "intraday_short",
     "price",
     "order_quantity",
     "position_quantity",
