@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.request import Request, urlopen
 
 import psutil
@@ -15,7 +17,9 @@ from running import Platform, until
 from alphapanda.commands.zerodha_demo import press_login
 from panda.auth.v1 import broker_session_pb2 as sessions
 from panda.auth.v1.broker_session_pb2_grpc import BrokerSessionServiceStub
+from panda.common.v1.common_pb2 import Product
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
+from panda.portfolio.v1.portfolio_pb2 import ListPositionsRequest
 
 SECONDS = 30.0
 
@@ -75,7 +79,12 @@ def test_it_signs_in_loads_instruments_and_streams(demo: Platform) -> None:
     assert demo.wait_for("instruments.imported", SECONDS)["instruments"] > 300
     status = demo.market.GetMarketStatus(GetMarketStatusRequest())
     assert (status.feed, status.open, status.simulated) == ("kite", True, True)
-    assert demo.wait_for("fill.reported", SECONDS)["broker"] == "paper"
+    assert demo.wait_for("account.armed", SECONDS)["broker"] == "zerodha"
+    until(
+        lambda: {"paper", "zerodha"} <= {one["broker"] for one in demo.logged("fill.reported")},
+        60.0,
+        "fills at both brokers",
+    )
 
 
 def test_a_cut_socket_heals(demo: Platform) -> None:
@@ -99,6 +108,44 @@ def test_an_ended_session_asks_for_a_person_and_heals_by_a_login(demo: Platform)
     streams_on(demo)
 
 
+def test_a_kill_in_mid_order_leaves_both_sides_equal(demo: Platform) -> None:
+    """The platform is killed while an order that Zerodha has waits for its answer; after a restart each holds what the other does."""
+    url = demo.wait_for("demo.zerodha_signed_in", SECONDS)["url"]
+    late = [{"kind": "slow", "method": "POST", "path": "/orders/*", "seconds": 20.0}]
+    urlopen(Request(f"{url}/stub/faults", json.dumps(late).encode()), timeout=5).close()
+    until(lambda: asked(url, "state")["faults_met"], 60.0, "an order that waits for its answer")
+    demo.kill()
+    demo.start()
+    demo.wait_for("demo.zerodha_signed_in", SECONDS)
+    until(lambda: fills_at_zerodha(demo), 60.0, "an order at Zerodha after the restart")
+    until(lambda: held_here(demo) == held_there(demo), 60.0, "both sides to hold the same")
+
+
+def asked(url: str, what: str) -> dict[str, Any]:
+    """What the exchange says of itself."""
+    with urlopen(f"{url}/stub/{what}", timeout=5) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def fills_at_zerodha(platform: Platform) -> list[dict[str, Any]]:
+    return [one for one in platform.logged("fill.reported") if one["broker"] == "zerodha"]
+
+
+def held_here(platform: Platform) -> dict[str, int]:
+    """Units that the platform holds at Zerodha, of all strategies, by symbol and product."""
+    held: Counter[str] = Counter()
+    for one in platform.books.ListPositions(ListPositionsRequest(broker="zerodha")).positions:
+        held[f"{one.symbol} {Product.Name(one.product).removeprefix('PRODUCT_')}"] += one.quantity
+    return {name: units for name, units in held.items() if units}
+
+
+def held_there(platform: Platform) -> dict[str, int]:
+    """Units that its exchange holds."""
+    url = platform.wait_for("demo.zerodha_signed_in", SECONDS)["url"]
+    return {name.partition(" ")[2]: units for name, units in asked(url, "positions").items()}
+
+
 def test_a_killed_exchange_is_started_again(demo: Platform) -> None:
     """An exchange that was killed is there again, somebody is signed in to it, and its ticks arrive."""
     (exchange,) = exchanges_of(demo)
@@ -106,7 +153,7 @@ def test_a_killed_exchange_is_started_again(demo: Platform) -> None:
     demo.wait_for("demo.zerodha_ended", SECONDS)
     until(lambda: len(exchanges_of(demo)) == 1, SECONDS, "another exchange")
     until(
-        lambda: len([1 for line in demo.log() if line["event"] == "demo.zerodha_signed_in"]) == 2,
+        lambda: len(demo.logged("demo.zerodha_signed_in")) == 2,
         SECONDS,
         "a login",
     )

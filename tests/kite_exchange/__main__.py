@@ -78,6 +78,7 @@ async def _serve(server: Server, follower: Follower, app: App, *, as_json: bool,
         else:
             _tell(server, app)
         await stopped.wait()
+        server.exchange.keep()
         await follower.stop()
 
 

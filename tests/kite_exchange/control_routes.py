@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
@@ -13,6 +14,7 @@ from tests.kite_exchange.account import Holding
 from tests.kite_exchange.errors import KiteError
 from tests.kite_exchange.exchange import Exchange, exchange_of
 from tests.kite_exchange.faults import KINDS, Fault
+from tests.kite_exchange.kept import KeptBooks
 from tests.kite_exchange.ticker import Habits
 
 Told = dict[str, Any]
@@ -153,6 +155,26 @@ def day(exchange: Exchange, told: Told) -> str:
     return f"{len(exchange.market.listing.rows)} instruments"
 
 
+async def positions(request: web.Request) -> web.StreamResponse:
+    """GET /stub/positions: the net units of each user's positions, by user, symbol and product; those that are flat aren't named."""
+    desk = exchange_of(request).desk
+    return web.json_response(
+        {
+            f"{user} {exchange}:{symbol} {product}": position.quantity
+            for user, account in desk.accounts.items()
+            for (exchange, symbol, product), position in account.positions.items()
+            if position.quantity
+        }
+    )
+
+
+def books(exchange: Exchange, told: Told) -> str:
+    """POST /stub/books {"file": "/…/exchange.books"}: keeps orders, trades and accounts in a file, and begins with what it has."""
+    kept = KeptBooks(exchange, Path(told["file"]))
+    exchange.keep = kept.save
+    return f"{len(exchange.desk.orders)} orders"
+
+
 async def kinds(request: web.Request) -> web.StreamResponse:
     """GET /stub/faults: the kinds that there are."""
     return web.json_response(KINDS)
@@ -186,10 +208,16 @@ _TOLD: Final = {
     "holdings": holdings,
     "funds": funds,
     "day": day,
+    "books": books,
 }
 
 
 def routes() -> list[web.RouteDef]:
     """The routes for people and tests."""
     told = [web.post(f"/stub/{name}", _told(handler)) for name, handler in _TOLD.items()]
-    return [web.get("/stub/state", state), web.get("/stub/faults", kinds), *told]
+    return [
+        web.get("/stub/state", state),
+        web.get("/stub/faults", kinds),
+        web.get("/stub/positions", positions),
+        *told,
+    ]

@@ -247,6 +247,14 @@ class Desk:
                 made.append(self.place(user_id, "regular", form, fault=Fault("quiet")))
         return made
 
+    def number_on(self) -> None:
+        """Numbers what comes after what is there."""
+        orders = self.orders.values()
+        self._ids = count(max((int(one.order_id) + 1 for one in orders), default=_FIRST_ORDER))
+        at_exchange = (int(one.exchange_order_id) + 1 for one in orders if one.exchange_order_id)
+        self._exchange_ids = count(max(at_exchange, default=_FIRST_AT_EXCHANGE))
+        self._trade_ids = count(max((int(one.trade_id) + 1 for one in self.trades), default=_FIRST_TRADE))
+
     def list_day(self) -> None:
         """A new day: the order book begins anew, and accounts roll."""
         self.orders.clear()

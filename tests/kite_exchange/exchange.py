@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -41,6 +41,7 @@ class Exchange:
         dumps: what the instruments dump is replaced by, for the next answers; None: the listing itself.
         logs_in: whether a login needs no person: the redirect comes at once.
         wanders: whether subscribed instruments that follow no feed trade, too.
+        keep: writes the books to a file, where they are kept.
     """
 
     clock: Clock
@@ -56,6 +57,7 @@ class Exchange:
     dumps: str | None = None
     logs_in: bool = True
     wanders: bool = True
+    keep: Callable[[], None] = lambda: None
 
     @classmethod
     def of(
@@ -99,6 +101,7 @@ class Exchange:
         """What happens by itself, some times a second: sessions end, and what follows no feed trades."""
         self.ticker.cut_sessionless()
         self.desk.beat()
+        self.keep()
         if self.wanders:
             self.market.wander(self.ticker.subscribed(), self.clock.ns())
 

@@ -40,6 +40,7 @@ async def place(request: web.Request) -> web.StreamResponse:
     if form.get("autoslice", "").lower() in {"true", "1"}:
         return success(desk.place_sliced(app.user_id, variety, form, api_key=app.api_key))
     order = desk.place(app.user_id, variety, form, api_key=app.api_key, fault=request.get(FAULT_OF))
+    exchange_of(request).keep()
     return success({"order_id": order.order_id})
 
 

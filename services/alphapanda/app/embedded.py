@@ -362,7 +362,7 @@ class Embedded:
             "strategy", "panda.strategy.v1.StrategyService", caller="ops"
         ) as channel:
             stub = StrategyServiceStub(channel)
-            for create, start in demo_requests():
+            for create, start in demo_requests(self._options.demo_brokers):
                 try:
                     await stub.CreateStrategy(create)
                 except grpc.aio.AioRpcError as refusal:

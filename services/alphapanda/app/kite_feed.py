@@ -15,8 +15,6 @@ from alphapanda.consuming.known_strategies import PAYLOAD as STRATEGIES
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.eventlog.port import Start
 from alphapanda.kite.options import KiteOptions
-from alphapanda.kite.outcomes import KiteError
-from alphapanda.kite.session import KiteSession, NoSession
 from alphapanda.kite.ticker import Receiver, TickerConnection
 from alphapanda.kite.tickers import TickerPool
 from alphapanda.marketdata.feeds.feed import Feed
@@ -53,18 +51,10 @@ def kite_source(resources: ProcessResources) -> KiteSource:
     account = accounts[0]
     sessions, rest, options = kite.followers[account], kite.rest[account], kite.options
 
-    async def is_dead(session: KiteSession) -> bool:
-        """Whether the token is refused by HTTP, too: a plan without market data has no WebSocket."""
-        try:
-            await rest.profile()
-        except (KiteError, NoSession):
-            return sessions.newest.session_id != session.session_id or sessions.newest.access_token is None
-        return False
-
     def pool(receiver: Receiver) -> TickerPool:
         return TickerPool(
             lambda number: TickerConnection(
-                number, options.ws_root, sessions, options.reconnection, receiver, confirm=is_dead
+                number, options.ws_root, sessions, options.reconnection, receiver, confirm=rest.finds_dead
             )
         )
 

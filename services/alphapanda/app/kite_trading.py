@@ -30,7 +30,7 @@ def zerodha_parts(resources: ProcessResources, kite: KiteParts) -> ZerodhaParts:
         instruments=resources.instruments,
         options=zerodha_options(resources.settings.zerodha),
         updates={
-            account: OrderUpdates(account, kite.options, follower)
+            account: OrderUpdates(account, kite.options, follower, kite.rest[account].finds_dead)
             for account, follower in kite.followers.items()
         },
         now=wall_clock,

@@ -26,6 +26,7 @@ class UpOptions:
         allow_drops: whether a recording of which almost nothing was used is only a warning.
         record: Parquet file to record every published frame in; None records nothing.
         demo: create and start the demo strategies.
+        demo_brokers: brokers that some of them opt in to.
         auth: whether callers sign in, with a secret of the data directory where the settings have none.
         brokers: the registered brokers.
         at: called at each step of an order.
@@ -43,6 +44,7 @@ class UpOptions:
     allow_drops: bool = False
     record: Path | None = None
     demo: bool = False
+    demo_brokers: Sequence[str] = ()
     auth: bool = False
     brokers: Sequence[BrokerRegistration] = BROKERS
     at: Step = no_step

@@ -15,6 +15,7 @@ from datetime import date, datetime, time, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final
+from urllib.request import Request, urlopen
 
 import alphapanda
 from alphapanda.commands.console import fail, out
@@ -28,6 +29,7 @@ MODULE: Final = "tests.kite_exchange"
 START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 5.0
 API_KEY: Final = "demo"
+BROKER: Final = "zerodha"
 CALLBACK_URL: Final[str] = ZerodhaSettings.model_fields["callback_url"].default
 _OPEN: Final = "00:00-23:59"
 _SQUARED_OFF: Final = time(23, 50)
@@ -57,6 +59,7 @@ class DemoExchange:
         self._folder = tempfile.TemporaryDirectory(prefix="alphapanda-demo-")
         self._process: subprocess.Popen[bytes] | None = None
         self.addresses = Addresses("", "")
+        self._books: Path | None = None
 
     @property
     def ended(self) -> bool:
@@ -99,6 +102,24 @@ class DemoExchange:
                 "its exchange has not started",
                 f"{said[-1] if said else 'nothing was said'} ({' '.join(command)})",
             ) from None
+        if self._books is not None:
+            self.keep_books(self._books)
+
+    def keep_books(self, file: Path) -> None:
+        """Has it keep its orders, trades and accounts in a file, and go on with those that are in it: brokers forget nothing.
+
+        Raises:
+            InvalidInput: it can't be told.
+        """
+        self._books = file
+        url = f"{self.addresses.api_root}/stub/books"
+        told = Request(url, json.dumps({"file": str(file)}).encode())  # noqa: S310 - http, on loopback
+        try:
+            urlopen(told, timeout=STOP_SECONDS).close()  # noqa: S310 - as above
+        except OSError as error:
+            raise InvalidInput(
+                "--demo-zerodha", str(file), f"a file for its exchange's books: {error}"
+            ) from None
 
     def stop(self) -> None:
         """Ends it."""
@@ -130,6 +151,7 @@ class DemoExchange:
         hours.write_text(open_calendar(now.date()), encoding="utf-8")
         return {
             "zerodha": {
+                "enabled": True,
                 "accounts": (),
                 "api_key": API_KEY,
                 "api_secret": _secret(),

@@ -21,7 +21,7 @@ from alphapanda.app.local_auth import auth_off
 from alphapanda.app.options import logging_options
 from alphapanda.app.up_options import UpOptions
 from alphapanda.commands.console import USAGE, fail, out, refuse, warn
-from alphapanda.commands.demo_exchange import DemoExchange, demo_directory, with_own_instruments
+from alphapanda.commands.demo_exchange import BROKER, DemoExchange, demo_directory, with_own_instruments
 from alphapanda.commands.live.embedded import EmbeddedView
 from alphapanda.commands.start_checks import show_checks
 from alphapanda.commands.stopping import started, stopped
@@ -102,6 +102,7 @@ def run_up(
         allow_drops=allow_drops,
         record=record,
         demo=demo,
+        demo_brokers=() if exchange is None else (BROKER,),
         auth=auth,
         on_progress=_progress,
         on_checked=show_checks,
@@ -112,12 +113,16 @@ def run_up(
     stream = None if out.is_terminal else sys.stdout
     configure_logging(logging_options(settings.logging), stream, service=SERVICE)
     log_uncaught()
-    options = replace(
-        options,
-        on_directory=lambda made: configure_logging(
+
+    def on_directory(made: Layout) -> None:
+        configure_logging(
             logging_options(settings.logging), stream, settings.logging.folder or made.logs, SERVICE
-        ),
-    )
+        )
+        if exchange is not None:
+            made.exchange.mkdir(exist_ok=True)
+            exchange.keep_books(made.exchange / "books")
+
+    options = replace(options, on_directory=on_directory)
     try:
         asyncio.run(_run(settings, options, exchange, viewed=out.is_terminal and not plain))
     except ServerLost as lost:

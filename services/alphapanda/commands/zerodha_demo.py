@@ -9,9 +9,10 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import grpc
 import structlog
 
-from alphapanda.commands.demo_exchange import DemoExchange
+from alphapanda.commands.demo_exchange import BROKER, DemoExchange
 from alphapanda.commands.wording import market_moment, shown_time, things
 from alphapanda.kite.callback import Redirect, read_redirect
 from alphapanda.mesh.channel import open_channel
@@ -27,17 +28,23 @@ from panda.auth.v1.broker_session_pb2 import (
 from panda.auth.v1.broker_session_pb2_grpc import BrokerSessionServiceStub
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest, GetMarketStatusResponse
 from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
+from panda.risk.v1.risk_pb2 import ArmLiveAccountRequest
+from panda.risk.v1.risk_pb2_grpc import RiskServiceStub
 
-SERVICES: Final = ("panda.auth.v1.BrokerSessionService", "panda.marketdata.v1.MarketDataService")
+SERVICES: Final = (
+    "panda.auth.v1.BrokerSessionService",
+    "panda.marketdata.v1.MarketDataService",
+    "panda.risk.v1.RiskService",
+)
 SHOWN_SECONDS: Final = 2.0
+ARMING_SECONDS: Final = 0.5
 PAGE_SECONDS: Final = 10.0
 SIGN_IN_SECONDS: Final = 30.0
-BROKER: Final = "zerodha"
 _log = structlog.get_logger(__name__)
 
 
 class ZerodhaDemo:
-    """Keeps the demo's exchange running and somebody signed in to it, and shows how session and feed are.
+    """Keeps the demo's exchange running, somebody signed in to it and its account armed, and shows how session and feed are.
 
     A session that ends otherwise isn't renewed: a person is asked, as with the real one.
     An async context manager; the exchange is its owner's to stop.
@@ -74,28 +81,38 @@ class ZerodhaDemo:
     async def _run(self) -> None:
         async with open_channel(self._target, SERVICES, security=self._security) as channel:
             sessions, market = BrokerSessionServiceStub(channel), MarketDataServiceStub(channel)
+            risk = RiskServiceStub(channel)
             while True:
                 if self._exchange.ended:
                     await asyncio.to_thread(self._exchange.start)
                 where = self._exchange.addresses.api_root
                 session = await _signed_in(sessions)
                 _log.info("demo.zerodha_signed_in", account=session.account, url=where)
+                armed = False
                 while not self._exchange.ended:
                     session = (
                         await sessions.GetBrokerSession(GetBrokerSessionRequest(broker=BROKER))
                     ).session
                     status = await market.GetMarketStatus(GetMarketStatusRequest())
+                    armed = armed or await _armed(risk)
                     self._say(f"Zerodha's stub {where}: {health(session, status)}")
-                    await asyncio.sleep(SHOWN_SECONDS)
+                    await asyncio.sleep(SHOWN_SECONDS if armed else ARMING_SECONDS)
                 _log.warning("demo.zerodha_ended", url=where)
                 self._say(f"Zerodha's stub {where} has ended; it is started again")
 
-    async def _show(
-        self, where: str, sessions: BrokerSessionServiceStub, market: MarketDataServiceStub
-    ) -> None:
-        session = (await sessions.GetBrokerSession(GetBrokerSessionRequest(broker=BROKER))).session
-        status = await market.GetMarketStatus(GetMarketStatusRequest())
-        self._say(f"Zerodha's stub {where}: {health(session, status)}")
+
+async def _armed(risk: RiskServiceStub) -> bool:
+    """Arms the account for the market's day; False where the market's day isn't known yet."""
+    request = ArmLiveAccountRequest(
+        request_id=str(uuid4()), broker=BROKER, reason="the demo's exchange is a stub"
+    )
+    try:
+        await risk.ArmLiveAccount(request)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
+            raise
+        return False
+    return True
 
 
 async def _signed_in(sessions: BrokerSessionServiceStub) -> BrokerSession:

@@ -104,6 +104,11 @@ class Layout:
         return self.secrets / "zerodha"
 
     @property
+    def exchange(self) -> Path:
+        """Folder of the stub exchange's books, of `up --demo-zerodha`."""
+        return self.root / "exchange"
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """The folders that a fresh start removes."""
-        return (self.postgres, self.redis, self.logs, self.event_log, self.secrets)
+        return (self.postgres, self.redis, self.logs, self.event_log, self.secrets, self.exchange)

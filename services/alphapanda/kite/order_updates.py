@@ -14,7 +14,7 @@ import structlog
 
 from alphapanda.kite.options import KiteOptions
 from alphapanda.kite.session import SessionFollower
-from alphapanda.kite.ticker import TickerConnection
+from alphapanda.kite.ticker import Confirm, TickerConnection
 from alphapanda.resilience.tasks import kept_running
 
 CONNECTION: Final = 9
@@ -29,17 +29,20 @@ class OrderUpdates:
         account: our name of the account.
         options: the WebSocket's address, and waits between attempts.
         sessions: the account's session.
+        confirm: asks whether a session is dead, where the WebSocket refuses it: a plan without market data has none.
 
     Attributes:
         told: called with the tag of each order of which an update came; empty: an order without a tag. It must return at once.
         connection: the connection.
     """
 
-    def __init__(self, account: str, options: KiteOptions, sessions: SessionFollower) -> None:
+    def __init__(
+        self, account: str, options: KiteOptions, sessions: SessionFollower, confirm: Confirm
+    ) -> None:
         self.told: Callable[[str], None] = lambda _: None
         self._account = account
         self.connection: Final = TickerConnection(
-            CONNECTION, options.ws_root, sessions, options.reconnection, self, confirm=_lives, listens=True
+            CONNECTION, options.ws_root, sessions, options.reconnection, self, confirm=confirm, listens=True
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -66,8 +69,3 @@ class OrderUpdates:
         if message.get("type") == "order" and isinstance(order, dict):
             tag = order.get("tag")
             self.told(tag if isinstance(tag, str) else "")
-
-
-async def _lives(_: object) -> bool:
-    """A refused WebSocket doesn't end the session: a plan without market data may have none."""
-    return False

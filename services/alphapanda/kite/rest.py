@@ -21,7 +21,7 @@ from alphapanda.kite.outcomes import (
     Stage,
     kite_error,
 )
-from alphapanda.kite.session import IST, KiteSession, SessionFollower
+from alphapanda.kite.session import IST, KiteSession, NoSession, SessionFollower
 
 ORDER_THREADS: Final = 16
 """Orders under way at once: more than may be sent in a second, so that some without an answer hold nobody up."""
@@ -127,6 +127,15 @@ class KiteRest:
             tuple(row.get("exchanges") or ()),
             tuple(row.get("products") or ()),
         )
+
+    async def finds_dead(self, session: KiteSession) -> bool:
+        """Whether a session that another way has refused is dead by the word of the HTTP API, too."""
+        try:
+            await self.profile()
+        except (KiteError, NoSession):
+            newest = self.session.newest
+            return newest.session_id != session.session_id or newest.access_token is None
+        return False
 
     async def margins(self) -> Row:
         """Funds by segment: `equity`, `commodity`."""

@@ -7,6 +7,8 @@ All together trade about twenty times a minute: enough to watch, and few enough 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from panda.common.v1.common_pb2 import PRODUCT_CNC, PRODUCT_MIS, Product
 from panda.strategy.v1.strategy_pb2 import CreateStrategyRequest, StartStrategyRequest
 
@@ -24,8 +26,20 @@ _STRATEGIES: tuple[tuple[str, str, int, int, int, Product.ValueType], ...] = (
 )
 
 
-def demo_requests() -> tuple[tuple[CreateStrategyRequest, StartStrategyRequest], ...]:
-    """The requests for StrategyService, to be sent in order; repeating them changes nothing."""
+_OPTING_IN = frozenset(
+    {"demo.bharti.quick", "demo.reliance.quick", "demo.hdfcbank.quick", "demo.infy.quick", "demo.tcs.quick", "demo.maruti"}
+)  # fmt: skip
+"""Those that opt in to a live broker: no two trade one instrument, because the account's position would be that of both."""
+
+
+def demo_requests(
+    brokers: Sequence[str] = (),
+) -> tuple[tuple[CreateStrategyRequest, StartStrategyRequest], ...]:
+    """The requests for StrategyService, to be sent in order; repeating them changes nothing.
+
+    Args:
+        brokers: brokers beside paper that some of the strategies opt in to.
+    """
     return tuple(
         (
             CreateStrategyRequest(
@@ -36,6 +50,7 @@ def demo_requests() -> tuple[tuple[CreateStrategyRequest, StartStrategyRequest],
                 symbols=[symbol],
                 quantity=quantity,
                 product=product,
+                brokers=brokers if name in _OPTING_IN else (),
             ),
             StartStrategyRequest(request_id=f"demo-start-{name}", strategy_id=name),
         )

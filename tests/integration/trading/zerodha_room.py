@@ -220,7 +220,7 @@ async def desk_at_the_stub(*, rows: int = 40, **options: Any) -> AsyncIterator[D
             KiteCharges(load_charge_rates()),
             lambda: directory,
             ZerodhaOptions(**{"visibility_seconds": 0.5, **options}),
-            {"default": OrderUpdates("default", kite, follower)},
+            {"default": OrderUpdates("default", kite, follower, rest.finds_dead)},
             lambda: NOON + timedelta(seconds=now["seconds"]),
         )
         yield Desk(stub, ZerodhaTrader("zerodha", parts), follower, directory, instrument, now)

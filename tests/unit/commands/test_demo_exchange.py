@@ -60,7 +60,7 @@ def test_its_settings_are_settings() -> None:
     finally:
         exchange.close()
     assert (settings.zerodha.api_key, settings.zerodha.login_root) == ("demo", "http://127.0.0.1:9")
-    assert not settings.zerodha.enabled
+    assert settings.zerodha.enabled
 
 
 def test_what_its_exchange_lists_stays_with_it(tmp_path: Path) -> None:

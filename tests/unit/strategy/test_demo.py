@@ -34,6 +34,14 @@ def test_the_demo_is_a_set_of_valid_commands() -> None:
     assert all(create.strategy_id == start.strategy_id for create, start in pairs)
 
 
+def test_no_two_strategies_trade_one_instrument_at_a_live_broker() -> None:
+    """Its position is the account's: one strategy's exit would be the other's entry."""
+    live = [create for create, _ in demo_requests(("zerodha",)) if create.brokers]
+    assert len(live) == 6
+    assert len({symbol for create in live for symbol in create.symbols}) == len(live)
+    assert not [create for create, _ in demo_requests() if create.brokers]
+
+
 @pytest.mark.parametrize("day", [date(2026, 11, 20), date(2026, 11, 23), date(2026, 11, 25)])
 def test_the_demo_trades_soon_and_then_now_and_then(day) -> None:
     """On the simulated market the first signal comes within 6 s of the open, then 16 to 28 a minute."""
