@@ -14,6 +14,7 @@ from alphapanda.domain.fill_rule import FillRule
 from alphapanda.domain.margin import MarginKind
 from alphapanda.settings.model import Settings
 from alphapanda.settings.services import PaperTradingSettings
+from alphapanda.trading.core.fill_models import Queue, Slippage
 
 ASSUMED_CHARGES: Final = "ASSUMED charges"
 """Name of the line that says which charges are at rates that nobody knows; absent where there are none."""
@@ -49,16 +50,40 @@ def assumptions(
     paper = settings.paper_trading
     return [
         *_assumed(charged),
-        ("fills", f"{_FILLS[paper.fill]}, whole, whatever was traded"),
-        (
-            "slippage",
-            f"{paper.slippage_percent}% of the price times 0.5 to 1.5, always against you, to the next tick",
-        ),
+        ("fills", f"{_FILLS[paper.fill]}, {_how_much(paper)}"),
+        ("slippage", f"{_slippage(paper)}, always against you, to the next tick"),
+        *_limits(paper),
         ("charges", _charges(paper)),
         ("funds", f"starting cash of {writes(paper.starting_cash)}{each}; {_funds(paper)}"),
         *([] if paper.as_live else [("refusals", "orders that Zerodha would refuse are taken, too")]),
         ("square-off of MIS", f"at {paper.square_off_time:%H:%M}"),
     ]
+
+
+def _how_much(paper: PaperTradingSettings) -> str:
+    if paper.fill_share_percent is None:
+        return "whole, whatever was traded"
+    return f"of an order that waits at most {paper.fill_share_percent}% of what was traded meanwhile"
+
+
+def _slippage(paper: PaperTradingSettings) -> str:
+    match paper.slippage:
+        case Slippage.SPREAD:
+            return f"half of a spread of {paper.spread_ticks} price steps"
+        case Slippage.VOLUME_SHARE:
+            return f"{paper.slippage_percent}% of the price times the order's share of the traded volume"
+        case Slippage.PERCENT:
+            return f"{paper.slippage_percent}% of the price times 0.5 to 1.5"
+
+
+def _limits(paper: PaperTradingSettings) -> list[tuple[str, str]]:
+    """How far the models differ from what is assumed where nothing is set."""
+    found = []
+    if paper.queue is Queue.BACK:
+        found.append(("limit orders", "trade only when the price goes beyond their limit"))
+    if paper.latency_ms:
+        found.append(("latency", f"an order is at the exchange {paper.latency_ms} ms after its call"))
+    return found
 
 
 def _funds(paper: PaperTradingSettings) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 from alphapanda.domain.charge_rates import load_charge_rates
 from alphapanda.settings.model import Settings
 from alphapanda.settings.services import PaperTradingSettings
+from alphapanda.trading.core.fill_models import FillModels
 from alphapanda.trading.core.paper_charges import KiteCharges, PaperCharges, PercentCharges
 from alphapanda.trading.core.paper_market import PaperMarket
 
@@ -14,7 +16,14 @@ from alphapanda.trading.core.paper_market import PaperMarket
 def paper_market(settings: Settings) -> PaperMarket:
     """Builds the fill model of the settings."""
     paper = settings.paper_trading
-    return PaperMarket(paper.slippage_percent, paper_charges(paper), settings.marketdata.seed)
+    models = FillModels(
+        paper.slippage,
+        paper.spread_ticks,
+        paper.fill_share_percent,
+        timedelta(milliseconds=paper.latency_ms),
+        paper.queue,
+    )
+    return PaperMarket(paper.slippage_percent, paper_charges(paper), settings.marketdata.seed, models)
 
 
 def paper_charges(paper: PaperTradingSettings) -> PaperCharges:

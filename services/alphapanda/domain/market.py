@@ -33,11 +33,13 @@ class LastPrice(Struct, frozen=True, gc=False):
         price: a recorded bar's close.
         traded_at: a recorded bar's end.
         bar: the recorded bar's open, where orders on bars fill at the next open; None where orders fill at `price`.
+        volume: units traded in the day so far; None if it isn't known.
     """
 
     price: Decimal
     traded_at: datetime
     bar: BarOpen | None = None
+    volume: int | None = None
 
 
 class MarketView(Struct, frozen=True, gc=False):

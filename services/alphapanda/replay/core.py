@@ -155,7 +155,7 @@ class Replay:
             raise InvalidInput(f"strategy {strategy_id}, interval", interval, why)
 
     def _handle(self, many: Sequence[Frame], batch: FrameBatch | None) -> None:
-        if batch is None:
+        if batch is None or self._trading.measures_volume:
             self._one_by_one(many)
             return
         targets = self._host.on_batch(batch) if batch.market_time_ns[0] >= self._market_time_ns else None

@@ -22,24 +22,26 @@ class LastPrices:
 
     Attributes:
         last: by token: price, time, a recorded bar's start and its open, 0 if orders fill at the price, high and low, 0 if
-            they aren't known. Times in nanoseconds since the epoch, prices in units of a frame.
+            they aren't known, and the day's volume, None if it isn't known. Times in nanoseconds since the epoch, prices in
+            units of a frame.
     """
 
     def __init__(self, price_scale: int, *, next_open: bool) -> None:
         self._scale = price_scale
         self._next_open = next_open
-        self.last: dict[int, tuple[int, int, int, int, int, int]] = {}
+        self.last: dict[int, tuple[int, int, int, int, int, int, int | None]] = {}
 
     def quote(self, frame: Frame) -> None:
         """Takes the frame's prices over, as the price cache does."""
         last, times = self.last, frame.exchange_time
         starts = frame.bar_start or times
+        volumes = frame.volume or repeat(None, len(times))
         if self._next_open and frame.open:
-            columns = (frame.last_price, times, starts, frame.open, frame.high, frame.low)
+            columns = (frame.last_price, times, starts, frame.open, frame.high, frame.low, volumes)
             last.update(zip(frame.instrument_token, zip(*columns, strict=True), strict=True))
             return
-        for ordinal, token in enumerate(frame.instrument_token):
-            last[token] = (frame.last_price[ordinal], times[ordinal], starts[ordinal], 0, 0, 0)
+        for ordinal, (token, volume) in enumerate(zip(frame.instrument_token, volumes, strict=True)):
+            last[token] = (frame.last_price[ordinal], times[ordinal], starts[ordinal], 0, 0, 0, volume)
 
     def take(self, batch: FrameBatch, first: int, last: int, tracker: EquityTracker) -> None:
         """Takes over the prices of the frames from `first` to `last`, and marks the equity with each of them."""
@@ -51,13 +53,14 @@ class LastPrices:
         opens: Sequence[int] = batch.opens if self._next_open else ()
         if token is not None and prices:
             at = end - 1
-            self.last[token] = (prices[-1], times[at], starts[at], opens[at] if opens else 0, 0, 0)
+            self.last[token] = (prices[-1], times[at], starts[at], opens[at] if opens else 0, 0, 0, None)
             tracker.marks_of(token, prices)
         else:
             tokens = batch.instrument_token[begin:end]
             opened = opens[begin:end] if opens else repeat(0, end - begin)
-            high, low = repeat(0, end - begin), repeat(0, end - begin)
-            lasts = zip(prices, times[begin:end], starts[begin:end], opened, high, low, strict=True)
+            size = end - begin
+            high, low, volume = repeat(0, size), repeat(0, size), repeat(None, size)
+            lasts = zip(prices, times[begin:end], starts[begin:end], opened, high, low, volume, strict=True)
             self.last.update(zip(tokens, lasts, strict=True))
             for each, price in zip(tokens, prices, strict=True):
                 tracker.mark(each, price)
@@ -67,9 +70,9 @@ class LastPrices:
         prices = {}
         for token in tokens:
             if token in self.last:
-                price, at, start, *path = self.last[token]
-                bar = self._bar(start, *path) if path[0] else None
-                prices[token] = LastPrice(Decimal(price) / self._scale, instant(at), bar)
+                price, at, start, opened, high, low, volume = self.last[token]
+                bar = self._bar(start, opened, high, low) if opened else None
+                prices[token] = LastPrice(Decimal(price) / self._scale, instant(at), bar, volume)
         return MarketView(market_time, feed_run, prices)
 
     def _bar(self, start: int, opened: int, high: int, low: int) -> BarOpen:

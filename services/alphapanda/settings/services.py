@@ -14,12 +14,14 @@ from alphapanda.risk.core.limit import Limit, Unit, Value
 from alphapanda.risk.core.named_limits import NAMED_LIMITS
 from alphapanda.risk.core.switch_copies import COMPARE_SECONDS
 from alphapanda.settings.section import Seconds, Section
+from alphapanda.trading.core.fill_models import Queue, Slippage
 from alphapanda.trading.options import TradingOptions
 
 Rupees = Annotated[Decimal, Field(gt=0, max_digits=19, decimal_places=4)]
 Leverage = Annotated[Decimal, Field(ge=1, le=100)]
 Margin = Annotated[Decimal, Field(gt=0, le=100)]
 Percent = Annotated[Decimal, Field(ge=0, le=100)]
+Share = Annotated[Decimal, Field(gt=0, le=100)]
 
 _TRADING: Final = TradingOptions()
 
@@ -30,6 +32,27 @@ class PaperTradingSettings(Section):
     enabled: bool = Field(default=True, description="send signals to the paper broker")
     slippage_percent: Percent = Field(
         Decimal("0.05"), description="percent of the price, always against you; half to one and a half of it"
+    )
+    slippage: Slippage = Field(
+        Slippage.PERCENT,
+        description="what an order pays that takes the market's price: percent (slippage_percent), spread (half of"
+        " spread_ticks), or volume_share (slippage_percent times its share of the traded volume)",
+    )
+    spread_ticks: int = Field(
+        2, ge=1, le=1000, description="the spread in price steps; where slippage is spread"
+    )
+    fill_share_percent: Share | None = Field(
+        None,
+        description="percent of the traded volume that may fill at once of an order that waits, the rest waits on; unset: it"
+        " fills whole",
+    )
+    latency_ms: int = Field(
+        0, ge=0, le=60_000, description="market time from the call until an order is at the exchange"
+    )
+    queue: Queue = Field(
+        Queue.FRONT,
+        description="where a limit order stands: front (it trades when the price touches its limit), or back (when the price"
+        " goes beyond)",
     )
     charges: Literal["kite", "percent", "none"] = Field(
         "kite", description="what fills cost: what Zerodha charges, a percentage of the turnover, or nothing"

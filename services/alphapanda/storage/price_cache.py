@@ -250,7 +250,7 @@ def _price(text: str, *, bars: bool) -> CachedPrice:
     if bars and all(bar) and bar:
         start, *path = bar
         opened = BarOpen(instant(int(start)), *(Decimal(one) / Decimal(scale) for one in path))
+    traded = int(volume) if volume else None
     return CachedPrice(
-        LastPrice(Decimal(price) / Decimal(scale), instant(int(traded_at_ns)), opened),
-        int(volume) if volume else None,
+        LastPrice(Decimal(price) / Decimal(scale), instant(int(traded_at_ns)), opened, traded), traded
     )

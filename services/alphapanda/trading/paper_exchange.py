@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import repeat
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -26,16 +27,14 @@ from alphapanda.domain.frame import Frame
 from alphapanda.domain.funds import Payable
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import NOTHING_KNOWN, LastPrice, MarketView
-from alphapanda.domain.order import Validity
-from alphapanda.domain.order_events import Fill
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.terms import Terms
 from alphapanda.storage.price_cache import MarketViews
+from alphapanda.trading.core.arrival import arriving
 from alphapanda.trading.core.broker_books import BrokerBooks
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.held_order import (
     CANCELLED_AS_ASKED,
-    NO_MARKET,
     NOT_WORKING,
     HeldOrder,
     NotChanged,
@@ -44,24 +43,18 @@ from alphapanda.trading.core.held_order import (
 from alphapanda.trading.core.matching import (
     AT_LAST_PRICE,
     AT_ONCE,
-    IOC_UNFILLED,
     NEVER,
     Meeting,
     Tradable,
-    at_once,
-    refusal,
 )
 from alphapanda.trading.core.paper_charges import PaperOrder
-from alphapanda.trading.core.paper_market import PaperMarket, held_until
+from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.store.paper_exchange_rows import PaperRows, placed_columns
 from alphapanda.trading.traders.trader import Placement
 
 _OPEN: Final = BrokerOrderStatus.OPEN
 _MOST_TURNS: Final = 2
 _MICROSECOND: Final = timedelta(microseconds=1)
-NEVER_CAME: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""Stands for the times of an order that doesn't wait."""
-
 FundsAtFill = Callable[[PositionKey, int, Decimal, datetime], Awaitable[Payable]]
 """Returns what an account's funds pay of an order that is about to fill: its position, signed units, price and market time."""
 
@@ -118,25 +111,15 @@ class PaperExchange:
         It fills at once, or waits for its price (a market order on recorded bars for the next open), or is rejected: without a
         price or market time, or where an exchange wouldn't take it.
         """
-        order, came_at = paper_order(placement), placement.came_at
-        if order.terms.rests:
+        order = paper_order(placement)
+        if order.terms.rests or self._market.models.latency:
             await self.will_wait()
         token = order.instrument.instrument_token
         view = await self._view((token,))
-        last, now = view.prices.get(token), view.market_time
-        came = HeldOrder("", broker, order, came_at or now or NEVER_CAME, NEVER_CAME, placement.tag)
-        if last is None or now is None:
-            return await self._store(view, came, BrokerOrderStatus.REJECTED, NO_MARKET)
-        if why := refusal(order.terms, order.side, last.price):
-            return await self._store(view, came, BrokerOrderStatus.REJECTED, why)
-        if last.bar is None:
-            if at_once(order.terms, order.side, last.price):
-                found = Tradable(last.price, now, model=AT_LAST_PRICE)
-                return await self._store(view, came, BrokerOrderStatus.COMPLETE, found=found)
-            if order.terms.validity is Validity.IOC:
-                return await self._store(view, came, BrokerOrderStatus.CANCELLED, IOC_UNFILLED)
-            came = replace(came, came_at=now)
-        return await self._hold(view, replace(came, expires_at=self._day_end(order, came.came_at)))
+        come = arriving(self._market, self._calendar, broker, placement.tag, order, placement.came_at, view)
+        if come.status is _OPEN:
+            return await self._hold(view, come.order)
+        return await self._store(view, come.order, come.status, come.message, come.found)
 
     async def modify(self, broker: str, account: str, tag: str, quantity: int, terms: Terms) -> BrokerOrder:
         """Modifies an order that waits; returns its state. It counts as an order that comes now.
@@ -214,9 +197,10 @@ class PaperExchange:
         now = frame.market_time
         after = now - _MICROSECOND  # an order that came at this time knew the frame
         tokens = {order.order.instrument.instrument_token for order in held.values()}
+        volumes = frame.volume or repeat(None, len(frame.instrument_token))
         moves = [
-            {token: LastPrice(Decimal(price) / frame.price_scale, after)}
-            for token, price in zip(frame.instrument_token, frame.last_price, strict=True)
+            {token: LastPrice(Decimal(price) / frame.price_scale, after, volume=volume)}
+            for token, price, volume in zip(frame.instrument_token, frame.last_price, volumes, strict=True)
             if token in tokens
         ]
         for prices in moves or [{}]:
@@ -246,15 +230,21 @@ class PaperExchange:
             while True:
                 order, met, why = self._first(await self._known(), view)
                 if order is None:
+                    self._look(view)
                     return ""
                 if met is None:
                     changed = await self._change(order, BrokerOrderStatus.CANCELLED, why)
                 elif met.found is None:
                     changed = await self._change(replace(order.seen(view), triggered=True), _OPEN, "")
                 else:
-                    changed = await self._fill_held(order, met.found, payable)
+                    changed = await self._fill_held(order, met.found, view, payable)
                 if changed:
                     return order.tag
+
+    def _look(self, view: MarketView) -> None:
+        """What was traded until now is no volume for orders that it didn't meet."""
+        if self._market.models.measures_volume and self._held is not None:
+            self._held |= {number: order.looked(view) for number, order in self._held.items()}
 
     def _first(
         self, held: dict[str, HeldOrder], view: MarketView
@@ -263,20 +253,28 @@ class PaperExchange:
         first: tuple[HeldOrder | None, Meeting | None, str] = (None, None, "")
         first_way = NEVER
         for order in held.values():
-            met = order.met(view)
+            met = self._market.meets(order, view)
             why = "" if met is not None else order.ended_by(view)
             way = AT_ONCE if met is None else met.way
             if (met is not None or why) and way < first_way:
                 first, first_way = (order, met, why), way
         return first
 
-    async def _fill_held(self, held: HeldOrder, found: Tradable, payable: FundsAtFill) -> bool:
-        """Fills what is paid of a held order, and rejects the rest."""
-        order = held.order
-        price = self._market.fill_price(order, found.price, found.at, passive=found.passive)
-        paid = await payable(held.key, order.side.sign * held.left, price, found.at)
-        status = BrokerOrderStatus.UNPAID if paid.message else BrokerOrderStatus.COMPLETE
-        return await self._change(held, status, paid.message, found if paid.units else None, paid.units)
+    async def _fill_held(
+        self, held: HeldOrder, found: Tradable, view: MarketView, payable: FundsAtFill
+    ) -> bool:
+        """Fills what may fill and is paid of a held order. What isn't paid is rejected; what may not fill yet waits on."""
+        units, traded = self._market.may_fill(held, view), held.traded(view)
+        asked = self._market.fill_of(held, found, units, traded, "")
+        paid = await payable(held.key, held.order.side.sign * units, asked.price, found.at)
+        if paid.message:
+            unpaid = BrokerOrderStatus.UNPAID
+            at = found if paid.units else None
+            return await self._change(held, unpaid, paid.message, at, paid.units, traded=traded)
+        if units == held.left:
+            return await self._change(held, BrokerOrderStatus.COMPLETE, "", found, units, traded=traded)
+        rest = held.after(asked, view)
+        return await self._change(held, _OPEN, "", found, units, traded=traded, becomes=rest)
 
     async def _change(
         self,
@@ -286,18 +284,24 @@ class PaperExchange:
         found: Tradable | None = None,
         units: int = 0,
         what: str = "",
+        traded: int | None = None,
+        becomes: HeldOrder | None = None,
     ) -> bool:
         """Stores a held order as it is from now on, after `what` (a call; empty: the market); `units` fill at `found`.
+
+        `becomes` is what waits on where that is another one than what fills.
 
         Returns:
             False if another process has changed it meanwhile.
         """
-        fill = None if found is None else partial(self._fill, held, found, units)
-        changed = await self._rows.change(held, status, message, what, fill, found)
+        rest = becomes or held
+        fill = None if found is None else partial(self._market.fill_of, held, found, units, traded)
+        model = "" if found is None else self._market.model_of(found)
+        changed = await self._rows.change(rest, status, message, what, fill, found, model)
         if not changed or self._held is None:
             self._held = None
         elif status is _OPEN:
-            self._held[held.number] = replace(held, revision=held.revision + 1)
+            self._held[held.number] = replace(rest, revision=held.revision + 1)
         else:
             self._held.pop(held.number, None)
         return changed
@@ -358,26 +362,13 @@ class PaperExchange:
             "market_time": view.market_time,
             "came_at": came.came_at if waits else None,
             "expires_at": came.expires_at if waits else None,
+            "volume": came.volume if waits else None,
         }
-        fill = None if found is None else partial(self._fill, came, found, came.left)
-        number, fills = await self._rows.place(columns, fill, found)
+        fill = None if found is None else partial(self._market.fill_of, came, found, came.left, None)
+        model = "" if found is None else self._market.model_of(found)
+        number, fills = await self._rows.place(columns, fill, found, model)
         pending = waits and came.trigger_pending
         return BrokerOrder(number, status, fills, message, came.order.quantity, came.terms, pending)
-
-    def _fill(self, held: HeldOrder, found: Tradable, units: int, number: str) -> Fill:
-        return self._market.fill(
-            held.broker,
-            held.order,
-            number,
-            found.price,
-            found.at,
-            units,
-            held.traded_before,
-            passive=found.passive,
-        )
-
-    def _day_end(self, order: PaperOrder, came_at: datetime) -> datetime:
-        return held_until(came_at, order.instrument.session_segment, self._calendar)
 
     async def _view(self, tokens: Sequence[int]) -> MarketView:
         try:

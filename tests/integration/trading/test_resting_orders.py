@@ -16,6 +16,7 @@ from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Side
 from alphapanda.domain.terms import Terms
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
+from alphapanda.trading.core.fill_models import FillModels, Slippage
 from alphapanda.trading.held_orders import HeldOrders
 from alphapanda.trading.paper_frames import PaperFrames
 from alphapanda.trading.traders.trader import BrokerRefused, Cancellation, Modification
@@ -36,11 +37,21 @@ def held_by(room: Room) -> HeldOrders:
     return HeldOrders(room.exchange, room.store, room.executor.driver)
 
 
-def ticks(at: datetime, *prices: str, token: int = 1) -> Frame:
-    """A frame with ticks of one instrument; prices in rupees."""
+def ticks(at: datetime, *prices: str, token: int = 1, volume: int | None = None) -> Frame:
+    """A frame with ticks of one instrument; prices in rupees, the day's volume after all of them."""
     moment, count = nanoseconds(at), len(prices)
     paise = [int(Decimal(price) * 100) for price in prices]
-    return Frame("run", 0, 2, moment, 100, [token] * count, paise, [moment] * count)
+    return Frame(
+        "run",
+        0,
+        2,
+        moment,
+        100,
+        [token] * count,
+        paise,
+        [moment] * count,
+        volume=() if volume is None else [volume] * count,
+    )
 
 
 async def trades(room: Room) -> list[tuple[object, ...]]:
@@ -99,7 +110,7 @@ async def test_the_stop_and_the_target_of_one_tick_fill_in_the_order_in_which_th
     await room.handle(first)
     await room.handle(second)
     await held_by(room).see(ticks(NOON + SECOND, "96", "104"))
-    assert [row[2:] for row in await trades(room)] == [(96, "trigger"), (104, "limit")]
+    assert [row[2:] for row in await trades(room)] == [(96, "trigger, slippage by percent"), (104, "limit")]
 
 
 async def test_a_day_order_ends_with_its_day(room: Room) -> None:
@@ -201,3 +212,54 @@ async def test_the_exchange_follows_the_frames_while_an_order_waits(room: Room) 
     assert [row[2:] for row in await trades(room)] == [(Decimal("98.75"), "limit")]
     await frames.stop()
     await log.stop()
+
+
+async def test_an_order_fills_in_parts_of_what_is_traded(opened) -> None:
+    """Each part is a trade and an event; a process that starts meanwhile goes on with what is left, from the volume as stored."""
+    share = FillModels(fill_share=Decimal(10), slippage=Slippage.SPREAD)
+    async with opened(models=share) as room:
+        await room.open_for_trading()
+        await room.prices.write([ticks(NOON, "100", volume=1_000)])
+        verdict, held = approved(terms=NEAR), held_by(room)
+        await room.handle(verdict)
+        await held.see(ticks(NOON + SECOND, "99.5", volume=2_000))
+        await held.see(ticks(NOON + 2 * SECOND, "99", volume=2_045))
+        order = await room.order(verdict)
+        assert (order.status, order.filled, order.leaves) == (OrderStatus.PARTIALLY_FILLED, 4, 6)
+        async with opened(models=share) as later:
+            await later.executor.start()
+            await held_by(later).see(ticks(NOON + 3 * SECOND, "98", volume=2_075))
+            assert (await later.order(verdict)).filled == 7
+            trader = later.traders.by_broker["paper"]
+            cancelled = await trader.cancel_order(Cancellation("default", order.intents[0].tag, "1"))
+            assert [fill.quantity for fill in cancelled.fills] == [4, 3]
+            assert [row[1:] for row in await trades(later)] == [(4, 99, "limit"), (3, 98, "limit")]
+        assert [event.WhichOneof("payload") for event in await room.events(verdict)] == [
+            "order_submitted",
+            "order_filled",
+            "order_filled",
+        ]
+
+
+async def test_the_slippage_of_a_stop_is_named_on_its_trade(opened) -> None:
+    """Half of a spread of four steps against it, and the trade says so."""
+    async with opened(models=FillModels(slippage=Slippage.SPREAD, spread_ticks=4)) as room:
+        await room.open_for_trading()
+        verdict = approved(terms=Terms(OrderType.SL_M, trigger_price=Decimal(103)))
+        await room.handle(verdict)
+        await held_by(room).see(ticks(NOON + SECOND, "104"))
+        assert [tuple(row) for row in await trades(room)] == [
+            (Decimal("104.02"), 10, 104, "trigger, slippage by spread")
+        ]
+
+
+async def test_with_latency_a_market_order_waits_for_the_first_tick_after_it(opened) -> None:
+    """What the market does until the order has arrived is nothing to it."""
+    async with opened(models=FillModels(latency=2 * SECOND)) as room:
+        await room.open_for_trading()
+        verdict, held = approved(), held_by(room)
+        await room.handle(verdict)
+        await held.see(ticks(NOON + SECOND, "120"))
+        assert (await room.order(verdict)).status is OrderStatus.OPEN
+        await held.see(ticks(NOON + 3 * SECOND, "110"))
+        assert Decimal("110.02") <= (await room.order(verdict)).average_price <= Decimal("110.09")

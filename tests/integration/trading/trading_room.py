@@ -38,6 +38,7 @@ from alphapanda.storage.price_cache import BudgetedViews, PriceCache
 from alphapanda.trading.api import TradingApi
 from alphapanda.trading.consumer import TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
+from alphapanda.trading.core.fill_models import AS_ALWAYS, FillModels
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.core.paper_charges import PercentCharges
@@ -207,6 +208,7 @@ async def open_room(
     budget_seconds: float = 60.0,
     *,
     bars: bool = False,
+    models: FillModels = AS_ALWAYS,
     zerodha: Trader | None = None,
     instruments: InstrumentDirectory = INSTRUMENTS,
 ) -> AsyncIterator[Room]:
@@ -218,7 +220,7 @@ async def open_room(
     mirror = KillSwitchMirror(redis)
     exchange = PaperExchange(
         own_engine,
-        PaperMarket(Decimal("0.05"), PercentCharges(Decimal("0.1")), seed=7),
+        PaperMarket(Decimal("0.05"), PercentCharges(Decimal("0.1")), seed=7, models=models),
         prices,
         CALENDAR,
         lambda: instruments,

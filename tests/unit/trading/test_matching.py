@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.funds import Payable
@@ -18,6 +19,7 @@ from alphapanda.domain.order import OrderType, Product, Side, Validity
 from alphapanda.domain.price_path import price_path
 from alphapanda.domain.terms import Terms
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.trading.core.fill_models import FillModels, Queue, Slippage
 from alphapanda.trading.core.held_order import DAY_ENDED, NotChanged
 from alphapanda.trading.core.matching import IOC_UNFILLED, STOPS_WAIT, meeting
 from alphapanda.trading.core.paper_book import PaperBook
@@ -368,3 +370,133 @@ def test_whatever_happens_an_order_fills_once_and_ends_once(calendar, steps, sid
     assert len(ends) == (number not in book.held)
     assert not ends or told[-1] is ends[0]
     assert sum(fill.quantity for fill in told[-1].fills) in {0, 10, 20}
+
+
+# -- fill models ------------------------------------------------------------------------------------------------------
+
+
+def models(**changes: object) -> PaperMarket:
+    return PaperMarket(
+        Decimal(1),
+        PercentCharges(Decimal(0)),
+        seed=7,
+        models=FillModels(**changes),  # type: ignore[arg-type]
+    )
+
+
+def traded(infy: Instrument, last: LastPrice, volume: int) -> MarketView:
+    return view(infy, structs.replace(last, volume=volume))
+
+
+def test_a_share_of_the_traded_volume_fills_and_the_rest_waits(
+    calendar: TradingCalendar, infy: Instrument
+) -> None:
+    """Whole lots of what was traded since the order last looked; each part is a trade of its own, and the order ends full."""
+    book = PaperBook("paper", models(fill_share=Decimal(10)), calendar)
+    before = traded(infy, bar(100, 101, 99, 100, number=0), 5_000)
+    number = book.place(ordered(infy, limit(98), quantity=50), None, before).broker_order_id
+    assert book.settle(number, traded(infy, bar(100, 101, 99, 100), 9_000), paid) is None
+    partly = book.settle(number, traded(infy, bar(99, 101, 97, 100, number=2), 9_290), paid)
+    assert partly is not None
+    assert (partly.status, [fill.quantity for fill in partly.fills]) == (OPEN, [25])
+    assert book.settle(number, traded(infy, bar(99, 101, 97, 100, number=2), 9_290), paid) is None
+    whole = book.settle(number, traded(infy, bar(97, 98, 96, 97, number=3), 20_000), paid)
+    assert whole is not None
+    assert (whole.status, [fill.quantity for fill in whole.fills]) == (COMPLETE, [25, 25])
+    assert len({fill.fill_id for fill in whole.fills}) == 2
+
+
+def test_a_stop_that_nothing_was_traded_for_is_triggered_and_goes_on_as_what_it_became(
+    calendar: TradingCalendar, infy: Instrument
+) -> None:
+    """A market order from then on, that takes what there is at each next open; a new day's volume begins anew."""
+    book = PaperBook("paper", models(fill_share=Decimal(10)), calendar)
+    before = traded(infy, bar(100, 101, 99, 100, number=0), 5_000)
+    number = book.place(ordered(infy, stop(97), SELL, 20), None, before).broker_order_id
+    triggered = book.settle(number, traded(infy, bar(100, 101, 96, 98), 5_040), paid)
+    assert (triggered and triggered.trigger_pending, triggered and triggered.fills) == (False, ())
+    filled = book.settle(number, traded(infy, bar(99, 101, 96, 98, number=2), 300), paid)
+    assert filled is not None
+    assert (filled.status, filled.fills[0].quantity) == (COMPLETE, 20)
+
+
+def test_at_the_back_of_the_queue_a_limit_has_to_be_passed(
+    calendar: TradingCalendar, infy: Instrument
+) -> None:
+    """The price's touch isn't enough; an open beyond it is, and so is a path that goes beyond."""
+    book = PaperBook("paper", models(queue=Queue.BACK), calendar)
+    before = view(infy, bar(100, 101, 99, 100, number=0))
+    number = book.place(ordered(infy, limit(98)), None, before).broker_order_id
+    assert book.settle(number, view(infy, bar(100, 101, 98, 100)), paid) is None
+    filled = book.settle(number, view(infy, bar(100, 101, "97.95", 100, number=2)), paid)
+    assert filled is not None
+    assert filled.fills[0].price == 98
+
+
+def test_an_order_arrives_after_its_latency(calendar: TradingCalendar, infy: Instrument) -> None:
+    """On ticks it meets the first price from then on, a market order, too; on bars it misses an open that comes before."""
+    book = PaperBook("paper", models(latency=timedelta(seconds=1), slippage=Slippage.SPREAD), calendar)
+    placed = book.place(ordered(infy, Terms()), None, view(infy, tick(100)))
+    assert placed.status is OPEN
+
+    def later(seconds: float, price: int) -> BrokerOrder | None:
+        at = NOON + timedelta(seconds=seconds)
+        return book.settle(placed.broker_order_id, view(infy, LastPrice(Decimal(price), at)), paid)
+
+    assert later(0.9, 101) is None
+    filled = later(1.5, 102)
+    assert filled is not None
+    assert filled.fills[0].price == Decimal("102.01")
+    on_bars = book.place(ordered(infy, Terms()), None, view(infy, bar(100, 101, 99, 100, number=0)))
+    assert book.settle(on_bars.broker_order_id, view(infy, bar(101, 102, 99, 100)), paid) is None
+    opened = book.settle(on_bars.broker_order_id, view(infy, bar(103, 104, 99, 100, number=2)), paid)
+    assert opened is not None
+    assert opened.fills[0].price == Decimal("103.01")
+
+
+def test_slippage_by_volume_is_the_share_of_what_was_traded(
+    calendar: TradingCalendar, infy: Instrument
+) -> None:
+    """Half of the volume pays half of the percentage; where no volume is known, all of it."""
+    book = PaperBook("paper", models(slippage=Slippage.VOLUME_SHARE), calendar)
+    for volumes, price in (((100, 300), "101.00"), ((100, 10_100), "100.02"), ((None, None), "101.00")):
+        before = structs.replace(bar(100, 101, 99, 100, number=0), volume=volumes[0])
+        number = book.place(ordered(infy, Terms(), quantity=200), None, view(infy, before)).broker_order_id
+        after = structs.replace(bar(100, 101, 99, 100), volume=volumes[1])
+        filled = book.settle(number, view(infy, after), paid)
+        assert filled is not None
+        assert filled.fills[0].price == Decimal(price)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    share=st.integers(1, 100),
+    volumes=st.lists(st.integers(0, 4_000), min_size=1, max_size=12),
+    quantity=st.integers(1, 60),
+    data=st.data(),
+    side=sides,
+)
+def test_no_more_fills_than_the_share_of_what_was_traded(
+    calendar, share, volumes, quantity, data, side
+) -> None:
+    """Over any bars: the parts add up to the order at most, and each to its share of the volume between two looks."""
+    infy = Instrument(
+        "NSE:INFY", 408065, "NSE", "INFY", "Infosys", "NSE", "EQ", Decimal("0.01"), 5, 0, "NSE_EQ"
+    )
+    book, total = PaperBook("paper", models(fill_share=Decimal(share)), calendar), 0
+    start = traded(infy, bar(100, 100, 100, 100, number=0), 0)
+    placed = book.place(ordered(infy, data.draw(any_terms(side)), side, 5 * quantity), None, start)
+    seen = 0
+    for number, volume in enumerate(volumes, 1):
+        total += volume
+        last = structs.replace(data.draw(bars()), traded_at=NOON + number * BAR, volume=total)
+        assert last.bar is not None
+        last = structs.replace(last, bar=structs.replace(last.bar, start=NOON + (number - 1) * BAR))
+        if placed.broker_order_id not in book.held:
+            break
+        report = book.settle(placed.broker_order_id, view(infy, last), paid)
+        filled = sum(fill.quantity for fill in report.fills) if report else seen
+        assert 0 <= (filled - seen) * 100 <= volume * share
+        assert (filled - seen) % 5 == 0
+        seen = filled
+    assert seen <= 5 * quantity

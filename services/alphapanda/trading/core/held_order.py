@@ -16,6 +16,7 @@ from alphapanda.domain.order import OrderType, Validity
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.terms import Terms
+from alphapanda.trading.core.fill_models import Queue, traded_between
 from alphapanda.trading.core.matching import AT_ONCE, IOC_UNFILLED, Meeting, at_once, meeting, refusal
 from alphapanda.trading.core.paper_charges import PaperOrder
 
@@ -58,6 +59,7 @@ class HeldOrder:
         filled: units filled.
         turnover: price times quantity of its fills, rupees.
         revision: of its row, where it is one.
+        volume: units traded in the day when it last looked at the market; None if that isn't known.
     """
 
     number: str
@@ -70,13 +72,16 @@ class HeldOrder:
     filled: int = 0
     turnover: Decimal = ZERO
     revision: int = 0
+    volume: int | None = None
 
-    def met(self, market: MarketView) -> Meeting | None:
+    def met(self, market: MarketView, queue: Queue = Queue.FRONT) -> Meeting | None:
         """What the market does with it now; None: nothing, or nothing before it expires."""
         last = market.prices.get(self.order.instrument.instrument_token)
         if last is None or market.market_time is None or not self._counts(last, market.market_time):
             return None
-        met = meeting(self.terms, self.order.side, last, market.market_time, triggered=self.triggered)
+        met = meeting(
+            self.terms, self.order.side, last, market.market_time, triggered=self.triggered, queue=queue
+        )
         at_once = met is not None and met.way == AT_ONCE
         return met if at_once or self.terms.validity is not Validity.IOC else None
 
@@ -161,9 +166,30 @@ class HeldOrder:
         return market.market_time is not None and market.market_time > self.expires_at
 
     def seen(self, market: MarketView) -> Self:
-        """The same once the market's last price has had its effect: only later ones count."""
+        """The same once the market's last price has had its effect: only later ones, and what is traded then, count."""
         last = market.prices[self.order.instrument.instrument_token]
-        return replace(self, came_at=max(self.came_at, last.traded_at))
+        return replace(self, came_at=max(self.came_at, last.traded_at), volume=last.volume)
+
+    def looked(self, market: MarketView) -> Self:
+        """The same once it has looked at the market in vain: only what is traded later counts."""
+        last = market.prices.get(self.order.instrument.instrument_token)
+        if last is None or last.volume is None or last.volume == self.volume:
+            return self
+        return replace(self, volume=last.volume)
+
+    def traded(self, market: MarketView) -> int | None:
+        """Units of the instrument that were traded since it last looked; None if that isn't known."""
+        last = market.prices.get(self.order.instrument.instrument_token)
+        return None if last is None else traded_between(self.volume, last.volume)
+
+    def after(self, fill: Fill, market: MarketView) -> Self:
+        """The same after a fill of some of it: the rest waits for later prices, a stop's as triggered."""
+        return replace(
+            self.seen(market),
+            filled=self.filled + fill.quantity,
+            turnover=self.turnover + fill.price * fill.quantity,
+            triggered=True,
+        )
 
 
 def recording_ended(order: HeldOrder) -> str:

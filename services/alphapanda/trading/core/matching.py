@@ -22,6 +22,7 @@ from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import OrderType, Side, Validity
 from alphapanda.domain.price_path import price_path
 from alphapanda.domain.terms import HAS_TRIGGER, Terms
+from alphapanda.trading.core.fill_models import Queue
 
 IOC_UNFILLED: Final = "nothing was left to trade at once at the limit price: an IOC order doesn't wait"
 """The paper exchange's message when it cancels an IOC order."""
@@ -84,7 +85,13 @@ NEVER: Final = Way(9, ZERO)
 
 
 def meeting(
-    terms: Terms, side: Side, last: LastPrice, now: datetime, *, triggered: bool = False
+    terms: Terms,
+    side: Side,
+    last: LastPrice,
+    now: datetime,
+    *,
+    triggered: bool = False,
+    queue: Queue = Queue.FRONT,
 ) -> Meeting | None:
     """What an instrument's last price does with an order that came before it; None: nothing.
 
@@ -94,17 +101,18 @@ def meeting(
         last: the last price, or the last bar.
         now: the market's time, aware; the time of a fill on ticks.
         triggered: whether its trigger was reached before.
+        queue: where an order that rests stands among those at its price.
     """
     bar = last.bar
     if bar is None:
-        return _walk(terms, side, (last.price,), now, triggered=triggered, of_bar=False)
+        return _walk(terms, side, (last.price,), now, queue, triggered=triggered, of_bar=False)
     if terms.order_type is OrderType.MARKET:
         return Meeting(Tradable(bar.price, bar.start, model=AT_OPEN), AT_ONCE)
     if bar.high is None or bar.low is None:
         path: Sequence[Decimal] = (bar.price, last.price)
     else:
         path = price_path(bar.price, bar.high, bar.low, last.price)
-    return _walk(terms, side, path, bar.start, triggered=triggered, of_bar=True)
+    return _walk(terms, side, path, bar.start, queue, triggered=triggered, of_bar=True)
 
 
 def at_once(terms: Terms, side: Side, price: Decimal, *, triggered: bool = False) -> bool:
@@ -135,7 +143,14 @@ def limited(terms: Terms, side: Side, price: Decimal) -> Decimal:
 
 
 def _walk(
-    terms: Terms, side: Side, path: Sequence[Decimal], at: datetime, *, triggered: bool, of_bar: bool
+    terms: Terms,
+    side: Side,
+    path: Sequence[Decimal],
+    at: datetime,
+    queue: Queue,
+    *,
+    triggered: bool,
+    of_bar: bool,
 ) -> Meeting | None:
     trigger, limit = terms.trigger_price, terms.limit_price
     waits = trigger is not None and not triggered
@@ -151,12 +166,13 @@ def _walk(
                     return Meeting(Tradable(hit, at, model=AT_TRIGGER), way)
                 met = Meeting(None, way)
         elif _within(limit, side, price):
-            if before is None and (of_bar or limit is None):
-                return Meeting(Tradable(price, at, model=AT_OPEN if of_bar else AT_LAST_PRICE), AT_ONCE)
-            own = price if limit is None else limit
-            tick = None if of_bar else price
-            found = Tradable(own, at, passive=True, model=AT_LIMIT, tick=tick)
-            return Meeting(found, Way(step, ZERO if before is None else abs(own - before)))
+            if limit is None or (before is None and of_bar):
+                model = AT_OPEN if of_bar else AT_LAST_PRICE
+                return Meeting(Tradable(price, at, model=model), AT_ONCE)
+            if queue is Queue.FRONT or price != limit:
+                tick = None if of_bar else price
+                found = Tradable(limit, at, passive=True, model=AT_LIMIT, tick=tick)
+                return Meeting(found, Way(step, ZERO if before is None else abs(limit - before)))
         before = price
     return met
 

@@ -7,13 +7,12 @@ from datetime import datetime
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.market import MarketView
-from alphapanda.domain.order import Validity
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.terms import Terms
+from alphapanda.trading.core.arrival import arriving
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.held_order import (
     CANCELLED_AS_ASKED,
-    NO_MARKET,
     NOT_WORKING,
     HeldOrder,
     NotChanged,
@@ -23,15 +22,12 @@ from alphapanda.trading.core.held_order import (
 from alphapanda.trading.core.matching import (
     AT_LAST_PRICE,
     AT_ONCE,
-    IOC_UNFILLED,
     NEVER,
     Tradable,
     Way,
-    at_once,
-    refusal,
 )
 from alphapanda.trading.core.paper_charges import PaperOrder
-from alphapanda.trading.core.paper_market import PaperMarket, held_until
+from alphapanda.trading.core.paper_market import PaperMarket
 
 
 class PaperBook:
@@ -54,6 +50,11 @@ class PaperBook:
         self._placed = 0
         self._fills: dict[str, tuple[Fill, ...]] = {}
 
+    @property
+    def measures_volume(self) -> bool:
+        """Whether it has to be shown each price with the volume traded until then, though it holds nothing."""
+        return self._market.models.measures_volume
+
     def place(self, order: PaperOrder, came_at: datetime | None, market: MarketView) -> BrokerOrder:
         """Places an order.
 
@@ -68,27 +69,18 @@ class PaperBook:
         """
         self._placed += 1
         number = str(self._placed)
-        last = market.prices.get(order.instrument.instrument_token)
-        if last is None or market.market_time is None:
-            return BrokerOrder(number, BrokerOrderStatus.REJECTED, message=NO_MARKET)
-        if why := refusal(order.terms, order.side, last.price):
-            return BrokerOrder(number, BrokerOrderStatus.REJECTED, message=why)
-        came_at = came_at or market.market_time
-        held = HeldOrder(number, self._broker, order, came_at, came_at)
-        if last.bar is None:
-            if at_once(order.terms, order.side, last.price):
-                return self._filled(held, Tradable(last.price, market.market_time, model=AT_LAST_PRICE))
-            if order.terms.validity is Validity.IOC:
-                return BrokerOrder(number, BrokerOrderStatus.CANCELLED, message=IOC_UNFILLED)
-            came_at = market.market_time
-            held = replace(held, came_at=came_at)
-        expires_at = held_until(came_at, order.instrument.session_segment, self._calendar)
-        return self._hold(replace(held, expires_at=expires_at))
+        come = arriving(self._market, self._calendar, self._broker, "", order, came_at, market)
+        held = replace(come.order, number=number)
+        if come.found is not None:
+            return self._filled(held, come.found, market)
+        if come.status is BrokerOrderStatus.OPEN:
+            return self._hold(held)
+        return BrokerOrder(number, come.status, message=come.message)
 
     def way(self, number: str, market: MarketView) -> Way:
         """How far along the price path a held order is met; one that isn't is last, one that ends is as one at the open."""
         held = self.held[number]
-        if (met := held.met(market)) is not None:
+        if (met := self._market.meets(held, market)) is not None:
             return met.way
         return AT_ONCE if held.ended_by(market) else NEVER
 
@@ -101,13 +93,15 @@ class PaperBook:
             payable: what of it the account's funds pay.
         """
         order = self.held[number]
-        met = order.met(market)
+        met = self._market.meets(order, market)
         if met is None:
-            why = order.ended_by(market)
-            return self._ended(order, BrokerOrderStatus.CANCELLED, why) if why else None
+            if why := order.ended_by(market):
+                return self._ended(order, BrokerOrderStatus.CANCELLED, why)
+            self.held[number] = order.looked(market)
+            return None
         if met.found is None:
             return self._hold(replace(order.seen(market), triggered=True))
-        return self._filled(order, met.found, payable)
+        return self._filled(order, met.found, market, payable)
 
     def modify(self, number: str, quantity: int, terms: Terms, market: MarketView) -> BrokerOrder:
         """Modifies a held order; returns its state. It counts as an order that comes now.
@@ -127,7 +121,8 @@ class PaperBook:
         if isinstance(changed, str):
             raise NotChanged(changed)
         if changed.trades_now(last) and last is not None and market.market_time is not None:
-            return self._filled(changed, Tradable(last.price, market.market_time, model=AT_LAST_PRICE))
+            found = Tradable(last.price, market.market_time, model=AT_LAST_PRICE)
+            return self._filled(changed, found, market)
         return self._hold(changed)
 
     def cancel(self, number: str) -> BrokerOrder:
@@ -165,30 +160,28 @@ class PaperBook:
         self.held.pop(held.number, None)
         return BrokerOrder(held.number, status, self._fills.pop(held.number, ()), message)
 
-    def _filled(self, held: HeldOrder, found: Tradable, payable: PayableAtFill | None = None) -> BrokerOrder:
-        fill = self._fill(held, found, held.left)
+    def _filled(
+        self, held: HeldOrder, found: Tradable, market: MarketView, payable: PayableAtFill | None = None
+    ) -> BrokerOrder:
+        waits = payable is not None
+        units, traded = self._market.may_fill(held, market) if waits else held.left, held.traded(market)
+        fill = self._fill(held, found, units, traded)
         if payable is not None:
             paid = payable(held, fill)
             if not paid.units:
                 return self._ended(held, BrokerOrderStatus.UNPAID, paid.message)
             if paid.message:
-                self._book(held, self._fill(held, found, paid.units))
+                self._book(held, self._fill(held, found, paid.units, traded))
                 return self._ended(held, BrokerOrderStatus.UNPAID, paid.message)
         self._book(held, fill)
+        if fill.quantity < held.left:
+            return self._hold(held.after(fill, market))
         return self._ended(held, BrokerOrderStatus.COMPLETE, "")
 
     def _book(self, held: HeldOrder, fill: Fill) -> None:
         self._fills[held.number] = (*self._fills.get(held.number, ()), fill)
 
-    def _fill(self, held: HeldOrder, found: Tradable, units: int) -> Fill:
+    def _fill(self, held: HeldOrder, found: Tradable, units: int, traded: int | None) -> Fill:
         before = len(self._fills.get(held.number, ()))
-        return self._market.fill(
-            self._broker,
-            held.order,
-            f"{held.number}-{before}" if before else held.number,
-            found.price,
-            found.at,
-            units,
-            held.traded_before,
-            passive=found.passive,
-        )
+        number = f"{held.number}-{before}" if before else held.number
+        return self._market.fill_of(held, found, units, traded, number)

@@ -18,10 +18,14 @@ from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
 from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.market import MarketView
+from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import Side
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.price_grid import GridRule, grid_rule
-from alphapanda.trading.core.matching import limited
+from alphapanda.trading.core.fill_models import AS_ALWAYS, FillModels, Slippage
+from alphapanda.trading.core.held_order import HeldOrder
+from alphapanda.trading.core.matching import Meeting, Tradable, limited
 from alphapanda.trading.core.paper_charges import MarketDay, PaperCharges, PaperOrder
 
 _IST = ZoneInfo("Asia/Kolkata")
@@ -29,6 +33,7 @@ _DAY = timedelta(days=1)
 _STEPS: Final = 1_000_000
 _HALF: Final = _STEPS // 2
 _PERCENT: Final = Decimal(100 * _STEPS)
+ALL: Final = Decimal(1)
 
 
 def held_until(came_at: datetime, segment: str, calendar: TradingCalendar) -> datetime:
@@ -52,9 +57,13 @@ class PaperMarket:
             time and the slice's number. So the same run fills at the same prices, live and replayed.
         charges: what a fill is charged.
         seed: of the hash.
+        models: when and how much fills, and what slippage costs.
     """
 
-    def __init__(self, slippage_percent: Decimal, charges: PaperCharges, seed: int) -> None:
+    def __init__(
+        self, slippage_percent: Decimal, charges: PaperCharges, seed: int, models: FillModels = AS_ALWAYS
+    ) -> None:
+        self.models = models
         self._slippage = slippage_percent / _PERCENT
         self._charges = charges
         self._drawn = blake2b(f"slippage\x1f{seed}".encode(), digest_size=8)
@@ -63,7 +72,13 @@ class PaperMarket:
         self._rules: dict[str, GridRule] = {}
 
     def fill_price(
-        self, order: PaperOrder, price: Decimal, traded_at: datetime, *, passive: bool = False
+        self,
+        order: PaperOrder,
+        price: Decimal,
+        traded_at: datetime,
+        *,
+        passive: bool = False,
+        share: Decimal = ALL,
     ) -> Decimal:
         """The price at which an order fills, rupees, rounded to the grid against it, within its limit; at least one tick.
 
@@ -72,14 +87,26 @@ class PaperMarket:
             price: the last price, or the one at which it meets the market.
             traded_at: aware market time of the fill.
             passive: whether it rested at this price, which is paid as it is.
+            share: what it takes of the volume that was traded, from 0 to 1.
         """
         if passive:
             return price
-        against = price * self._slippage * self._factor(order, traded_at) if self._slippage else 0
         buys = order.side is Side.BUY
+        rule = self._rule(order.instrument, traded_at)
+        slippage = self.models.slippage
+        if slippage is Slippage.SPREAD:
+            against = rule.tick(price) * self.models.spread_ticks / 2
+        elif slippage is Slippage.VOLUME_SHARE:
+            against = price * self._slippage * _STEPS * share
+        else:
+            against = price * self._slippage * self._factor(order, traded_at) if self._slippage else ZERO
         slipped = price + against if buys else price - against
-        paid = self._rule(order.instrument, traded_at).against(slipped, buys=buys)
+        paid = rule.against(slipped, buys=buys)
         return paid if order.terms.limit_price is None else limited(order.terms, order.side, paid)
+
+    def model_of(self, found: Tradable) -> str:
+        """How a fill's price was found, for people: where the order met the market, and its slippage."""
+        return found.model if found.passive else f"{found.model}, slippage by {self.models.slippage}"
 
     def fill(
         self,
@@ -92,6 +119,7 @@ class PaperMarket:
         traded_before: int = 0,
         *,
         passive: bool = False,
+        share: Decimal = ALL,
     ) -> Fill:
         """A fill of an order at a market price.
 
@@ -104,12 +132,53 @@ class PaperMarket:
             quantity: units of this fill; None: all of the order.
             traded_before: turnover of the order's earlier fills, in PRICE_UNITS of `domain.charge_rates`.
             passive: whether the order rested at this price, which is paid as it is.
+            share: what it takes of the volume that was traded, from 0 to 1.
         """
         units = quantity or order.quantity
-        paid = self.fill_price(order, price, traded_at, passive=passive)
+        paid = self.fill_price(order, price, traded_at, passive=passive, share=share)
         commission, charges = self._charges.of(order, units, paid, traded_at, traded_before)
         identity = self.fill_id(broker, order.account, traded_at, exchange_trade_id)
         return Fill(identity, exchange_trade_id, units, paid, commission, traded_at, charges)
+
+    def fill_of(
+        self, held: HeldOrder, found: Tradable, units: int, traded: int | None, exchange_trade_id: str
+    ) -> Fill:
+        """A fill of some of an order.
+
+        Args:
+            held: the order.
+            found: where it meets the market.
+            units: units of this fill.
+            traded: units that were traded meanwhile; None: unknown.
+            exchange_trade_id: number of the trade.
+        """
+        share = min(Decimal(units) / traded, ALL) if traded else ALL
+        return self.fill(
+            held.broker,
+            held.order,
+            exchange_trade_id,
+            found.price,
+            found.at,
+            units,
+            held.traded_before,
+            passive=found.passive,
+            share=share,
+        )
+
+    def may_fill(self, held: HeldOrder, market: MarketView) -> int:
+        """Units that may fill now of an order that meets the market."""
+        return self.models.units(held.left, held.traded(market), held.order.instrument.lot_size)
+
+    def arrival(self, came_at: datetime) -> datetime:
+        """When an order is at the exchange that was sent at this market time."""
+        return came_at + self.models.latency
+
+    def meets(self, held: HeldOrder, market: MarketView) -> Meeting | None:
+        """What the market does with an order that waits; None: nothing, or nothing of it may fill now."""
+        met = held.met(market, self.models.queue)
+        if met is None or met.found is None or self.may_fill(held, market):
+            return met
+        return Meeting(None, met.way) if held.trigger_pending else None
 
     def fill_id(self, broker: str, account: str, traded_at: datetime, exchange_trade_id: str) -> str:
         """The id of a trade. The date (in IST) is part of it, because exchanges restart trade numbers each day."""

@@ -41,6 +41,9 @@ class SynchronousTrading:
         checks: the checks before sending.
         instruments: what can be traded.
         books: the in-memory paper exchange of each broker, by name.
+
+    Attributes:
+        measures_volume: whether the market's views need the volume traded so far.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class SynchronousTrading:
         self._books = books
         self._positions: defaultdict[PositionKey, int] = defaultdict(int)
         self._held: dict[str, _Held] = {}
+        self.measures_volume = any(book.measures_volume for book in books.values())
 
     @property
     def held_tokens(self) -> list[int]:

@@ -35,10 +35,10 @@ from alphapanda.trading.store.paper_exchange_tables import HELD
 _PLACED: Final = (
     "placed AS (INSERT INTO paper_exchange.orders (broker, account, tag, instrument_id, instrument_token, side, quantity,"
     " product, order_type, validity, limit_price, trigger_price, status, message, market_time, came_at, expires_at,"
-    " strategy_id, slice)"
+    " volume, strategy_id, slice)"
     " VALUES (:broker, :account, :tag, :instrument_id, :instrument_token, :side, :quantity,"
     " :product, :order_type, :validity, :limit_price, :trigger_price, :status, :message, :market_time, :came_at, :expires_at,"
-    " :strategy_id, :slice)"
+    " :volume, :strategy_id, :slice)"
     " RETURNING broker_order_id),"
     " called AS (INSERT INTO paper_exchange.calls (broker, account, what, tag, broker_order_id, quantity)"
     " SELECT :broker, :account, 'place', :tag, broker_order_id::text, :quantity FROM placed)"
@@ -55,7 +55,7 @@ _PLACE_AND_FILL: Final = text(f"WITH {_PLACED}, {_TRADED} SELECT broker_order_id
 _CHANGED: Final = (
     "placed AS (UPDATE paper_exchange.orders SET status = :status, message = :message, quantity = :quantity,"
     " limit_price = :limit_price, trigger_price = :trigger_price, triggered = :triggered, came_at = :came_at,"
-    " revision = revision + 1"
+    " volume = :volume, revision = revision + 1"
     f" WHERE broker_order_id = :broker_order_id AND revision = :revision AND {HELD} RETURNING broker_order_id)"
 )
 _CALLED: Final = (
@@ -70,7 +70,7 @@ _CHANGE_BY_CALL_AND_FILL: Final = text(
 )
 _HELD_ORDERS: Final = text(
     "SELECT broker_order_id, broker, account, tag, instrument_id, instrument_token, product, side, o.quantity, order_type,"
-    " validity, limit_price, trigger_price, triggered, revision, came_at, expires_at, strategy_id, slice,"
+    " validity, limit_price, trigger_price, triggered, revision, volume, came_at, expires_at, strategy_id, slice,"
     " coalesce(t.filled, 0)::bigint AS filled, coalesce(t.turnover, 0) AS turnover"
     " FROM paper_exchange.orders o LEFT JOIN LATERAL (SELECT sum(quantity) AS filled, sum(quantity * price) AS turnover"
     " FROM paper_exchange.trades WHERE broker_order_id = o.broker_order_id) t ON true"
@@ -131,6 +131,7 @@ class PaperRows:
         columns: Mapping[str, Any],
         fill: Callable[[str], Fill] | None = None,
         found: Tradable | None = None,
+        model: str = "",
     ) -> tuple[str, tuple[Fill, ...]]:
         """Stores an order that has come, its trade and the call.
 
@@ -138,6 +139,7 @@ class PaperRows:
             columns: of the order, `placed_columns` and the times.
             fill: makes its fill of a trade number; None: nothing fills.
             found: the price at which it fills.
+            model: how that price was found, for people.
 
         Returns:
             Its number, and its fills.
@@ -146,7 +148,7 @@ class PaperRows:
             fills: tuple[Fill, ...] = ()
             if fill is not None and found is not None:
                 fills = (fill(await self._trade_number(connection)),)
-                columns = {**columns, **_trade_columns(fills[0], found)}
+                columns = {**columns, **_trade_columns(fills[0], found, model)}
             statement = _PLACE_AND_FILL if fills else _PLACE
             return str((await connection.execute(statement, columns)).scalar_one()), fills
 
@@ -158,6 +160,7 @@ class PaperRows:
         call: str = "",
         fill: Callable[[str], Fill] | None = None,
         found: Tradable | None = None,
+        model: str = "",
     ) -> bool:
         """Stores a held order as it is from now on; False if another process has changed it meanwhile.
 
@@ -168,13 +171,14 @@ class PaperRows:
             call: the call that changes it, for the journal; empty: the market does.
             fill: makes its fill of a trade number; None: nothing fills.
             found: the price at which it fills.
+            model: how that price was found, for people.
         """
         columns = _changed_columns(held, status, message)
         if call:
             columns |= {"broker": held.broker, "account": held.order.account, "what": call, "tag": held.tag}
         async with self._engine.connect() as connection:
             if fill is not None and found is not None:
-                columns |= _trade_columns(fill(await self._trade_number(connection)), found)
+                columns |= _trade_columns(fill(await self._trade_number(connection)), found, model)
             statement = _CHANGES[bool(call), fill is not None]
             return (await connection.execute(statement, columns)).first() is not None
 
@@ -247,10 +251,11 @@ def _changed_columns(held: HeldOrder, status: BrokerOrderStatus, message: str) -
         "trigger_price": held.terms.trigger_price,
         "triggered": held.triggered,
         "came_at": held.came_at,
+        "volume": held.volume,
     }
 
 
-def _trade_columns(fill: Fill, found: Tradable) -> dict[str, Any]:
+def _trade_columns(fill: Fill, found: Tradable, model: str) -> dict[str, Any]:
     """The columns of a trade: the market's price that made it, and by which model it was filled."""
     return {
         "exchange_trade_id": int(fill.exchange_trade_id),
@@ -261,7 +266,7 @@ def _trade_columns(fill: Fill, found: Tradable) -> dict[str, Any]:
         "traded_at": fill.traded_at,
         "charges": charges_text(fill.charges),
         "market_price": found.seen,
-        "model": found.model,
+        "model": model,
     }
 
 
@@ -278,6 +283,7 @@ def _held_order(row: Row[Any], instruments: InstrumentDirectory) -> HeldOrder:
         row.filled,
         Decimal(row.turnover),
         row.revision,
+        row.volume,
     )
 
 

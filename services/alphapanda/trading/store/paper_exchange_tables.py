@@ -72,6 +72,8 @@ ORDERS = Table(
     Column("market_time", INSTANT),
     Column("came_at", INSTANT),
     Column("expires_at", INSTANT),
+    # The day's volume when an order that waits last changed; what is traded from then on may fill it.
+    Column("volume", BigInteger),
     # By what slippage is drawn where the order is held.
     column("strategy_id", Text, server_default=""),
     column("slice", Integer, server_default=text("0")),
