@@ -97,6 +97,7 @@ class PaperExchange:
         self._calendar = calendar
         self._instruments = instruments
         self._held: dict[str, HeldOrder] | None = None
+        self._knew: dict[str, HeldOrder] = {}
         self._waiting = 0
         self._changing = asyncio.Lock()
 
@@ -143,10 +144,10 @@ class PaperExchange:
             if isinstance(changed, str):
                 raise NotChanged(changed)
             if not changed.trades_now(last) or last is None or now is None:
-                return await self._change(changed, _OPEN, what="modify")
+                return await self._change(changed, _OPEN, call=("modify", now))
             found = Tradable(last.price, now, model=AT_LAST_PRICE)
             complete = BrokerOrderStatus.COMPLETE
-            return await self._change(changed, complete, "", found, changed.left, "modify")
+            return await self._change(changed, complete, "", found, changed.left, call=("modify", now))
 
         return await self._by_call(broker, account, tag, change)
 
@@ -158,7 +159,9 @@ class PaperExchange:
         """
 
         async def change(held: HeldOrder) -> bool:
-            return await self._change(held, BrokerOrderStatus.CANCELLED, CANCELLED_AS_ASKED, what="cancel")
+            now = (await self._view(())).market_time
+            ended = BrokerOrderStatus.CANCELLED
+            return await self._change(held, ended, CANCELLED_AS_ASKED, call=("cancel", now))
 
         return await self._by_call(broker, account, tag, change)
 
@@ -222,7 +225,7 @@ class PaperExchange:
     async def reread(self) -> None:
         """Reads the orders that wait anew: another process may have taken or changed some."""
         async with self._changing:
-            self._held = None
+            self._forget()
             await self._known()
 
     async def _settle_first(self, view: MarketView, payable: FundsAtFill) -> str:
@@ -240,6 +243,10 @@ class PaperExchange:
                     changed = await self._fill_held(order, met.found, view, payable)
                 if changed:
                     return order.tag
+
+    def _forget(self) -> None:
+        """Reads the orders that wait anew before they are needed again."""
+        self._knew, self._held = self._held or self._knew, None
 
     def _look(self, view: MarketView) -> None:
         """What was traded until now is no volume for orders that it didn't meet."""
@@ -283,11 +290,11 @@ class PaperExchange:
         message: str = "",
         found: Tradable | None = None,
         units: int = 0,
-        what: str = "",
+        call: tuple[str, datetime | None] = ("", None),
         traded: int | None = None,
         becomes: HeldOrder | None = None,
     ) -> bool:
-        """Stores a held order as it is from now on, after `what` (a call; empty: the market); `units` fill at `found`.
+        """Stores a held order as it is from now on, after a call (its name and market time; empty: the market); `units` fill at `found`.
 
         `becomes` is what waits on where that is another one than what fills.
 
@@ -297,9 +304,9 @@ class PaperExchange:
         rest = becomes or held
         fill = None if found is None else partial(self._market.fill_of, held, found, units, traded)
         model = "" if found is None else self._market.model_of(found)
-        changed = await self._rows.change(rest, status, message, what, fill, found, model)
+        changed = await self._rows.change(rest, status, message, *call, fill, found, model)
         if not changed or self._held is None:
-            self._held = None
+            self._forget()
         elif status is _OPEN:
             self._held[held.number] = replace(rest, revision=held.revision + 1)
         else:
@@ -317,14 +324,14 @@ class PaperExchange:
                         if await change(held):
                             return (await self._rows.by_tag(broker, account, tag, asked=False))[0]
                         break
-                self._held = None  # another process may have taken or changed it
+                self._forget()  # another process may have taken or changed it
         raise NotChanged(NOT_WORKING)
 
     async def _hold(self, view: MarketView, order: HeldOrder) -> BrokerOrder:
         try:
             placed = await self._store(view, order, _OPEN)
         except BaseException:
-            self._held = None  # it may be stored: read again
+            self._forget()  # it may be stored: read again
             raise
         self._waiting += 1
         if self._held is not None:
@@ -336,7 +343,7 @@ class PaperExchange:
             before = self._waiting
             held = await self._rows.held(self._instruments())
             if before == self._waiting:  # none has come since, which the rows read may lack
-                self._held = held
+                self._held = {number: order.knowing(self._knew.get(number)) for number, order in held.items()}
         return self._held
 
     async def orders_by_tag(self, broker: str, account: str, tag: str) -> Sequence[BrokerOrder]:

@@ -177,6 +177,11 @@ class HeldOrder:
             return self
         return replace(self, volume=last.volume)
 
+    def knowing(self, before: HeldOrder | None) -> Self:
+        """The same, read anew, with the volume until which this process had looked, if nobody has changed it since."""
+        same = before is not None and before.revision == self.revision
+        return replace(self, volume=before.volume) if same and before is not None else self
+
     def traded(self, market: MarketView) -> int | None:
         """Units of the instrument that were traded since it last looked; None if that isn't known."""
         last = market.prices.get(self.order.instrument.instrument_token)

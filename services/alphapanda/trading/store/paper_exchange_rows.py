@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from typing import Any, Final
@@ -40,8 +40,9 @@ _PLACED: Final = (
     " :product, :order_type, :validity, :limit_price, :trigger_price, :status, :message, :market_time, :came_at, :expires_at,"
     " :volume, :strategy_id, :slice)"
     " RETURNING broker_order_id),"
-    " called AS (INSERT INTO paper_exchange.calls (broker, account, what, tag, broker_order_id, quantity)"
-    " SELECT :broker, :account, 'place', :tag, broker_order_id::text, :quantity FROM placed)"
+    " called AS (INSERT INTO paper_exchange.calls (broker, account, what, tag, broker_order_id, quantity, market_time,"
+    " limit_price, trigger_price) SELECT :broker, :account, 'place', :tag, broker_order_id::text, :quantity, :market_time,"
+    " :limit_price, :trigger_price FROM placed)"
 )
 _TRADED: Final = (
     "traded AS (INSERT INTO paper_exchange.trades (exchange_trade_id, broker_order_id, fill_id, quantity, price,"
@@ -59,8 +60,9 @@ _CHANGED: Final = (
     f" WHERE broker_order_id = :broker_order_id AND revision = :revision AND {HELD} RETURNING broker_order_id)"
 )
 _CALLED: Final = (
-    "called AS (INSERT INTO paper_exchange.calls (broker, account, what, tag, broker_order_id, quantity)"
-    " SELECT :broker, :account, :what, :tag, broker_order_id::text, :quantity FROM placed)"
+    "called AS (INSERT INTO paper_exchange.calls (broker, account, what, tag, broker_order_id, quantity, market_time,"
+    " limit_price, trigger_price) SELECT :broker, :account, :what, :tag, broker_order_id::text, :quantity,"
+    " CAST(:market_time AS timestamptz), :limit_price, :trigger_price FROM placed)"
 )
 _CHANGE: Final = text(f"WITH {_CHANGED} SELECT broker_order_id FROM placed")
 _CHANGE_AND_FILL: Final = text(f"WITH {_CHANGED}, {_TRADED} SELECT broker_order_id FROM placed")
@@ -158,6 +160,7 @@ class PaperRows:
         status: BrokerOrderStatus,
         message: str,
         call: str = "",
+        market_time: datetime | None = None,
         fill: Callable[[str], Fill] | None = None,
         found: Tradable | None = None,
         model: str = "",
@@ -169,6 +172,7 @@ class PaperRows:
             status: its status from now on.
             message: why it ends.
             call: the call that changes it, for the journal; empty: the market does.
+            market_time: of the call.
             fill: makes its fill of a trade number; None: nothing fills.
             found: the price at which it fills.
             model: how that price was found, for people.
@@ -176,6 +180,7 @@ class PaperRows:
         columns = _changed_columns(held, status, message)
         if call:
             columns |= {"broker": held.broker, "account": held.order.account, "what": call, "tag": held.tag}
+            columns["market_time"] = market_time
         async with self._engine.connect() as connection:
             if fill is not None and found is not None:
                 columns |= _trade_columns(fill(await self._trade_number(connection)), found, model)

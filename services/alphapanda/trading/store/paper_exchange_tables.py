@@ -43,6 +43,10 @@ CALLS = Table(
     column("tag", Text),
     column("broker_order_id", Text, server_default=""),
     Column("quantity", BigInteger),
+    # When, by the market's time, and the prices of a modification.
+    Column("market_time", INSTANT),
+    Column("limit_price", EXACT),
+    Column("trigger_price", EXACT),
     Index("calls_of_tag", "broker", "account", "tag"),
     Index("calls_look_ups", "called_at", postgresql_where=text("what = 'orders_by_tag'")),
 )
