@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -58,6 +58,7 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         signal_ttl_seconds: the validity of signals if a request gives none.
         wall_clock: returns the current wall time, aware.
         most_strategies: strategies that there may be, deleted ones among them.
+        live_brokers: those of the brokers whose orders reach a real exchange.
     """
 
     def __init__(
@@ -70,11 +71,12 @@ class StrategyServicer(strategy_pb2_grpc.StrategyServiceServicer):
         signal_ttl_seconds: int,
         wall_clock: Callable[[], datetime],
         most_strategies: int = MOST_STRATEGIES,
+        live_brokers: Collection[str] = (),
     ) -> None:
         self._store = store
         self._registry = registry
         self._configurations = Configurations(
-            registry, directory, active_brokers, account, signal_ttl_seconds
+            registry, directory, active_brokers, account, signal_ttl_seconds, live_brokers
         )
         self._account = account
         self._wall_clock = wall_clock

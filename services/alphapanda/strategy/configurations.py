@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -11,7 +11,7 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.order import Product
 from alphapanda.domain.signal import FOREIGN
 from alphapanda.domain.size import size_text
-from alphapanda.strategy.core.basket import require_together
+from alphapanda.strategy.core.basket import BasketStrategy, require_together
 from alphapanda.strategy.core.config import Flattening, StrategyConfig, StrategyInstrument, StrategyState
 from alphapanda.strategy.core.registry import StrategyRegistry
 from panda.strategy.v1 import strategy_pb2 as api
@@ -38,6 +38,7 @@ class Configurations:
         active_brokers: brokers that a strategy may opt in to.
         account: the account if a request names none.
         signal_ttl_seconds: the validity of signals if a request gives none.
+        live_brokers: those of the brokers whose orders reach a real exchange.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Configurations:
         active_brokers: Sequence[str],
         account: str,
         signal_ttl_seconds: int,
+        live_brokers: Collection[str] = (),
     ) -> None:
         self._registry = registry
         self._directory = directory
         self._active_brokers = tuple(active_brokers)
         self._account = account
         self._signal_ttl_seconds = signal_ttl_seconds
+        self._live_brokers = frozenset(live_brokers)
 
     def created(self, request: api.CreateStrategyRequest) -> StrategyConfig:
         """The requested configuration, stopped, at revision 1.
@@ -74,7 +77,7 @@ class Configurations:
             instruments=self._together(
                 request.strategy_type, "", self._instruments("", request.symbols, 0 if size else quantity)
             ),
-            brokers=self._brokers("", request.brokers),
+            brokers=self._brokers("", request.brokers, request.strategy_type),
             account=request.account or self._account,
             quantity=quantity,
             size=size,
@@ -105,7 +108,7 @@ class Configurations:
                 raise InvalidInput("strategy.product", "UNSPECIFIED", "MIS, CNC or NRML")
             config = replace(config, product=Product(wanted.product))
         if "brokers" in asked:
-            config = replace(config, brokers=self._brokers("strategy.", wanted.brokers))
+            config = replace(config, brokers=self._brokers("strategy.", wanted.brokers, config.strategy_type))
         if "symbols" in asked:
             made = self._instruments("strategy.", wanted.symbols, 0 if config.size else config.quantity)
             return replace(config, instruments=self._together(config.strategy_type, "strategy.", made))
@@ -129,11 +132,22 @@ class Configurations:
             return parameters  # so the quantity can be changed even if the type can't be loaded any more
         return self._registry.complete(config.strategy_type, parameters)
 
-    def _brokers(self, prefix: str, brokers: Iterable[str]) -> tuple[str, ...]:
+    def _brokers(self, prefix: str, brokers: Iterable[str], strategy_type: str) -> tuple[str, ...]:
         for broker in brokers:
             if broker not in self._active_brokers:
                 raise UnknownName(f"{prefix}brokers", broker, self._active_brokers)
+            if broker in self._live_brokers:
+                self._require_single(f"{prefix}brokers", broker, strategy_type)
         return tuple(dict.fromkeys(brokers))
+
+    def _require_single(self, field: str, broker: str, strategy_type: str) -> None:
+        """Refuses a type that trades several instruments as one: nothing completes or unwinds the others if an order of one fails."""
+        if issubclass(self._registry.type_named(strategy_type), BasketStrategy):
+            raise InvalidInput(
+                field,
+                broker,
+                f"paper alone for a strategy of type {strategy_type}: a basket's orders may fail apart",
+            )
 
     def _instruments(
         self, prefix: str, symbols: Sequence[str], quantity: int

@@ -138,7 +138,7 @@ async def test_the_most_specific_limit_wins_and_is_told_with_its_origin(risk, ap
     assert (await api.GetLimits(asked, None)).version == 8
 
 
-async def test_a_limit_and_a_position_stay_with_their_instrument_when_its_token_changes_hands(
+async def test_rule_21_a_limit_and_a_position_stay_with_their_instrument_when_its_token_changes_hands(
     risk, api
 ) -> None:
     """The next owner of the token has neither; the old one keeps both, and nothing is traded under its old token."""

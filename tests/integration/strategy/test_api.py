@@ -30,7 +30,14 @@ NOW = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
 @pytest.fixture
 def service(store, directory) -> StrategyServicer:
     return StrategyServicer(
-        store, StrategyRegistry(), directory, ("paper", "zerodha"), "default", 60, lambda: NOW
+        store,
+        StrategyRegistry(),
+        directory,
+        ("paper", "zerodha"),
+        "default",
+        60,
+        lambda: NOW,
+        live_brokers=["zerodha"],
     )
 
 
@@ -50,6 +57,17 @@ def update(
     )
     request.update_mask.paths.extend(list(values) if paths is None else paths)
     return request
+
+
+async def test_rule_20_a_basket_is_refused_at_a_live_broker_by_name(service) -> None:
+    """Its orders may fail apart, and nothing here completes or unwinds them; on paper it trades."""
+    pair = create("pair", strategy_type="pairs", symbols=["NSE:INFY", "NSE:S1"], brokers=["zerodha"])
+    with pytest.raises(InvalidInput, match=r"brokers: 'zerodha'.*paper alone for a strategy of type pairs"):
+        await service.CreateStrategy(pair, None)
+    del pair.brokers[:]
+    await service.CreateStrategy(pair, None)
+    with pytest.raises(InvalidInput, match=r"strategy.brokers: 'zerodha'.*a basket's orders may fail apart"):
+        await service.UpdateStrategy(update(strategy_id="pair", brokers=["zerodha"]), None)
 
 
 async def test_a_strategy_is_created_stopped_with_its_defaults(service) -> None:

@@ -79,7 +79,7 @@ def test_questions_have_limits_of_their_own(kind: CallKind, most: int) -> None:
     assert not counted_by_the_stub(counted, names[kind])
 
 
-def test_a_share_of_minute_and_day_is_kept_for_exits() -> None:
+def test_rule_5_a_share_of_minute_and_day_is_kept_for_exits() -> None:
     """Entries end at three quarters; exits have the rest, until that is used up, too."""
     budgets = OrderBudgets(per_second=10, per_minute=20, per_day=40, kept_percent=25)
     core, now = LimiterCore(budgets, DAY), 0.0

@@ -84,6 +84,7 @@ def strategy_room(resources: ProcessResources, *, demo: bool = False) -> tuple[R
         signal_ttl_seconds=resources.settings.strategy.signal_ttl_seconds,
         wall_clock=wall_clock,
         most_strategies=resources.settings.strategy.most_strategies,
+        live_brokers=resources.brokers.live(resources.settings.active_brokers),
     )
     yaml = resources.settings.strategy.yaml
     fallback = StrategyFallback(read_strategies(yaml) if yaml else (), store, servicer, log)
