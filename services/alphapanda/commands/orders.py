@@ -230,6 +230,9 @@ def square_off(
     )
     answer = ask(target, lambda services: services.trading.SquareOff(request))
     show(answer, as_json=as_json, table=lambda: _plan(answer))
+    if answer.HasField("estimate") and not as_json:
+        seconds = answer.estimate.ToTimedelta().total_seconds()
+        click.echo(f"the broker's limits let these exits be sent within about {seconds:g} s")
     if answer.unverified:
         warn(answer.unverified)
 

@@ -8,8 +8,9 @@ can't reverse a position.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 import structlog
 from redis.exceptions import RedisError
@@ -22,7 +23,14 @@ from alphapanda.domain.signal import FOREIGN
 from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
 from alphapanda.trading.core.intent import PRODUCER
-from alphapanda.trading.core.square_off import PlanLine, SquareOffCommand, SquareOffContext, plan
+from alphapanda.trading.core.square_off import (
+    OrderPace,
+    PlanLine,
+    SquareOffCommand,
+    SquareOffContext,
+    estimated,
+    plan,
+)
 from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.store.port import PositionFilter, SwitchScope, TradingStore, TradingTransaction
 from panda.common.v1 import common_pb2 as common
@@ -41,6 +49,7 @@ class SquareOffs:
         calendar: sessions.
         instruments: today's instruments.
         wall_clock: aware wall time.
+        paces: how many order requests brokers take; one that is absent has no limits.
     """
 
     def __init__(
@@ -51,6 +60,7 @@ class SquareOffs:
         calendar: TradingCalendar,
         instruments: Instruments,
         wall_clock: Callable[[], datetime],
+        paces: Mapping[str, OrderPace] = MappingProxyType({}),
     ) -> None:
         self._store = store
         self._enabled = enabled
@@ -58,6 +68,7 @@ class SquareOffs:
         self._calendar = calendar
         self._instruments = instruments
         self._wall_clock = wall_clock
+        self._paces = paces
 
     async def square_off(
         self,
@@ -94,6 +105,9 @@ class SquareOffs:
             )
             lines = plan(command, exposures, context)
             answer = trading.SquareOffResponse(plan=[self._message(line) for line in lines])
+            estimate = estimated(lines, context.instruments, self._paces)
+            if estimate is not None:
+                answer.estimate.FromTimedelta(estimate)
             await self._send(transaction, lines)
             await transaction.remember(key, answer)
         for line in lines:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.values import replace
 from trading_room import CALENDAR, INSTRUMENTS, NOON, Room, approved
 
 from alphapanda.contract.wire import signal_from
 from alphapanda.domain import ids
 from alphapanda.domain.errors import InvalidInput, UnknownName
+from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.order import PositionEffect, Product, Side, TradingState
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.terms import AT_MARKET
 from alphapanda.storage.requests import RequestReused
 from alphapanda.trading.core.order import Order
-from alphapanda.trading.core.square_off import Exposure, Skip, SquareOffCommand, SquareOffContext, plan
+from alphapanda.trading.core.square_off import (
+    Exposure,
+    OrderPace,
+    PlanLine,
+    Skip,
+    SquareOffCommand,
+    SquareOffContext,
+    estimated,
+    plan,
+)
 from alphapanda.trading.store.port import OrderChange
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import control_pb2
@@ -216,3 +227,24 @@ async def test_positions_are_squared_off_whoever_held_them(room: Room) -> None:
     await names(room, "nobody")
     told = await square_off(room, "r2", strategy_id="crossing")
     assert (bool(told.plan), told.unverified) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("held", "freeze", "seconds"),
+    [([10], 0, 1), ([10] * 8, 0, 1), ([10] * 9, 0, 2), ([900], 100, 2), ([10] * 401, 0, 61), ([0], 0, 0)],
+)
+def test_rule_5_a_square_off_states_how_long_it_takes(held, freeze, seconds) -> None:
+    """Eight requests a second and 400 a minute, each slice of a freeze quantity one; without limits nothing is said."""
+    instrument = replace(next(iter(INSTRUMENTS)), freeze_quantity=freeze)
+    directory = InstrumentDirectory([instrument])
+    signal: Any = object()
+    lines = [
+        PlanLine(
+            Exposure(replace(key(broker="zerodha"), instrument_id=instrument.instrument_id), units), signal
+        )
+        for units in held
+    ]
+    paces = {"zerodha": OrderPace(8, 400)}
+    assert estimated(lines, directory, paces) == timedelta(seconds=seconds)
+    assert estimated(lines, directory, {}) is None
+    assert estimated([PlanLine(lines[0].exposure, None, Skip.HALTED)], directory, paces) is None

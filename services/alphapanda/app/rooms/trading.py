@@ -24,6 +24,7 @@ from alphapanda.trading.api import TradingApi
 from alphapanda.trading.call_slots import CALLS_AT_ONCE
 from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
+from alphapanda.trading.core.square_off import OrderPace
 from alphapanda.trading.execution_context import (
     OPT_IN_PAYLOAD,
     ExecutionContext,
@@ -146,6 +147,7 @@ def trading_room(
             resources.calendar,
             resources.instruments,
             wall_clock,
+            {"zerodha": OrderPace(settings.zerodha.orders_per_second, settings.zerodha.orders_per_minute)},
         ),
         watches=OrderWatches(store, revisions, resources.instruments),
         traders=traders.by_broker,

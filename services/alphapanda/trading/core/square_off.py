@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import Final, NamedTuple
 
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
@@ -15,6 +16,7 @@ from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.terms import AT_MARKET
 from alphapanda.trading.core.intent import PRODUCER
 
+_MINUTE: Final = 60
 LIFE = timedelta(seconds=60)
 """Market time for which a target of 0 is valid if no session's end is known."""
 
@@ -85,6 +87,43 @@ class SquareOffContext:
     calendar: TradingCalendar
     market_time: datetime | None
     wall_time: datetime
+
+
+class OrderPace(NamedTuple):
+    """How many order requests of an account a broker takes in a second and in a minute, both > 0."""
+
+    per_second: int
+    per_minute: int
+
+    def seconds(self, calls: int) -> int:
+        """Seconds until so many requests are sent, if nothing else is."""
+        minutes = max(calls - 1, 0) // self.per_minute
+        rest = calls - minutes * self.per_minute
+        return minutes * _MINUTE + -(-rest // self.per_second)
+
+
+def estimated(
+    lines: Iterable[PlanLine], instruments: InstrumentDirectory, paces: Mapping[str, OrderPace]
+) -> timedelta | None:
+    """How long it takes to send the plan's exits, the slowest account's; None where no broker of the plan limits them.
+
+    Args:
+        lines: the plan.
+        instruments: today's instruments, for freeze quantities.
+        paces: by broker; one that is absent has no limits.
+    """
+    calls: dict[tuple[str, str], int] = {}
+    for line in lines:
+        key, held = line.exposure.key, abs(line.exposure.held)
+        if line.signal is None or key.broker not in paces:
+            continue
+        instrument = instruments.by_id(key.instrument_id)
+        freeze = instrument.freeze_quantity if instrument is not None else 0
+        slices = -(-held // freeze) if freeze else min(held, 1)
+        calls[key.broker, key.account] = calls.get((key.broker, key.account), 0) + slices
+    if not calls:
+        return None
+    return timedelta(seconds=max(paces[broker].seconds(count) for (broker, _), count in calls.items()))
 
 
 def plan(

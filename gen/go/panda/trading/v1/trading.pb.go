@@ -16,6 +16,7 @@ import (
 	decimal "google.golang.org/genproto/googleapis/type/decimal"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -1171,7 +1172,10 @@ type SquareOffResponse struct {
 	Plan []*SquareOffLine `protobuf:"bytes,1,rep,name=plan,proto3" json:"plan,omitempty"`
 	// Why it was not checked that the strategy exists, one sentence; the square-off is carried out all the same. Empty
 	// where it was checked, or nothing had to be.
-	Unverified    string `protobuf:"bytes,2,opt,name=unverified,proto3" json:"unverified,omitempty"`
+	Unverified string `protobuf:"bytes,2,opt,name=unverified,proto3" json:"unverified,omitempty"`
+	// How long the brokers' limits on order requests make it take to send these exits, the slowest account's, with nothing
+	// else under way; 0 or more. Absent where no broker that is asked has limits.
+	Estimate      *durationpb.Duration `protobuf:"bytes,3,opt,name=estimate,proto3" json:"estimate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1218,6 +1222,13 @@ func (x *SquareOffResponse) GetUnverified() string {
 		return x.Unverified
 	}
 	return ""
+}
+
+func (x *SquareOffResponse) GetEstimate() *durationpb.Duration {
+	if x != nil {
+		return x.Estimate
+	}
+	return nil
 }
 
 // Applies a kill switch at trading. Idempotent by (broker, strategy_id, revision).
@@ -1958,7 +1969,7 @@ var File_panda_trading_v1_trading_proto protoreflect.FileDescriptor
 
 const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\n" +
-	"\x1epanda/trading/v1/trading.proto\x12\x10panda.trading.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1cpanda/events/v1/orders.proto\x1a\x1epanda/options/v1/options.proto\"\xdf\x01\n" +
+	"\x1epanda/trading/v1/trading.proto\x12\x10panda.trading.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1cpanda/events/v1/orders.proto\x1a\x1epanda/options/v1/options.proto\"\xdf\x01\n" +
 	"\vOrderIntent\x12\x1b\n" +
 	"\tintent_id\x18\x01 \x01(\tR\bintentId\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x1a\n" +
@@ -2059,12 +2070,13 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\tsignal_id\x18\n" +
 	" \x01(\tR\bsignalId\x129\n" +
 	"\askipped\x18\v \x01(\x0e2\x1f.panda.trading.v1.SquareOffSkipR\askipped\x12\x18\n" +
-	"\amessage\x18\f \x01(\tR\amessage\"h\n" +
+	"\amessage\x18\f \x01(\tR\amessage\"\x9f\x01\n" +
 	"\x11SquareOffResponse\x123\n" +
 	"\x04plan\x18\x01 \x03(\v2\x1f.panda.trading.v1.SquareOffLineR\x04plan\x12\x1e\n" +
 	"\n" +
 	"unverified\x18\x02 \x01(\tR\n" +
-	"unverified\"\x99\x02\n" +
+	"unverified\x125\n" +
+	"\bestimate\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bestimate\"\x99\x02\n" +
 	"\x16ApplyKillSwitchRequest\x125\n" +
 	"\x06broker\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x12?\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.panda.common.v1.TradingStateB\n" +
@@ -2183,8 +2195,9 @@ var file_panda_trading_v1_trading_proto_goTypes = []any{
 	(v1.OrderType)(0),                   // 34: panda.common.v1.OrderType
 	(v1.Validity)(0),                    // 35: panda.common.v1.Validity
 	(*decimal.Decimal)(nil),             // 36: google.type.Decimal
-	(v1.TradingState)(0),                // 37: panda.common.v1.TradingState
-	(*v1.Money)(nil),                    // 38: panda.common.v1.Money
+	(*durationpb.Duration)(nil),         // 37: google.protobuf.Duration
+	(v1.TradingState)(0),                // 38: panda.common.v1.TradingState
+	(*v1.Money)(nil),                    // 39: panda.common.v1.Money
 }
 var file_panda_trading_v1_trading_proto_depIdxs = []int32{
 	27, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
@@ -2210,40 +2223,41 @@ var file_panda_trading_v1_trading_proto_depIdxs = []int32{
 	32, // 20: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
 	0,  // 21: panda.trading.v1.SquareOffLine.skipped:type_name -> panda.trading.v1.SquareOffSkip
 	12, // 22: panda.trading.v1.SquareOffResponse.plan:type_name -> panda.trading.v1.SquareOffLine
-	37, // 23: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
-	37, // 24: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
-	37, // 25: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
-	17, // 26: panda.trading.v1.GetKillSwitchCopiesResponse.copies:type_name -> panda.trading.v1.KillSwitchCopy
-	33, // 27: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
-	38, // 28: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
-	22, // 29: panda.trading.v1.GetBrokerComparisonResponse.held:type_name -> panda.trading.v1.HeldQuantity
-	23, // 30: panda.trading.v1.GetBrokerComparisonResponse.cash:type_name -> panda.trading.v1.BrokerCash
-	2,  // 31: panda.trading.v1.RecheckOrderResponse.order:type_name -> panda.trading.v1.Order
-	3,  // 32: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
-	5,  // 33: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
-	21, // 34: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
-	7,  // 35: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
-	9,  // 36: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
-	11, // 37: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
-	14, // 38: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
-	16, // 39: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
-	19, // 40: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
-	25, // 41: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
-	4,  // 42: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
-	6,  // 43: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
-	24, // 44: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
-	8,  // 45: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
-	10, // 46: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
-	13, // 47: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
-	15, // 48: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
-	18, // 49: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
-	20, // 50: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
-	26, // 51: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
-	42, // [42:52] is the sub-list for method output_type
-	32, // [32:42] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	37, // 23: panda.trading.v1.SquareOffResponse.estimate:type_name -> google.protobuf.Duration
+	38, // 24: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
+	38, // 25: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
+	38, // 26: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
+	17, // 27: panda.trading.v1.GetKillSwitchCopiesResponse.copies:type_name -> panda.trading.v1.KillSwitchCopy
+	33, // 28: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
+	39, // 29: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
+	22, // 30: panda.trading.v1.GetBrokerComparisonResponse.held:type_name -> panda.trading.v1.HeldQuantity
+	23, // 31: panda.trading.v1.GetBrokerComparisonResponse.cash:type_name -> panda.trading.v1.BrokerCash
+	2,  // 32: panda.trading.v1.RecheckOrderResponse.order:type_name -> panda.trading.v1.Order
+	3,  // 33: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
+	5,  // 34: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
+	21, // 35: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
+	7,  // 36: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
+	9,  // 37: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
+	11, // 38: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
+	14, // 39: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
+	16, // 40: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
+	19, // 41: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
+	25, // 42: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
+	4,  // 43: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
+	6,  // 44: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
+	24, // 45: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
+	8,  // 46: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
+	10, // 47: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
+	13, // 48: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
+	15, // 49: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
+	18, // 50: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
+	20, // 51: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
+	26, // 52: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
+	43, // [43:53] is the sub-list for method output_type
+	33, // [33:43] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_panda_trading_v1_trading_proto_init() }

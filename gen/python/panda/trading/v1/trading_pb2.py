@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import decimal_pb2 as google_dot_type_dot_decimal__pb2
 from panda.common.v1 import common_pb2 as panda_dot_common_dot_v1_dot_common__pb2
@@ -30,7 +31,7 @@ from panda.events.v1 import orders_pb2 as panda_dot_events_dot_v1_dot_orders__pb
 from panda.options.v1 import options_pb2 as panda_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epanda/trading/v1/trading.proto\x12\x10panda.trading.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1cpanda/events/v1/orders.proto\x1a\x1epanda/options/v1/options.proto\"\x9f\x01\n\x0bOrderIntent\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x03\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.panda.common.v1.OrderStatus\x12\x17\n\x0f\x62roker_order_id\x18\x05 \x01(\t\x12\x17\n\x0f\x66illed_quantity\x18\x06 \x01(\x03\"\xf6\x02\n\x05Order\x12*\n\x05state\x18\x01 \x01(\x0b\x32\x1b.panda.events.v1.OrderState\x12\x0e\n\x06\x62roker\x18\x02 \x01(\t\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12.\n\x07intents\x18\x04 \x03(\x0b\x32\x1d.panda.trading.v1.OrderIntent\x12\x36\n\x0e\x66\x61ilure_reason\x18\x05 \x01(\x0e\x32\x1e.panda.events.v1.FailureReason\x12\x0f\n\x07message\x18\x06 \x01(\t\x12/\n\x0bvalid_until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63orrelation_id\x18\t \x01(\t\x12/\n\nprotection\x18\n \x01(\x0b\x32\x1b.panda.common.v1.Protection\"\xce\x04\n\x11PlaceOrderRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x30\n\x06\x62roker\x18\x02 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x30\n\x07\x61\x63\x63ount\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x17\x32\x15^[A-Za-z0-9_-]{1,32}$\xd8\x01\x01\x12\"\n\x06symbol\x18\x04 \x01(\tB\x12\xbaH\x0fr\r2\x0b^[A-Z]+:.+$\x12/\n\x04side\x18\x05 \x01(\x0e\x32\x15.panda.common.v1.SideB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x19\n\x08quantity\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x33\n\x07product\x18\x07 \x01(\x0e\x32\x18.panda.common.v1.ProductB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x38\n\norder_type\x18\x08 \x01(\x0e\x32\x1a.panda.common.v1.OrderTypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\x0f\x65ven_if_unknown\x18\t \x01(\x08\x12\x35\n\x08validity\x18\n \x01(\x0e\x32\x19.panda.common.v1.ValidityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12)\n\x0blimit_price\x18\x0b \x01(\x0b\x32\x14.google.type.Decimal\x12+\n\rtrigger_price\x18\x0c \x01(\x0b\x32\x14.google.type.Decimal\x12/\n\nprotection\x18\r \x01(\x0b\x32\x1b.panda.common.v1.Protection\"<\n\x12PlaceOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.panda.trading.v1.Order\"-\n\x0fGetOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\":\n\x10GetOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.panda.trading.v1.Order\"\xfe\x01\n\x11ListOrdersRequest\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12=\n\x08statuses\x18\x04 \x03(\x0e\x32\x1c.panda.common.v1.OrderStatusB\r\xbaH\n\x92\x01\x07\"\x05\x82\x01\x02\x10\x01\x12\x1b\n\tpage_size\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\xf4\x03\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x1e\n\tsignal_id\x18\x07 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12#\n\x0e\x63orrelation_id\x18\x08 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"V\n\x12ListOrdersResponse\x12\'\n\x06orders\x18\x01 \x03(\x0b\x32\x17.panda.trading.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x01\n\x12WatchOrdersRequest\x12\x30\n\x06\x62roker\x18\x01 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12\x16\n\x0e\x61\x66ter_revision\x18\x04 \x01(\x04\"t\n\x13WatchOrdersResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\'\n\x06orders\x18\x03 \x03(\x0b\x32\x17.panda.trading.v1.Order\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\"\xcc\x01\n\x10SquareOffRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x13\n\x0bstrategy_id\x18\x02 \x01(\t\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12\x30\n\x06\x62roker\x18\x04 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x0f\n\x07\x61\x63\x63ount\x18\x05 \x01(\t\x12\x18\n\x06reason\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x17\n\x0f\x65ven_if_unknown\x18\x07 \x01(\x08\"\xb2\x02\n\rSquareOffLine\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12\x15\n\rinstrument_id\x18\x04 \x01(\t\x12\x0e\n\x06symbol\x18\x05 \x01(\t\x12)\n\x07product\x18\x06 \x01(\x0e\x32\x18.panda.common.v1.Product\x12\x0c\n\x04held\x18\x07 \x01(\x03\x12#\n\x04side\x18\x08 \x01(\x0e\x32\x15.panda.common.v1.Side\x12\x10\n\x08quantity\x18\t \x01(\x03\x12\x11\n\tsignal_id\x18\n \x01(\t\x12\x30\n\x07skipped\x18\x0b \x01(\x0e\x32\x1f.panda.trading.v1.SquareOffSkip\x12\x0f\n\x07message\x18\x0c \x01(\t\"V\n\x11SquareOffResponse\x12-\n\x04plan\x18\x01 \x03(\x0b\x32\x1f.panda.trading.v1.SquareOffLine\x12\x12\n\nunverified\x18\x02 \x01(\t\"\xea\x01\n\x16\x41pplyKillSwitchRequest\x12-\n\x06\x62roker\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\x12\x38\n\x05state\x18\x02 \x01(\x0e\x32\x1d.panda.common.v1.TradingStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x19\n\x08revision\x18\x03 \x01(\x04\x42\x07\xbaH\x04\x32\x02 \x00\x12:\n\x0bstrategy_id\x18\x04 \x01(\tB%\xbaH\"r\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,62}$\xd8\x01\x01\x12\x10\n\x08replaces\x18\x05 \x01(\x04\"Y\n\x17\x41pplyKillSwitchResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.panda.common.v1.TradingState\"K\n\x1aGetKillSwitchCopiesRequest\x12-\n\x06\x62roker\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\"e\n\x0eKillSwitchCopy\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\t\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.panda.common.v1.TradingState\x12\x10\n\x08revision\x18\x03 \x01(\x04\"O\n\x1bGetKillSwitchCopiesResponse\x12\x30\n\x06\x63opies\x18\x01 \x03(\x0b\x32 .panda.trading.v1.KillSwitchCopy\"4\n\x15\x43onfirmNoOrderRequest\x12\x1b\n\tsignal_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\'\n\x16\x43onfirmNoOrderResponse\x12\r\n\x05never\x18\x01 \x01(\x08\"K\n\x1aGetBrokerComparisonRequest\x12-\n\x06\x62roker\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\"s\n\x0cHeldQuantity\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x15\n\rinstrument_id\x18\x02 \x01(\t\x12)\n\x07product\x18\x03 \x01(\x0e\x32\x18.panda.common.v1.Product\x12\x10\n\x08quantity\x18\x04 \x01(\x03\"E\n\nBrokerCash\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12&\n\x06traded\x18\x02 \x01(\x0b\x32\x16.panda.common.v1.Money\"\x8c\x01\n\x1bGetBrokerComparisonResponse\x12\x13\n\x0b\x64ifferences\x18\x01 \x03(\t\x12,\n\x04held\x18\x02 \x03(\x0b\x32\x1e.panda.trading.v1.HeldQuantity\x12*\n\x04\x63\x61sh\x18\x03 \x03(\x0b\x32\x1c.panda.trading.v1.BrokerCash\"N\n\x13RecheckOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1b\n\tintent_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"M\n\x14RecheckOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.panda.trading.v1.Order\x12\r\n\x05\x66ound\x18\x02 \x01(\x08*\xb7\x01\n\rSquareOffSkip\x12\x1f\n\x1bSQUARE_OFF_SKIP_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSQUARE_OFF_SKIP_BROKER_OFF\x10\x01\x12\x1a\n\x16SQUARE_OFF_SKIP_HALTED\x10\x02\x12&\n\"SQUARE_OFF_SKIP_INSTRUMENT_UNKNOWN\x10\x03\x12!\n\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x04\x32\xe6\x08\n\x0eTradingService\x12\x64\n\nPlaceOrder\x12#.panda.trading.v1.PlaceOrderRequest\x1a$.panda.trading.v1.PlaceOrderResponse\"\x0b\x8a\xb5\x18\x07\x08\x02\x10\x02\x18\x90N\x12^\n\x08GetOrder\x12!.panda.trading.v1.GetOrderRequest\x1a\".panda.trading.v1.GetOrderResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12\x7f\n\x13GetBrokerComparison\x12,.panda.trading.v1.GetBrokerComparisonRequest\x1a-.panda.trading.v1.GetBrokerComparisonResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x90N\x12\x64\n\nListOrders\x12#.panda.trading.v1.ListOrdersRequest\x1a$.panda.trading.v1.ListOrdersResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12i\n\x0bWatchOrders\x12$.panda.trading.v1.WatchOrdersRequest\x1a%.panda.trading.v1.WatchOrdersResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'0\x01\x12\x63\n\tSquareOff\x12\".panda.trading.v1.SquareOffRequest\x1a#.panda.trading.v1.SquareOffResponse\"\r\x8a\xb5\x18\t\x08\x02\x10\x02\x18\x88\' \x01\x12u\n\x0f\x41pplyKillSwitch\x12(.panda.trading.v1.ApplyKillSwitchRequest\x1a).panda.trading.v1.ApplyKillSwitchResponse\"\r\x8a\xb5\x18\t\x08\x05\x10\x02\x18\xd0\x0f \x01\x12\x81\x01\n\x13GetKillSwitchCopies\x12,.panda.trading.v1.GetKillSwitchCopiesRequest\x1a-.panda.trading.v1.GetKillSwitchCopiesResponse\"\r\x8a\xb5\x18\t\x08\x01\x10\x01\x18\xd0\x0f \x01\x12p\n\x0e\x43onfirmNoOrder\x12\'.panda.trading.v1.ConfirmNoOrderRequest\x1a(.panda.trading.v1.ConfirmNoOrderResponse\"\x0b\x8a\xb5\x18\x07\x08\x05\x10\x02\x18\xd0\x0f\x12j\n\x0cRecheckOrder\x12%.panda.trading.v1.RecheckOrderRequest\x1a&.panda.trading.v1.RecheckOrderResponse\"\x0b\x8a\xb5\x18\x07\x08\x05\x10\x02\x18\x98uB`\n\x18io.alphapanda.trading.v1P\x01ZBgithub.com/alphapanda/alphapanda/gen/go/panda/trading/v1;tradingv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epanda/trading/v1/trading.proto\x12\x10panda.trading.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1cpanda/events/v1/orders.proto\x1a\x1epanda/options/v1/options.proto\"\x9f\x01\n\x0bOrderIntent\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x03\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.panda.common.v1.OrderStatus\x12\x17\n\x0f\x62roker_order_id\x18\x05 \x01(\t\x12\x17\n\x0f\x66illed_quantity\x18\x06 \x01(\x03\"\xf6\x02\n\x05Order\x12*\n\x05state\x18\x01 \x01(\x0b\x32\x1b.panda.events.v1.OrderState\x12\x0e\n\x06\x62roker\x18\x02 \x01(\t\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12.\n\x07intents\x18\x04 \x03(\x0b\x32\x1d.panda.trading.v1.OrderIntent\x12\x36\n\x0e\x66\x61ilure_reason\x18\x05 \x01(\x0e\x32\x1e.panda.events.v1.FailureReason\x12\x0f\n\x07message\x18\x06 \x01(\t\x12/\n\x0bvalid_until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63orrelation_id\x18\t \x01(\t\x12/\n\nprotection\x18\n \x01(\x0b\x32\x1b.panda.common.v1.Protection\"\xce\x04\n\x11PlaceOrderRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x30\n\x06\x62roker\x18\x02 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x30\n\x07\x61\x63\x63ount\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x17\x32\x15^[A-Za-z0-9_-]{1,32}$\xd8\x01\x01\x12\"\n\x06symbol\x18\x04 \x01(\tB\x12\xbaH\x0fr\r2\x0b^[A-Z]+:.+$\x12/\n\x04side\x18\x05 \x01(\x0e\x32\x15.panda.common.v1.SideB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x19\n\x08quantity\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x33\n\x07product\x18\x07 \x01(\x0e\x32\x18.panda.common.v1.ProductB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x38\n\norder_type\x18\x08 \x01(\x0e\x32\x1a.panda.common.v1.OrderTypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\x0f\x65ven_if_unknown\x18\t \x01(\x08\x12\x35\n\x08validity\x18\n \x01(\x0e\x32\x19.panda.common.v1.ValidityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12)\n\x0blimit_price\x18\x0b \x01(\x0b\x32\x14.google.type.Decimal\x12+\n\rtrigger_price\x18\x0c \x01(\x0b\x32\x14.google.type.Decimal\x12/\n\nprotection\x18\r \x01(\x0b\x32\x1b.panda.common.v1.Protection\"<\n\x12PlaceOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.panda.trading.v1.Order\"-\n\x0fGetOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\":\n\x10GetOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.panda.trading.v1.Order\"\xfe\x01\n\x11ListOrdersRequest\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12=\n\x08statuses\x18\x04 \x03(\x0e\x32\x1c.panda.common.v1.OrderStatusB\r\xbaH\n\x92\x01\x07\"\x05\x82\x01\x02\x10\x01\x12\x1b\n\tpage_size\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\xf4\x03\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x1e\n\tsignal_id\x18\x07 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12#\n\x0e\x63orrelation_id\x18\x08 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"V\n\x12ListOrdersResponse\x12\'\n\x06orders\x18\x01 \x03(\x0b\x32\x17.panda.trading.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x01\n\x12WatchOrdersRequest\x12\x30\n\x06\x62roker\x18\x01 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12\x16\n\x0e\x61\x66ter_revision\x18\x04 \x01(\x04\"t\n\x13WatchOrdersResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\'\n\x06orders\x18\x03 \x03(\x0b\x32\x17.panda.trading.v1.Order\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\"\xcc\x01\n\x10SquareOffRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x13\n\x0bstrategy_id\x18\x02 \x01(\t\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12\x30\n\x06\x62roker\x18\x04 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x0f\n\x07\x61\x63\x63ount\x18\x05 \x01(\t\x12\x18\n\x06reason\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x17\n\x0f\x65ven_if_unknown\x18\x07 \x01(\x08\"\xb2\x02\n\rSquareOffLine\x12\x0e\n\x06\x62roker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x03 \x01(\t\x12\x15\n\rinstrument_id\x18\x04 \x01(\t\x12\x0e\n\x06symbol\x18\x05 \x01(\t\x12)\n\x07product\x18\x06 \x01(\x0e\x32\x18.panda.common.v1.Product\x12\x0c\n\x04held\x18\x07 \x01(\x03\x12#\n\x04side\x18\x08 \x01(\x0e\x32\x15.panda.common.v1.Side\x12\x10\n\x08quantity\x18\t \x01(\x03\x12\x11\n\tsignal_id\x18\n \x01(\t\x12\x30\n\x07skipped\x18\x0b \x01(\x0e\x32\x1f.panda.trading.v1.SquareOffSkip\x12\x0f\n\x07message\x18\x0c \x01(\t\"\x83\x01\n\x11SquareOffResponse\x12-\n\x04plan\x18\x01 \x03(\x0b\x32\x1f.panda.trading.v1.SquareOffLine\x12\x12\n\nunverified\x18\x02 \x01(\t\x12+\n\x08\x65stimate\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xea\x01\n\x16\x41pplyKillSwitchRequest\x12-\n\x06\x62roker\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\x12\x38\n\x05state\x18\x02 \x01(\x0e\x32\x1d.panda.common.v1.TradingStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x19\n\x08revision\x18\x03 \x01(\x04\x42\x07\xbaH\x04\x32\x02 \x00\x12:\n\x0bstrategy_id\x18\x04 \x01(\tB%\xbaH\"r\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,62}$\xd8\x01\x01\x12\x10\n\x08replaces\x18\x05 \x01(\x04\"Y\n\x17\x41pplyKillSwitchResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.panda.common.v1.TradingState\"K\n\x1aGetKillSwitchCopiesRequest\x12-\n\x06\x62roker\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\"e\n\x0eKillSwitchCopy\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\t\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.panda.common.v1.TradingState\x12\x10\n\x08revision\x18\x03 \x01(\x04\"O\n\x1bGetKillSwitchCopiesResponse\x12\x30\n\x06\x63opies\x18\x01 \x03(\x0b\x32 .panda.trading.v1.KillSwitchCopy\"4\n\x15\x43onfirmNoOrderRequest\x12\x1b\n\tsignal_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\'\n\x16\x43onfirmNoOrderResponse\x12\r\n\x05never\x18\x01 \x01(\x08\"K\n\x1aGetBrokerComparisonRequest\x12-\n\x06\x62roker\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\"s\n\x0cHeldQuantity\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x15\n\rinstrument_id\x18\x02 \x01(\t\x12)\n\x07product\x18\x03 \x01(\x0e\x32\x18.panda.common.v1.Product\x12\x10\n\x08quantity\x18\x04 \x01(\x03\"E\n\nBrokerCash\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12&\n\x06traded\x18\x02 \x01(\x0b\x32\x16.panda.common.v1.Money\"\x8c\x01\n\x1bGetBrokerComparisonResponse\x12\x13\n\x0b\x64ifferences\x18\x01 \x03(\t\x12,\n\x04held\x18\x02 \x03(\x0b\x32\x1e.panda.trading.v1.HeldQuantity\x12*\n\x04\x63\x61sh\x18\x03 \x03(\x0b\x32\x1c.panda.trading.v1.BrokerCash\"N\n\x13RecheckOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1b\n\tintent_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"M\n\x14RecheckOrderResponse\x12&\n\x05order\x18\x01 \x01(\x0b\x32\x17.panda.trading.v1.Order\x12\r\n\x05\x66ound\x18\x02 \x01(\x08*\xb7\x01\n\rSquareOffSkip\x12\x1f\n\x1bSQUARE_OFF_SKIP_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSQUARE_OFF_SKIP_BROKER_OFF\x10\x01\x12\x1a\n\x16SQUARE_OFF_SKIP_HALTED\x10\x02\x12&\n\"SQUARE_OFF_SKIP_INSTRUMENT_UNKNOWN\x10\x03\x12!\n\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x04\x32\xe6\x08\n\x0eTradingService\x12\x64\n\nPlaceOrder\x12#.panda.trading.v1.PlaceOrderRequest\x1a$.panda.trading.v1.PlaceOrderResponse\"\x0b\x8a\xb5\x18\x07\x08\x02\x10\x02\x18\x90N\x12^\n\x08GetOrder\x12!.panda.trading.v1.GetOrderRequest\x1a\".panda.trading.v1.GetOrderResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\xd0\x0f\x12\x7f\n\x13GetBrokerComparison\x12,.panda.trading.v1.GetBrokerComparisonRequest\x1a-.panda.trading.v1.GetBrokerComparisonResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x90N\x12\x64\n\nListOrders\x12#.panda.trading.v1.ListOrdersRequest\x1a$.panda.trading.v1.ListOrdersResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'\x12i\n\x0bWatchOrders\x12$.panda.trading.v1.WatchOrdersRequest\x1a%.panda.trading.v1.WatchOrdersResponse\"\x0b\x8a\xb5\x18\x07\x08\x01\x10\x01\x18\x88\'0\x01\x12\x63\n\tSquareOff\x12\".panda.trading.v1.SquareOffRequest\x1a#.panda.trading.v1.SquareOffResponse\"\r\x8a\xb5\x18\t\x08\x02\x10\x02\x18\x88\' \x01\x12u\n\x0f\x41pplyKillSwitch\x12(.panda.trading.v1.ApplyKillSwitchRequest\x1a).panda.trading.v1.ApplyKillSwitchResponse\"\r\x8a\xb5\x18\t\x08\x05\x10\x02\x18\xd0\x0f \x01\x12\x81\x01\n\x13GetKillSwitchCopies\x12,.panda.trading.v1.GetKillSwitchCopiesRequest\x1a-.panda.trading.v1.GetKillSwitchCopiesResponse\"\r\x8a\xb5\x18\t\x08\x01\x10\x01\x18\xd0\x0f \x01\x12p\n\x0e\x43onfirmNoOrder\x12\'.panda.trading.v1.ConfirmNoOrderRequest\x1a(.panda.trading.v1.ConfirmNoOrderResponse\"\x0b\x8a\xb5\x18\x07\x08\x05\x10\x02\x18\xd0\x0f\x12j\n\x0cRecheckOrder\x12%.panda.trading.v1.RecheckOrderRequest\x1a&.panda.trading.v1.RecheckOrderResponse\"\x0b\x8a\xb5\x18\x07\x08\x05\x10\x02\x18\x98uB`\n\x18io.alphapanda.trading.v1P\x01ZBgithub.com/alphapanda/alphapanda/gen/go/panda/trading/v1;tradingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -112,60 +113,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRADINGSERVICE'].methods_by_name['ConfirmNoOrder']._serialized_options = b'\212\265\030\007\010\005\020\002\030\320\017'
   _globals['_TRADINGSERVICE'].methods_by_name['RecheckOrder']._loaded_options = None
   _globals['_TRADINGSERVICE'].methods_by_name['RecheckOrder']._serialized_options = b'\212\265\030\007\010\005\020\002\030\230u'
-  _globals['_SQUAREOFFSKIP']._serialized_start=3988
-  _globals['_SQUAREOFFSKIP']._serialized_end=4171
-  _globals['_ORDERINTENT']._serialized_start=234
-  _globals['_ORDERINTENT']._serialized_end=393
-  _globals['_ORDER']._serialized_start=396
-  _globals['_ORDER']._serialized_end=770
-  _globals['_PLACEORDERREQUEST']._serialized_start=773
-  _globals['_PLACEORDERREQUEST']._serialized_end=1363
-  _globals['_PLACEORDERRESPONSE']._serialized_start=1365
-  _globals['_PLACEORDERRESPONSE']._serialized_end=1425
-  _globals['_GETORDERREQUEST']._serialized_start=1427
-  _globals['_GETORDERREQUEST']._serialized_end=1472
-  _globals['_GETORDERRESPONSE']._serialized_start=1474
-  _globals['_GETORDERRESPONSE']._serialized_end=1532
-  _globals['_LISTORDERSREQUEST']._serialized_start=1535
-  _globals['_LISTORDERSREQUEST']._serialized_end=1789
-  _globals['_LISTORDERSRESPONSE']._serialized_start=1791
-  _globals['_LISTORDERSRESPONSE']._serialized_end=1877
-  _globals['_WATCHORDERSREQUEST']._serialized_start=1880
-  _globals['_WATCHORDERSREQUEST']._serialized_end=2012
-  _globals['_WATCHORDERSRESPONSE']._serialized_start=2014
-  _globals['_WATCHORDERSRESPONSE']._serialized_end=2130
-  _globals['_SQUAREOFFREQUEST']._serialized_start=2133
-  _globals['_SQUAREOFFREQUEST']._serialized_end=2337
-  _globals['_SQUAREOFFLINE']._serialized_start=2340
-  _globals['_SQUAREOFFLINE']._serialized_end=2646
-  _globals['_SQUAREOFFRESPONSE']._serialized_start=2648
-  _globals['_SQUAREOFFRESPONSE']._serialized_end=2734
-  _globals['_APPLYKILLSWITCHREQUEST']._serialized_start=2737
-  _globals['_APPLYKILLSWITCHREQUEST']._serialized_end=2971
-  _globals['_APPLYKILLSWITCHRESPONSE']._serialized_start=2973
-  _globals['_APPLYKILLSWITCHRESPONSE']._serialized_end=3062
-  _globals['_GETKILLSWITCHCOPIESREQUEST']._serialized_start=3064
-  _globals['_GETKILLSWITCHCOPIESREQUEST']._serialized_end=3139
-  _globals['_KILLSWITCHCOPY']._serialized_start=3141
-  _globals['_KILLSWITCHCOPY']._serialized_end=3242
-  _globals['_GETKILLSWITCHCOPIESRESPONSE']._serialized_start=3244
-  _globals['_GETKILLSWITCHCOPIESRESPONSE']._serialized_end=3323
-  _globals['_CONFIRMNOORDERREQUEST']._serialized_start=3325
-  _globals['_CONFIRMNOORDERREQUEST']._serialized_end=3377
-  _globals['_CONFIRMNOORDERRESPONSE']._serialized_start=3379
-  _globals['_CONFIRMNOORDERRESPONSE']._serialized_end=3418
-  _globals['_GETBROKERCOMPARISONREQUEST']._serialized_start=3420
-  _globals['_GETBROKERCOMPARISONREQUEST']._serialized_end=3495
-  _globals['_HELDQUANTITY']._serialized_start=3497
-  _globals['_HELDQUANTITY']._serialized_end=3612
-  _globals['_BROKERCASH']._serialized_start=3614
-  _globals['_BROKERCASH']._serialized_end=3683
-  _globals['_GETBROKERCOMPARISONRESPONSE']._serialized_start=3686
-  _globals['_GETBROKERCOMPARISONRESPONSE']._serialized_end=3826
-  _globals['_RECHECKORDERREQUEST']._serialized_start=3828
-  _globals['_RECHECKORDERREQUEST']._serialized_end=3906
-  _globals['_RECHECKORDERRESPONSE']._serialized_start=3908
-  _globals['_RECHECKORDERRESPONSE']._serialized_end=3985
-  _globals['_TRADINGSERVICE']._serialized_start=4174
-  _globals['_TRADINGSERVICE']._serialized_end=5300
+  _globals['_SQUAREOFFSKIP']._serialized_start=4066
+  _globals['_SQUAREOFFSKIP']._serialized_end=4249
+  _globals['_ORDERINTENT']._serialized_start=266
+  _globals['_ORDERINTENT']._serialized_end=425
+  _globals['_ORDER']._serialized_start=428
+  _globals['_ORDER']._serialized_end=802
+  _globals['_PLACEORDERREQUEST']._serialized_start=805
+  _globals['_PLACEORDERREQUEST']._serialized_end=1395
+  _globals['_PLACEORDERRESPONSE']._serialized_start=1397
+  _globals['_PLACEORDERRESPONSE']._serialized_end=1457
+  _globals['_GETORDERREQUEST']._serialized_start=1459
+  _globals['_GETORDERREQUEST']._serialized_end=1504
+  _globals['_GETORDERRESPONSE']._serialized_start=1506
+  _globals['_GETORDERRESPONSE']._serialized_end=1564
+  _globals['_LISTORDERSREQUEST']._serialized_start=1567
+  _globals['_LISTORDERSREQUEST']._serialized_end=1821
+  _globals['_LISTORDERSRESPONSE']._serialized_start=1823
+  _globals['_LISTORDERSRESPONSE']._serialized_end=1909
+  _globals['_WATCHORDERSREQUEST']._serialized_start=1912
+  _globals['_WATCHORDERSREQUEST']._serialized_end=2044
+  _globals['_WATCHORDERSRESPONSE']._serialized_start=2046
+  _globals['_WATCHORDERSRESPONSE']._serialized_end=2162
+  _globals['_SQUAREOFFREQUEST']._serialized_start=2165
+  _globals['_SQUAREOFFREQUEST']._serialized_end=2369
+  _globals['_SQUAREOFFLINE']._serialized_start=2372
+  _globals['_SQUAREOFFLINE']._serialized_end=2678
+  _globals['_SQUAREOFFRESPONSE']._serialized_start=2681
+  _globals['_SQUAREOFFRESPONSE']._serialized_end=2812
+  _globals['_APPLYKILLSWITCHREQUEST']._serialized_start=2815
+  _globals['_APPLYKILLSWITCHREQUEST']._serialized_end=3049
+  _globals['_APPLYKILLSWITCHRESPONSE']._serialized_start=3051
+  _globals['_APPLYKILLSWITCHRESPONSE']._serialized_end=3140
+  _globals['_GETKILLSWITCHCOPIESREQUEST']._serialized_start=3142
+  _globals['_GETKILLSWITCHCOPIESREQUEST']._serialized_end=3217
+  _globals['_KILLSWITCHCOPY']._serialized_start=3219
+  _globals['_KILLSWITCHCOPY']._serialized_end=3320
+  _globals['_GETKILLSWITCHCOPIESRESPONSE']._serialized_start=3322
+  _globals['_GETKILLSWITCHCOPIESRESPONSE']._serialized_end=3401
+  _globals['_CONFIRMNOORDERREQUEST']._serialized_start=3403
+  _globals['_CONFIRMNOORDERREQUEST']._serialized_end=3455
+  _globals['_CONFIRMNOORDERRESPONSE']._serialized_start=3457
+  _globals['_CONFIRMNOORDERRESPONSE']._serialized_end=3496
+  _globals['_GETBROKERCOMPARISONREQUEST']._serialized_start=3498
+  _globals['_GETBROKERCOMPARISONREQUEST']._serialized_end=3573
+  _globals['_HELDQUANTITY']._serialized_start=3575
+  _globals['_HELDQUANTITY']._serialized_end=3690
+  _globals['_BROKERCASH']._serialized_start=3692
+  _globals['_BROKERCASH']._serialized_end=3761
+  _globals['_GETBROKERCOMPARISONRESPONSE']._serialized_start=3764
+  _globals['_GETBROKERCOMPARISONRESPONSE']._serialized_end=3904
+  _globals['_RECHECKORDERREQUEST']._serialized_start=3906
+  _globals['_RECHECKORDERREQUEST']._serialized_end=3984
+  _globals['_RECHECKORDERRESPONSE']._serialized_start=3986
+  _globals['_RECHECKORDERRESPONSE']._serialized_end=4063
+  _globals['_TRADINGSERVICE']._serialized_start=4252
+  _globals['_TRADINGSERVICE']._serialized_end=5378
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ Orders."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -599,6 +600,7 @@ class SquareOffResponse(_message.Message):
 
     PLAN_FIELD_NUMBER: _builtins.int
     UNVERIFIED_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
     unverified: _builtins.str
     """Why it was not checked that the strategy exists, one sentence; the square-off is carried out all the same. Empty
     where it was checked, or nothing had to be.
@@ -607,15 +609,22 @@ class SquareOffResponse(_message.Message):
     def plan(self) -> _containers.RepeatedCompositeFieldContainer[Global___SquareOffLine]:
         """One line for each position that is held or has an open order, by broker, account, strategy, instrument, product."""
 
+    @_builtins.property
+    def estimate(self) -> _duration_pb2.Duration:
+        """How long the brokers' limits on order requests make it take to send these exits, the slowest account's, with nothing
+        else under way; 0 or more. Absent where no broker that is asked has limits.
+        """
+
     def __init__(
         self,
         *,
         plan: _abc.Iterable[Global___SquareOffLine] | None = ...,
         unverified: _builtins.str = ...,
+        estimate: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "unverified", b"unverified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "plan", b"plan", "unverified", b"unverified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,7 +8,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { Money, OrderStatus, OrderType, Product, Protection, Side, TradingState, Validity } from "../../common/v1/common_pb.js";
 import type { FailureReason, OrderState } from "../../events/v1/orders_pb.js";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Decimal } from "../../../google/type/decimal_pb.js";
 
 /**
@@ -684,6 +684,14 @@ export declare type SquareOffResponse = Message<"panda.trading.v1.SquareOffRespo
    * @generated from field: string unverified = 2;
    */
   unverified: string;
+
+  /**
+   * How long the brokers' limits on order requests make it take to send these exits, the slowest account's, with nothing
+   * else under way; 0 or more. Absent where no broker that is asked has limits.
+   *
+   * @generated from field: google.protobuf.Duration estimate = 3;
+   */
+  estimate?: Duration | undefined;
 };
 
 /**
