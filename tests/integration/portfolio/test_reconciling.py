@@ -360,8 +360,18 @@ async def test_a_row_is_resolved_or_not(engine: AsyncEngine, desk: Desk) -> None
 
 
 def trade(n: int, quantity: int) -> BrokerTrade:
-    fill = Fills("zerodha")(n, quantity, "1500").filled.fill
-    return BrokerTrade(f"B{n}", (fill.fill_id,), "NSE:INFY", Product.CNC, Side.BUY, quantity, Decimal(1500))
+    return BrokerTrade(
+        f"B{n}",
+        "zerodha",
+        "default",
+        "2024-01-02",
+        f"NSE:{n}",
+        "NSE:INFY",
+        Product.CNC,
+        Side.BUY,
+        quantity,
+        Decimal(1500),
+    )
 
 
 def order(n: int) -> BrokerOrder:

@@ -331,7 +331,9 @@ def test_rule_9_a_foreign_fill_is_a_difference_until_it_is_adopted_or_accepted(w
     adopted = World()
     adopted.trade(NSE, "CNC", 10)
     adopted.trade(NSE, "CNC", -4, tag=None)
-    adopted.book(NSE, "CNC", -4, 1500, "NSE:2")
+    adopted.book(NSE, "CNC", -3, 1500, "NSE:2")
+    assert [one.theirs for one in adopted.compared()] == ["-1"]
+    adopted.book(NSE, "CNC", -1, 1500, "NSE:2/1")  # the part of another strategy
     assert adopted.compared() == []
     adopted.roll()
     assert adopted.compared() == []

@@ -19,6 +19,7 @@ from alphapanda.risk.core.check import Inputs, StrategyStatus
 from alphapanda.risk.core.day import WHOLE_ACCOUNT
 from alphapanda.risk.core.exposure import by_instrument, unrealised
 from alphapanda.risk.core.position import PositionState
+from alphapanda.risk.core.scoped_limits import ScopedLimits
 
 D = Decimal
 
@@ -375,6 +376,24 @@ def test_the_stricter_of_two_kill_switches_counts(market) -> None:
     )
     [opening] = account.book.judge(market.target(20), reducing)
     is_refused(opening, "kill_switch")
+
+
+def test_an_instrument_whose_books_differ_takes_only_reductions(market) -> None:
+    """Entries in it are refused with the discrepancy's words; exits pass, a flip closes only, and other instruments trade on."""
+    account = Account(market)
+    account.trades(10, 1500)
+    why = "POSITION: we have 10, the broker 7 (position; `alphapanda reconcile list --broker zerodha`)"
+    halted = replace(account.inputs(), scoped=ScopedLimits(halts={market.key.instrument_id: why}))
+    [opening] = account.book.judge(market.target(20), halted)
+    is_refused(opening, "kill_switch")
+    assert opening.message.endswith(why)
+    [flipping] = account.book.judge(market.target(-5), halted)
+    assert isinstance(flipping, Approved)
+    assert flipping.quantity == 10
+    elsewhere = replace(account.inputs(), scoped=ScopedLimits(halts={"NSE:OTHER": why}))
+    other = Account(market)
+    [passes] = other.book.judge(market.target(5), elsewhere)
+    assert isinstance(passes, Approved)
 
 
 def test_fills_count_at_their_own_price(market) -> None:

@@ -9,7 +9,7 @@ from datetime import date
 from typing_extensions import override
 
 from alphapanda.domain.instrument import InstrumentDirectory
-from alphapanda.kite.outcomes import KiteError
+from alphapanda.kite.outcomes import KiteError, KiteReason
 from alphapanda.kite.rest import KiteRest
 from alphapanda.kite.session import NoSession
 from alphapanda.portfolio.brokers.reader import BooksUnreadable, BrokerReader
@@ -50,8 +50,11 @@ class ZerodhaBooks(BrokerReader):
             orders, trades, positions, holdings, margins = await asyncio.gather(
                 rest.orders(), rest.trades(), rest.positions(), rest.holdings(), rest.margins()
             )
-        except (KiteError, NoSession) as error:
-            raise BooksUnreadable(in_one_line(error)) from error
+        except NoSession as nobody:
+            raise BooksUnreadable(str(nobody)) from nobody
+        except KiteError as error:
+            login = "; run `alphapanda kite login`" if error.reason is KiteReason.SESSION_DEAD else ""
+            raise BooksUnreadable(f"{error}{login}") from error
         if self._today() != day:
             raise BooksUnreadable("the day has changed while the books were read")
         reader = RowReader(name.broker, name.account, self._directory(), day)

@@ -11,7 +11,6 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from alphapanda.domain import ids
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.order import Product, Side
 from alphapanda.portfolio.core.reconciled_books import (
@@ -100,10 +99,10 @@ class RowReader:
             instrument_id, _ = self._instrument(row)
             yield BrokerTrade(
                 str(row["order_id"]),
-                tuple(
-                    ids.fill_id(self._broker, self._account, day, trade)
-                    for trade in (f"{exchange}:{trade_id}", trade_id)
-                ),
+                self._broker,
+                self._account,
+                day,
+                f"{exchange}:{trade_id}",
                 instrument_id,
                 _product(row),
                 Side[str(row["transaction_type"])],

@@ -20,6 +20,7 @@ from alphapanda.portfolio.core.reconciled_books import (
     BrokerOrder,
     BrokerTrade,
     OurBooks,
+    OurFill,
     OurOrder,
 )
 from alphapanda.portfolio.core.scrips import Scrip, Scrips
@@ -61,6 +62,9 @@ class _Comparison:
         self._scrips = Scrips(theirs.units, ours.isins)
         self._explained: Counter[Scrip] = Counter()
         self._moved: set[Scrip] = set()
+        self._fills = {fill.fill_id: fill for fill in ours.fills}
+        self._parts: set[str] = set()
+        self._foreign: Counter[tuple[str, Unit]] = Counter()
         by_name = {name: order for order in ours.orders for name in (*order.tags, *order.broker_ids)}
         self._order_of: dict[str, OurOrder] = {}
         for one in theirs.orders:
@@ -71,38 +75,45 @@ class _Comparison:
 
     def fills(self) -> Iterator[Difference]:
         """What was traded of our orders today, and isn't booked so."""
-        booked: defaultdict[str, list[tuple[int, Decimal]]] = defaultdict(list)
-        fills = {one.fill_id: one for one in self._ours.fills}
-        for fill in self._ours.fills:
-            booked[fill.order_id].append((fill.quantity, fill.price))
         traded: defaultdict[str, list[BrokerTrade]] = defaultdict(list)
         for trade in self._theirs.trades:
             unit = self._unit(trade)
-            if unit is not None:
-                self._moved.add(self._scrips.of(unit))
-            order_id = self._booked_order(trade)
-            if order_id is not None:
-                traded[order_id].append(trade)
-        tags = {order.order_id: order for order in self._ours.orders}
-        for order_id in sorted(booked.keys() | traded.keys()):
-            trades = traded.get(order_id, [])
-            if not trades:
-                # An order that the broker's book never had: its fills are the difference.
-                mine = next(fill for fill in fills.values() if fill.order_id == order_id)
-                unit, sign = Unit(mine.instrument_id, mine.product), mine.side.sign
+            if unit is None:
+                continue
+            self._moved.add(self._scrips.of(unit))
+            order = self._order_of.get(trade.order_id)
+            if order is not None:
+                traded[order.order_id].append(trade)
             else:
-                of_trade = self._unit(trades[0])
-                if of_trade is None:
-                    continue
-                unit, sign = of_trade, trades[0].side.sign
+                self._made_elsewhere(trade, unit)
+        booked: defaultdict[str, list[OurFill]] = defaultdict(list)
+        for fill in self._ours.fills:
+            if fill.fill_id not in self._parts:
+                booked[fill.order_id].append(fill)
+        orders = {order.order_id: order for order in self._ours.orders}
+        for order_id in sorted(booked.keys() | traded.keys()):
+            ours, theirs = booked.get(order_id, []), traded.get(order_id, [])
+            one = (ours or theirs)[0]
+            unit = Unit(one.instrument_id, one.product or Product.MIS)
             yield from self._of_order(
-                tags.get(order_id),
+                orders.get(order_id),
                 order_id,
                 unit,
-                sign,
-                booked.get(order_id, []),
-                [(one.quantity, one.price) for one in trades],
+                one.side.sign,
+                [(fill.quantity, fill.price) for fill in ours],
+                [(trade.quantity, trade.price) for trade in theirs],
             )
+
+    def _made_elsewhere(self, trade: BrokerTrade, unit: Unit) -> None:
+        """Notes what is booked of a trade that no order of ours has made, and what isn't: it may be booked in parts."""
+        units, part, number = 0, self._fills.get(trade.fill_id), 0
+        while part is not None:
+            units += part.units
+            self._parts.add(part.fill_id)
+            number += 1
+            part = self._fills.get(trade.part_id(number))
+        if trade.units != units:
+            self._foreign[trade.order_id, unit] += trade.units - units
 
     def _of_order(
         self,
@@ -150,15 +161,9 @@ class _Comparison:
             )
 
     def foreign(self) -> Iterator[Difference]:
-        """What was traded today by orders that aren't ours."""
-        by_order: defaultdict[tuple[str, Unit], list[BrokerTrade]] = defaultdict(list)
-        for trade in self._theirs.trades:
-            unit = self._unit(trade)
-            if unit is not None and self._booked_order(trade) is None:
-                by_order[trade.order_id, unit].append(trade)
+        """What was traded today by orders that aren't ours, and isn't booked; after `fills`."""
         concerned = self._ours.traded
-        for (order_id, unit), trades in sorted(by_order.items()):
-            units = sum(trade.units for trade in trades)
+        for (order_id, unit), units in sorted(self._foreign.items()):
             self._explained[self._scrips.of(unit)] += units
             is_ours = unit.instrument_id in concerned
             yield Difference(
@@ -169,7 +174,7 @@ class _Comparison:
                 f"order {order_id}",
                 "nothing",
                 f"{units:+d}",
-                "it was made elsewhere: by phone, by another app, or by the broker's risk desk"
+                "it was made elsewhere (by phone, by another app, by the broker's risk desk) and isn't booked yet: trading books it"
                 + (f"; {_HALTED}, or a person accepts it" if is_ours else ""),
                 ((unit, units),),
             )
@@ -269,14 +274,6 @@ class _Comparison:
 
     def _unit(self, trade: BrokerTrade) -> Unit | None:
         return None if trade.product is None else Unit(trade.instrument_id, trade.product)
-
-    def _booked_order(self, trade: BrokerTrade) -> str | None:
-        """Our id of a trade's order; None where it is nobody's here."""
-        order = self._order_of.get(trade.order_id)
-        if order is not None:
-            return order.order_id
-        ids = set(trade.fill_ids)
-        return next((fill.order_id for fill in self._ours.fills if fill.fill_id in ids), None)
 
     def _is_young(self, order: OurOrder) -> bool:
         return self._now - order.created_at < VISIBLE_AFTER

@@ -18,6 +18,9 @@ ROLLS_FROM: Final = time(0, 0)
 ROLLS_TO: Final = time(8, 45)
 """India's time within which Zerodha rolls its books: deliveries become holdings, at some moment after 06:00. Positions that differ
 then aren't counted before it is over."""
+HEALS_WITHIN: Final = timedelta(seconds=20)
+"""What trading books by itself, missed fills and trades made elsewhere, has so long before it counts."""
+_HEALING: Final = (Kind.MISSED_FILL, Kind.FOREIGN_FILL)
 _IST: Final = timedelta(hours=5, minutes=30)
 _OF_POSITIONS: Final = (
     Kind.POSITION,
@@ -114,7 +117,8 @@ def progressed(
             continue
         alike = old.difference.moves == difference.moves
         seen = old.seen + 1 if alike or old.state is State.OPEN else 1
-        waits = rolling and difference.kind in _OF_POSITIONS
+        heals = difference.kind in _HEALING and now - old.found_at < HEALS_WITHIN
+        waits = heals or (rolling and difference.kind in _OF_POSITIONS)
         opens = old.state is State.OPEN or (seen > 1 and not waits)
         state = State.OPEN if opens else State.SUSPECTED
         carried = replace(old, difference=difference, state=state, seen_at=now, seen=seen)

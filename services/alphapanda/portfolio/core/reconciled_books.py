@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 
+from alphapanda.domain import ids
 from alphapanda.domain.order import Product, Side
 from alphapanda.portfolio.core.discrepancy import Unit
 
@@ -17,13 +18,19 @@ class BrokerTrade:
 
     Attributes:
         order_id: the broker's id of its order.
-        fill_ids: the ids under which its fill may be booked here.
+        broker: our name of the broker.
+        account: our name of the account.
+        day: the day in India, YYYY-MM-DD.
+        identity: of the trade within its day, such as "NSE:123".
         product: None: a product that isn't traded here, such as MTF.
         price: rupees.
     """
 
     order_id: str
-    fill_ids: tuple[str, ...]
+    broker: str
+    account: str
+    day: str
+    identity: str
     instrument_id: str
     product: Product | None
     side: Side
@@ -34,6 +41,15 @@ class BrokerTrade:
     def units(self) -> int:
         """Signed units."""
         return self.side.sign * self.quantity
+
+    @property
+    def fill_id(self) -> str:
+        """The id under which its fill is booked (REAL_MONEY rule 7)."""
+        return ids.fill_id(self.broker, self.account, self.day, self.identity)
+
+    def part_id(self, number: int) -> str:
+        """The id of a further part (1, 2 …), where the trade is foreign and closes what several strategies hold."""
+        return ids.fill_id(self.broker, self.account, self.day, f"{self.identity}/{number}")
 
 
 @dataclass(frozen=True, slots=True)
