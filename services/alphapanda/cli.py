@@ -31,6 +31,7 @@ COMMANDS = {
     "strategies": "show strategies and their types; create, start, stop, change, delete them",
     "orders": "show orders, place one, square off positions",
     "positions": "show what is held",
+    "report": "compare live fills with paper's: report slippage",
     "trace": "tell what happened to one order, from tick to ledger, by any id of it",
     "risk": "show limits and verdicts, show and set the kill switch",
     "instruments": "list, search and show instruments; import Kite's dump or NSE's list, add one",

@@ -57,11 +57,13 @@ WITH_TOKENS = {"WatchBrokerCredentials"}
 
 @every_rpc
 def test_a_question_is_safe_and_a_command_is_remembered(method) -> None:
-    """What Gets, Lists, Searches, Watches or Evaluates needs PERMISSION_READ and may be sent again; all else is a command with more.
+    """What Gets, Lists, Searches, Watches or Evaluates (and the report of slippage) needs PERMISSION_READ and may be sent again; all else is a command with more.
 
     Who did what from where, and who may call, isn't for everybody who may read prices.
     """
-    question = method.name.startswith(("Get", "List", "Search", "Watch", "Tail", "Evaluate", "WhoAmI"))
+    question = method.name.startswith(
+        ("Get", "List", "Search", "Watch", "Tail", "Evaluate", "ReportSlippage", "WhoAmI")
+    )
     policy = policy_of(method)
     assert (policy.retry == options.RETRY_SAFE) is question
     about_people = method.name in ABOUT_PEOPLE or of_auth(method)

@@ -55,6 +55,7 @@ class _Rows:
     fills: list[BookedFill] = field(default_factory=list)
     charge_days: ChargeDays = field(default_factory=ChargeDays)
     day_charges: Decimal = Decimal(0)
+    changed_at: datetime | None = None
 
 
 class InMemoryPortfolioStore(PortfolioStore):
@@ -123,6 +124,7 @@ class InMemoryPortfolioStore(PortfolioStore):
             rows.positions[key] = booking.position
             rows.cash += booking.cash_change
             rows.revision = booking.revision
+            rows.changed_at = booking.position.changed_at
             rows.fills.append(fill_row(booking, received.correlation_id))
             rows.ledger.extend(ledger_rows(booking.transaction, booking.first_sequence))
             self._fill_ids.add(booking.filled.fill.fill_id)
@@ -136,7 +138,14 @@ class InMemoryPortfolioStore(PortfolioStore):
         held = tuple(sorted((position for position in every if position.quantity), key=sort_key))
         totals = tuple(totals_of(every, rows.charge_days.by_strategy()))
         return AccountBooks(
-            name, rows.starting_cash, rows.cash, rows.revision, totals, held, rows.day_charges
+            name,
+            rows.starting_cash,
+            rows.cash,
+            rows.revision,
+            totals,
+            held,
+            rows.day_charges,
+            rows.changed_at,
         )
 
     @override

@@ -110,6 +110,7 @@ class PortfolioService(Protocol):
     GetReconciliation: Call[portfolio.GetReconciliationRequest, portfolio.GetReconciliationResponse]
     ListDiscrepancies: Call[portfolio.ListDiscrepanciesRequest, portfolio.ListDiscrepanciesResponse]
     ResolveDiscrepancy: Call[portfolio.ResolveDiscrepancyRequest, portfolio.ResolveDiscrepancyResponse]
+    ReportSlippage: Call[portfolio.ReportSlippageRequest, portfolio.ReportSlippageResponse]
 
 
 class RiskService(Protocol):

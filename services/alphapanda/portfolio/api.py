@@ -25,6 +25,7 @@ from alphapanda.portfolio.reader import PortfolioReader
 from alphapanda.portfolio.reconciler import Reconciler
 from alphapanda.portfolio.reconciliation_api import ReconciliationApi
 from alphapanda.portfolio.reconciliation_messages import funds_message
+from alphapanda.portfolio.slippage import SlippageReports
 from alphapanda.portfolio.snapshots import snapshot_message
 from alphapanda.portfolio.store.discrepancies import DiscrepancyStore
 from alphapanda.portfolio.store.port import AccountName, PortfolioStore, PositionCursor, SnapshotCursor
@@ -64,6 +65,7 @@ class PortfolioApi(ReconciliationApi):
         reconciler: compares accounts with their broker.
         discrepancies: what differs.
         wall_clock: returns the aware wall time.
+        slippage: compares the fills of two brokers.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class PortfolioApi(ReconciliationApi):
         reconciler: Reconciler,
         discrepancies: DiscrepancyStore,
         wall_clock: Callable[[], datetime],
+        slippage: SlippageReports,
     ) -> None:
         super().__init__(store, reconciler, discrepancies, wall_clock)
         self._store = store
@@ -89,6 +92,7 @@ class PortfolioApi(ReconciliationApi):
         self._brokers = tuple(brokers)
         self._strategies = strategies
         self._account = account
+        self._slippage = slippage
 
     @override
     async def GetPortfolio(
@@ -232,6 +236,31 @@ class PortfolioApi(ReconciliationApi):
             entries=[self._messages.entry(line) for line in page],
             next_page_token=encode_page_token((page[-1].sequence,), filters) if len(found) > size else "",
         )
+
+    @override
+    async def ReportSlippage(
+        self, request: portfolio.ReportSlippageRequest, context: Context
+    ) -> portfolio.ReportSlippageResponse:
+        shadow_broker = request.shadow_broker or DEFAULT_BROKER
+        others = [broker for broker in self._brokers if broker != shadow_broker]
+        broker = request.broker or (others[0] if len(others) == 1 else "")
+        for field, name in (("broker", broker), ("shadow_broker", shadow_broker)):
+            if name not in self._brokers:
+                raise UnknownName(field, name, self._brokers)
+        if broker == shadow_broker:
+            raise InvalidInput("shadow_broker", shadow_broker, "another broker than the one that is measured")
+        account = request.account or self._account
+        live, shadow = (
+            AccountName(broker, account),
+            AccountName(shadow_broker, request.shadow_account or account),
+        )
+        for one in (live, shadow):
+            if one not in (accounts := await self._store.accounts(one.broker)):
+                raise _no_account(one, accounts)
+        answer = await self._slippage.report(live, shadow, request)
+        if not (answer.pair_count or answer.only_live or answer.only_shadow):
+            await self._strategies.verify("strategy_id", request.strategy_id)
+        return answer
 
     async def _portfolio(self, name: AccountName) -> portfolio.Portfolio:
         found = await self._reader.portfolio(name)

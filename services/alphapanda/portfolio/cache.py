@@ -1,13 +1,13 @@
 """Caches books in Redis. The key contains the revision, so a cached copy is never out of date.
 
-Key: `portfolio:books:{broker}:{account}:{opened_at, microseconds}:{revision}`. The opening time is part of it, so that
-a new database doesn't find copies of an old one.
+Key: `portfolio:books:2:{broker}:{account}:{opened_at, microseconds}:{revision}`; 2 is the form of the copy. The opening time
+is part of it, so that a new database doesn't find copies of an old one.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -22,7 +22,7 @@ from alphapanda.portfolio.core.positions import Position
 from alphapanda.portfolio.core.profit import StrategyTotals
 from alphapanda.portfolio.store.port import AccountBooks, AccountName, AccountState, PortfolioStore
 
-KEY: Final = "portfolio:books:"
+KEY: Final = "portfolio:books:2:"
 KEPT: Final = timedelta(minutes=10)
 """Expiry of a cached copy."""
 
@@ -74,6 +74,7 @@ def _to_text(books: AccountBooks) -> str:
             str(held.cost),
             str(held.realised),
             str(held.charges),
+            _moment(held.changed_at),
         )
         for held in books.positions
     ]
@@ -81,12 +82,17 @@ def _to_text(books: AccountBooks) -> str:
         (one.strategy_id, str(one.realised), str(one.charges), charges_text(one.lines))
         for one in books.strategies
     ]
-    cash = (str(books.starting_cash), str(books.cash), str(books.day_charges))
+    cash = (
+        str(books.starting_cash),
+        str(books.cash),
+        str(books.day_charges),
+        _moment(books.changed_at),
+    )
     return json.dumps((cash, strategies, lines))
 
 
 def _from_text(name: AccountName, revision: int, text: bytes | str) -> AccountBooks:
-    (starting_cash, cash, day_charges), totals, lines = json.loads(text)
+    (starting_cash, cash, day_charges, changed_at), totals, lines = json.loads(text)
     positions = tuple(
         Position(
             PositionKey(*name, strategy_id, instrument_id, Product(product)),
@@ -94,8 +100,9 @@ def _from_text(name: AccountName, revision: int, text: bytes | str) -> AccountBo
             Decimal(cost),
             Decimal(realised),
             Decimal(charges),
+            _instant(changed),
         )
-        for strategy_id, instrument_id, product, quantity, cost, realised, charges in lines
+        for strategy_id, instrument_id, product, quantity, cost, realised, charges, changed in lines
     )
     strategies = tuple(
         StrategyTotals(strategy_id, Decimal(realised), Decimal(charges), charges_from_text(by_line))
@@ -109,4 +116,13 @@ def _from_text(name: AccountName, revision: int, text: bytes | str) -> AccountBo
         strategies,
         positions,
         Decimal(day_charges),
+        _instant(changed_at),
     )
+
+
+def _moment(at: datetime | None) -> str:
+    return "" if at is None else at.isoformat()
+
+
+def _instant(text: str) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -91,6 +91,7 @@ class PortfolioMessages:
             used_margin=None if funds is None else money(funds.margin),
             available=None if funds is None else money(funds.available),
             day_charges=money(books.day_charges or None),
+            changed_at=wire.timestamp(books.changed_at),
         )
 
     def _funds(self, books: AccountBooks, day: date) -> AccountFunds | None:
@@ -131,6 +132,7 @@ class PortfolioMessages:
             average_price=wire.decimal(held.average_price),
             last_price=decimal(line.last_price),
             profit=_profit(line.profit),
+            changed_at=wire.timestamp(held.changed_at),
         )
 
     def fill(self, fill: BookedFill) -> portfolio.Fill:

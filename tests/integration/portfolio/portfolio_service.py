@@ -31,6 +31,7 @@ from alphapanda.portfolio.messages import PortfolioMessages
 from alphapanda.portfolio.reader import PortfolioReader
 from alphapanda.portfolio.reconciler import Reconciler
 from alphapanda.portfolio.reconciliation import Reconciliation
+from alphapanda.portfolio.slippage import SlippageReports
 from alphapanda.portfolio.snapshots import Snapshots
 from alphapanda.portfolio.store.port import Cause, ReceivedFill
 from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
@@ -71,12 +72,18 @@ class Market:
 class Service:
     """A portfolio service of one broker without servers."""
 
-    def __init__(self, store, broker: str, market: Market, redis: Redis, interval: int = 300) -> None:
+    def __init__(
+        self, store, broker: str, market: Market, redis: Redis, interval: int = 300, brokers=()
+    ) -> None:
         self.broker = broker
         self.store = store
         self.market = market
         self.manager = PortfolioManager(
-            {broker: Decimal(1_000_000)}, "default", store, market, lambda: DIRECTORY
+            dict.fromkeys(brokers or [broker], Decimal(1_000_000)),
+            "default",
+            store,
+            market,
+            lambda: DIRECTORY,
         )
         self.snapshots = Snapshots(
             store, self.manager, market, timedelta(seconds=interval), IST, lambda: OPENED, coalesce_seconds=60
@@ -99,12 +106,13 @@ class Service:
             reader,
             watches,
             messages,
-            [broker],
+            brokers or [broker],
             self.strategies,
             "default",
             Reconciler(store, NOBODY, {}, NOBODY, NOBODY, lambda: OPENED),
             NOBODY,
             lambda: OPENED,
+            SlippageReports(store, lambda: DIRECTORY),
         )
 
     async def start(self) -> None:

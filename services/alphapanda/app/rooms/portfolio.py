@@ -27,6 +27,7 @@ from alphapanda.portfolio.messages import PortfolioMessages
 from alphapanda.portfolio.reader import PortfolioReader
 from alphapanda.portfolio.reconciler import Reconciler
 from alphapanda.portfolio.reconciliation import Reconciliation
+from alphapanda.portfolio.slippage import SlippageReports
 from alphapanda.portfolio.snapshots import Snapshots
 from alphapanda.portfolio.store.discrepancies import DiscrepancyStore
 from alphapanda.portfolio.store.port import Cause
@@ -117,6 +118,7 @@ def portfolio_room(resources: ProcessResources) -> Room:
         reconciler,
         discrepancies,
         wall_clock,
+        SlippageReports(store, resources.instruments),
     )
     purges = purging(resources, "portfolio")
     return Room(

@@ -139,7 +139,9 @@ class PortfolioBook:
         fill, order = filled.fill, filled.order
         if fill.fill_id in self._booked:
             return None
-        change = self.position(order.key).after(order.side.sign * fill.quantity, fill.price, fill.commission)
+        change = self.position(order.key).after(
+            order.side.sign * fill.quantity, fill.price, fill.commission, fill.traded_at
+        )
         charges, paid = NO_CHARGES, fill.commission
         if fill.charges:
             charges = self.charge_days.book(filled)

@@ -6,6 +6,7 @@ sides market value is quantity x price, and unrealised profit is market value - 
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ class Position(Struct, frozen=True, gc=False):
         cost: of the units held, with the sign of `quantity`; 0 when flat.
         realised: profit of closed units, before commission.
         charges: commission and charges paid, 0 or more.
+        changed_at: market time of the fill that changed it last; None if none did, or it isn't known.
     """
 
     key: PositionKey
@@ -36,14 +38,17 @@ class Position(Struct, frozen=True, gc=False):
     cost: Decimal = ZERO
     realised: Decimal = ZERO
     charges: Decimal = ZERO
+    changed_at: datetime | None = None
 
     @property
     def average_price(self) -> Decimal | None:
         """Cost of one unit, rounded to four decimals for display; None when flat."""
         return (self.cost / self.quantity).quantize(_SMALLEST) if self.quantity else None
 
-    def after(self, delta: int, price: Decimal, commission: Decimal) -> PositionChange:
-        """The change made by a fill of `delta` signed units (not 0) at `price` rupees.
+    def after(
+        self, delta: int, price: Decimal, commission: Decimal, at: datetime | None = None
+    ) -> PositionChange:
+        """The change made by a fill of `delta` signed units (not 0) at `price` rupees, at market time `at`.
 
         A partial close removes cost x closed / held, rounded to the paisa (halves away from zero); a full close
         removes all of it; a flip closes all and opens the rest. Realised = proceeds - cost removed, so that nothing
@@ -67,7 +72,7 @@ class Position(Struct, frozen=True, gc=False):
             removed, added = _part(self.cost, abs(delta), abs(held)), ZERO
             realised = -turnover - removed
             cost = self.cost - removed
-        position = Position(self.key, quantity, cost, self.realised + realised, self.charges + commission)
+        position = Position(self.key, quantity, cost, self.realised + realised, self.charges + commission, at)
         return PositionChange(position, removed, added, realised, turnover)
 
 
@@ -91,7 +96,9 @@ class PositionChange(NamedTuple):
     def charged(self, more: Decimal) -> PositionChange:
         """The change with `more` charges than the fill's commission, in rupees; may be negative."""
         held = self.position
-        position = Position(held.key, held.quantity, held.cost, held.realised, held.charges + more)
+        position = Position(
+            held.key, held.quantity, held.cost, held.realised, held.charges + more, held.changed_at
+        )
         return PositionChange(position, self.removed, self.added, self.realised, self.turnover)
 
 

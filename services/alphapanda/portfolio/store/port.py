@@ -57,6 +57,7 @@ class AccountBooks:
         strategies: totals of each strategy, ordered by name.
         positions: open positions, ordered by strategy, instrument, product.
         day_charges: rupees of charges beyond the fills' own commissions, which the broker's cash doesn't have.
+        changed_at: market time of the newest fill booked; None if there is none, or it isn't known.
     """
 
     name: AccountName
@@ -66,6 +67,7 @@ class AccountBooks:
     strategies: tuple[StrategyTotals, ...]
     positions: tuple[Position, ...]
     day_charges: Decimal = ZERO
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,14 @@ class PostgresPortfolioStore(PortfolioStore):
         strategies = tuple(rows.totals_of(one, lines) for one in _whole(row.strategies))
         positions = tuple(rows.position_of(one) for one in _whole(row.positions))
         return AccountBooks(
-            name, row.starting_cash, row.cash, row.revision, strategies, positions, row.day_charges
+            name,
+            row.starting_cash,
+            row.cash,
+            row.revision,
+            strategies,
+            positions,
+            row.day_charges,
+            row.changed_at,
         )
 
     @override
@@ -289,14 +296,17 @@ async def _save(connection: AsyncConnection, unit: BookingUnit) -> None:
         return
     changed = {AccountName(booking.position.key.broker, booking.position.key.account) for booking in bookings}
     positions = {booking.position.key: booking.position for booking in bookings}
-    by_day = dict.fromkeys(changed, ZERO)
+    by_day, changed_at = dict.fromkeys(changed, ZERO), {}
     for booking in bookings:
-        by_day[AccountName(booking.position.key.broker, booking.position.key.account)] += booking.day_charges
+        name = AccountName(booking.position.key.broker, booking.position.key.account)
+        by_day[name] += booking.day_charges
+        changed_at[name] = booking.position.changed_at
     await _write(
         connection,
         {
             "accounts": [
-                rows.account_values(name, unit.books[name]) | {"day_charges": by_day[name]}
+                rows.account_values(name, unit.books[name])
+                | {"day_charges": by_day[name], "changed_at": changed_at[name]}
                 for name in changed
             ],
             "fills": [

@@ -101,12 +101,13 @@ def position_values(position: Position) -> Values:
         "cost": position.cost,
         "realised": position.realised,
         "charges": position.charges,
+        "changed_at": position.changed_at,
     }
 
 
 def position_of(row: AnyRow) -> Position:
     """The position of a row."""
-    return Position(key_of(row), row.quantity, row.cost, row.realised, row.charges)
+    return Position(key_of(row), row.quantity, row.cost, row.realised, row.charges, row.changed_at)
 
 
 def totals_of(row: AnyRow, lines: Mapping[str, Charges] | None = None) -> StrategyTotals:

@@ -77,7 +77,7 @@ SAVE = together(
     {
         "accounts": (
             "UPDATE portfolio.accounts a SET cash = given.cash, revision = given.revision, entries = given.entries,"
-            " day_charges = a.day_charges + given.day_charges"
+            " day_charges = a.day_charges + given.day_charges, changed_at = given.changed_at"
             f" FROM {rows_of('portfolio.accounts', 'accounts')} given"
             " WHERE a.broker = given.broker AND a.account = given.account"
         ),
@@ -94,9 +94,9 @@ SAVE = together(
         ),
         "positions": _save(
             "positions",
-            f"{_KEY}, quantity, cost, realised, charges",
+            f"{_KEY}, quantity, cost, realised, charges, changed_at",
             f" ON CONFLICT ({_KEY}) DO UPDATE SET quantity = excluded.quantity, cost = excluded.cost,"
-            " realised = excluded.realised, charges = excluded.charges",
+            " realised = excluded.realised, charges = excluded.charges, changed_at = excluded.changed_at",
         ),
         # The account is locked, so the totals are the newest. They are added up before they are inserted, because a fill may
         # take charges back, and a row is checked before its conflict is found.
@@ -131,7 +131,7 @@ SAVE = together(
 
 # One statement reads one database snapshot, so cash and positions have the same revision.
 BOOKS = text(
-    "SELECT a.starting_cash, a.cash, a.revision, a.day_charges,"
+    "SELECT a.starting_cash, a.cash, a.revision, a.day_charges, a.changed_at,"
     " ARRAY(SELECT c FROM portfolio.charge_totals c WHERE (c.broker, c.account) = (a.broker, a.account)) AS charges,"
     " ARRAY(SELECT t FROM portfolio.strategy_totals t WHERE (t.broker, t.account) = (a.broker, a.account)"
     " ORDER BY t.strategy_id) AS strategies,"

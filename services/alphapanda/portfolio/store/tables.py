@@ -47,6 +47,7 @@ ACCOUNTS = Table(
     column("revision", BigInteger, CheckConstraint("revision > 0")),
     column("entries", BigInteger, CheckConstraint("entries >= 0")),
     column("day_charges", RUPEES, server_default=text("0")),
+    Column("changed_at", INSTANT),
     column("opened_at", INSTANT, server_default=func.now()),
 )
 
@@ -62,6 +63,7 @@ POSITIONS = Table(
     column("cost", RUPEES),
     column("realised", RUPEES),
     column("charges", RUPEES, CheckConstraint("charges >= 0")),
+    Column("changed_at", INSTANT),
     _of_account(),
     CheckConstraint("quantity <> 0 OR cost = 0"),
     Index(

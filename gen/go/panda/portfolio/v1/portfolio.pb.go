@@ -610,7 +610,9 @@ type Portfolio struct {
 	// charges, delivery that became intraday. The broker's own cash doesn't have them. Absent where they are 0.
 	DayCharges *v1.Money `protobuf:"bytes,16,opt,name=day_charges,json=dayCharges,proto3" json:"day_charges,omitempty"`
 	// The account's money as the broker told it when it was reconciled last. Absent at a simulated broker, and before.
-	BrokerFunds   *BrokerFunds `protobuf:"bytes,20,opt,name=broker_funds,json=brokerFunds,proto3" json:"broker_funds,omitempty"`
+	BrokerFunds *BrokerFunds `protobuf:"bytes,20,opt,name=broker_funds,json=brokerFunds,proto3" json:"broker_funds,omitempty"`
+	// Market time of the fill that changed the account last. Absent before its first, and where an earlier version booked that.
+	ChangedAt     *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -760,6 +762,13 @@ func (x *Portfolio) GetDayCharges() *v1.Money {
 func (x *Portfolio) GetBrokerFunds() *BrokerFunds {
 	if x != nil {
 		return x.BrokerFunds
+	}
+	return nil
+}
+
+func (x *Portfolio) GetChangedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangedAt
 	}
 	return nil
 }
@@ -1245,7 +1254,9 @@ type Position struct {
 	// Last price of the instrument, rupees. Absent where unknown.
 	LastPrice *decimal.Decimal `protobuf:"bytes,9,opt,name=last_price,json=lastPrice,proto3" json:"last_price,omitempty"`
 	// Profit of this position.
-	Profit        *Profit `protobuf:"bytes,10,opt,name=profit,proto3" json:"profit,omitempty"`
+	Profit *Profit `protobuf:"bytes,10,opt,name=profit,proto3" json:"profit,omitempty"`
+	// Market time of the fill that changed it last. Absent where an earlier version booked that.
+	ChangedAt     *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1346,6 +1357,13 @@ func (x *Position) GetLastPrice() *decimal.Decimal {
 func (x *Position) GetProfit() *Profit {
 	if x != nil {
 		return x.Profit
+	}
+	return nil
+}
+
+func (x *Position) GetChangedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangedAt
 	}
 	return nil
 }
@@ -3039,6 +3057,479 @@ func (x *ResolveDiscrepancyResponse) GetDiscrepancy() *Discrepancy {
 	return nil
 }
 
+// Asks how an account's fills at one broker compare with those of its shadow at another, for the same signals.
+type ReportSlippageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Broker namespace whose fills are measured. Empty: the only active broker beside the shadow's; with several it is
+	// INVALID_ARGUMENT.
+	Broker string `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account at the broker. Empty means "default".
+	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	// Broker namespace that is measured against. Empty means "paper".
+	ShadowBroker string `protobuf:"bytes,3,opt,name=shadow_broker,json=shadowBroker,proto3" json:"shadow_broker,omitempty"`
+	// Account at the shadow. Empty: the same name as `account`.
+	ShadowAccount string `protobuf:"bytes,4,opt,name=shadow_account,json=shadowAccount,proto3" json:"shadow_account,omitempty"`
+	// Name of the strategy. Empty means every strategy.
+	StrategyId string `protobuf:"bytes,5,opt,name=strategy_id,json=strategyId,proto3" json:"strategy_id,omitempty"`
+	// Earliest market time of a fill, inclusive. Absent means from the first fill.
+	Since *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	// Latest market time of a fill, exclusive. Absent means to the newest fill.
+	Until *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=until,proto3" json:"until,omitempty"`
+	// Most pairs in the answer, newest first; the sums are of all. 0 means 100; at most 1000.
+	Limit         uint32 `protobuf:"varint,8,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportSlippageRequest) Reset() {
+	*x = ReportSlippageRequest{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportSlippageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportSlippageRequest) ProtoMessage() {}
+
+func (x *ReportSlippageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportSlippageRequest.ProtoReflect.Descriptor instead.
+func (*ReportSlippageRequest) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ReportSlippageRequest) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *ReportSlippageRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ReportSlippageRequest) GetShadowBroker() string {
+	if x != nil {
+		return x.ShadowBroker
+	}
+	return ""
+}
+
+func (x *ReportSlippageRequest) GetShadowAccount() string {
+	if x != nil {
+		return x.ShadowAccount
+	}
+	return ""
+}
+
+func (x *ReportSlippageRequest) GetStrategyId() string {
+	if x != nil {
+		return x.StrategyId
+	}
+	return ""
+}
+
+func (x *ReportSlippageRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ReportSlippageRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ReportSlippageRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// What a signal got at one broker: its fills together.
+type SlippageLeg struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Units filled, > 0.
+	Quantity int64 `protobuf:"varint,1,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	// Average price of these units, rupees, rounded to four decimals.
+	AveragePrice *decimal.Decimal `protobuf:"bytes,2,opt,name=average_price,json=averagePrice,proto3" json:"average_price,omitempty"`
+	// Number of fills.
+	Fills uint32 `protobuf:"varint,3,opt,name=fills,proto3" json:"fills,omitempty"`
+	// Market time of the first fill.
+	FirstAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=first_at,json=firstAt,proto3" json:"first_at,omitempty"`
+	// Market time of the last fill.
+	LastAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last_at,json=lastAt,proto3" json:"last_at,omitempty"`
+	// Ids of the fills, oldest first; at most 50.
+	FillIds       []string `protobuf:"bytes,6,rep,name=fill_ids,json=fillIds,proto3" json:"fill_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SlippageLeg) Reset() {
+	*x = SlippageLeg{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SlippageLeg) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SlippageLeg) ProtoMessage() {}
+
+func (x *SlippageLeg) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SlippageLeg.ProtoReflect.Descriptor instead.
+func (*SlippageLeg) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *SlippageLeg) GetQuantity() int64 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+func (x *SlippageLeg) GetAveragePrice() *decimal.Decimal {
+	if x != nil {
+		return x.AveragePrice
+	}
+	return nil
+}
+
+func (x *SlippageLeg) GetFills() uint32 {
+	if x != nil {
+		return x.Fills
+	}
+	return 0
+}
+
+func (x *SlippageLeg) GetFirstAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstAt
+	}
+	return nil
+}
+
+func (x *SlippageLeg) GetLastAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastAt
+	}
+	return nil
+}
+
+func (x *SlippageLeg) GetFillIds() []string {
+	if x != nil {
+		return x.FillIds
+	}
+	return nil
+}
+
+// One signal at both brokers: same strategy, instrument, product, side and chain of events.
+type SlippagePair struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the strategy.
+	StrategyId string `protobuf:"bytes,1,opt,name=strategy_id,json=strategyId,proto3" json:"strategy_id,omitempty"`
+	// Our id of the instrument.
+	InstrumentId string `protobuf:"bytes,2,opt,name=instrument_id,json=instrumentId,proto3" json:"instrument_id,omitempty"`
+	// Exchange and symbol, such as "NSE:INFY".
+	Symbol string `protobuf:"bytes,3,opt,name=symbol,proto3" json:"symbol,omitempty"`
+	// How the broker margins and settles the position.
+	Product v1.Product `protobuf:"varint,4,opt,name=product,proto3,enum=panda.common.v1.Product" json:"product,omitempty"`
+	// Buy or sell.
+	Side v1.Side `protobuf:"varint,5,opt,name=side,proto3,enum=panda.common.v1.Side" json:"side,omitempty"`
+	// Correlation id of both: the event or command that began the chain.
+	CorrelationId string `protobuf:"bytes,6,opt,name=correlation_id,json=correlationId,proto3" json:"correlation_id,omitempty"`
+	// The fills that are measured.
+	Live *SlippageLeg `protobuf:"bytes,7,opt,name=live,proto3" json:"live,omitempty"`
+	// The shadow's fills.
+	Shadow *SlippageLeg `protobuf:"bytes,8,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// What a unit cost more than at the shadow, rupees; negative where it was better. A sale costs more where it brought less.
+	PerUnit *decimal.Decimal `protobuf:"bytes,9,opt,name=per_unit,json=perUnit,proto3" json:"per_unit,omitempty"`
+	// per_unit in hundredths of a percent of the shadow's price.
+	BasisPoints *decimal.Decimal `protobuf:"bytes,10,opt,name=basis_points,json=basisPoints,proto3" json:"basis_points,omitempty"`
+	// per_unit times the units that both filled, rupees.
+	Cost          *v1.Money `protobuf:"bytes,11,opt,name=cost,proto3" json:"cost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SlippagePair) Reset() {
+	*x = SlippagePair{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SlippagePair) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SlippagePair) ProtoMessage() {}
+
+func (x *SlippagePair) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SlippagePair.ProtoReflect.Descriptor instead.
+func (*SlippagePair) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *SlippagePair) GetStrategyId() string {
+	if x != nil {
+		return x.StrategyId
+	}
+	return ""
+}
+
+func (x *SlippagePair) GetInstrumentId() string {
+	if x != nil {
+		return x.InstrumentId
+	}
+	return ""
+}
+
+func (x *SlippagePair) GetSymbol() string {
+	if x != nil {
+		return x.Symbol
+	}
+	return ""
+}
+
+func (x *SlippagePair) GetProduct() v1.Product {
+	if x != nil {
+		return x.Product
+	}
+	return v1.Product(0)
+}
+
+func (x *SlippagePair) GetSide() v1.Side {
+	if x != nil {
+		return x.Side
+	}
+	return v1.Side(0)
+}
+
+func (x *SlippagePair) GetCorrelationId() string {
+	if x != nil {
+		return x.CorrelationId
+	}
+	return ""
+}
+
+func (x *SlippagePair) GetLive() *SlippageLeg {
+	if x != nil {
+		return x.Live
+	}
+	return nil
+}
+
+func (x *SlippagePair) GetShadow() *SlippageLeg {
+	if x != nil {
+		return x.Shadow
+	}
+	return nil
+}
+
+func (x *SlippagePair) GetPerUnit() *decimal.Decimal {
+	if x != nil {
+		return x.PerUnit
+	}
+	return nil
+}
+
+func (x *SlippagePair) GetBasisPoints() *decimal.Decimal {
+	if x != nil {
+		return x.BasisPoints
+	}
+	return nil
+}
+
+func (x *SlippagePair) GetCost() *v1.Money {
+	if x != nil {
+		return x.Cost
+	}
+	return nil
+}
+
+// How the fills compare.
+type ReportSlippageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Broker namespace whose fills were measured.
+	Broker string `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account whose fills were measured.
+	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	// Broker namespace that was measured against.
+	ShadowBroker string `protobuf:"bytes,3,opt,name=shadow_broker,json=shadowBroker,proto3" json:"shadow_broker,omitempty"`
+	// Account that was measured against.
+	ShadowAccount string `protobuf:"bytes,4,opt,name=shadow_account,json=shadowAccount,proto3" json:"shadow_account,omitempty"`
+	// Pairs, newest first, at most `limit`.
+	Pairs []*SlippagePair `protobuf:"bytes,5,rep,name=pairs,proto3" json:"pairs,omitempty"`
+	// Number of all pairs.
+	PairCount uint32 `protobuf:"varint,6,opt,name=pair_count,json=pairCount,proto3" json:"pair_count,omitempty"`
+	// Signals that filled at `broker` alone: they have no pair.
+	OnlyLive uint32 `protobuf:"varint,7,opt,name=only_live,json=onlyLive,proto3" json:"only_live,omitempty"`
+	// Signals that filled at the shadow alone: refused, rejected or expired at `broker`, or opted out.
+	OnlyShadow uint32 `protobuf:"varint,8,opt,name=only_shadow,json=onlyShadow,proto3" json:"only_shadow,omitempty"`
+	// Sum of the pairs' costs, rupees; positive where the shadow was better.
+	Cost *v1.Money `protobuf:"bytes,9,opt,name=cost,proto3" json:"cost,omitempty"`
+	// `cost` in hundredths of a percent of the value of the units compared, at the shadow's prices. Absent without a pair.
+	BasisPoints *decimal.Decimal `protobuf:"bytes,10,opt,name=basis_points,json=basisPoints,proto3" json:"basis_points,omitempty"`
+	// Why fills may be missing, one sentence. Empty where all that were asked for were compared.
+	Incomplete    string `protobuf:"bytes,11,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportSlippageResponse) Reset() {
+	*x = ReportSlippageResponse{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportSlippageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportSlippageResponse) ProtoMessage() {}
+
+func (x *ReportSlippageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportSlippageResponse.ProtoReflect.Descriptor instead.
+func (*ReportSlippageResponse) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ReportSlippageResponse) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *ReportSlippageResponse) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ReportSlippageResponse) GetShadowBroker() string {
+	if x != nil {
+		return x.ShadowBroker
+	}
+	return ""
+}
+
+func (x *ReportSlippageResponse) GetShadowAccount() string {
+	if x != nil {
+		return x.ShadowAccount
+	}
+	return ""
+}
+
+func (x *ReportSlippageResponse) GetPairs() []*SlippagePair {
+	if x != nil {
+		return x.Pairs
+	}
+	return nil
+}
+
+func (x *ReportSlippageResponse) GetPairCount() uint32 {
+	if x != nil {
+		return x.PairCount
+	}
+	return 0
+}
+
+func (x *ReportSlippageResponse) GetOnlyLive() uint32 {
+	if x != nil {
+		return x.OnlyLive
+	}
+	return 0
+}
+
+func (x *ReportSlippageResponse) GetOnlyShadow() uint32 {
+	if x != nil {
+		return x.OnlyShadow
+	}
+	return 0
+}
+
+func (x *ReportSlippageResponse) GetCost() *v1.Money {
+	if x != nil {
+		return x.Cost
+	}
+	return nil
+}
+
+func (x *ReportSlippageResponse) GetBasisPoints() *decimal.Decimal {
+	if x != nil {
+		return x.BasisPoints
+	}
+	return nil
+}
+
+func (x *ReportSlippageResponse) GetIncomplete() string {
+	if x != nil {
+		return x.Incomplete
+	}
+	return ""
+}
+
 var File_panda_portfolio_v1_portfolio_proto protoreflect.FileDescriptor
 
 const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
@@ -3057,7 +3548,7 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\vstrategy_id\x18\x01 \x01(\tR\n" +
 	"strategyId\x122\n" +
 	"\x06profit\x18\x02 \x01(\v2\x1a.panda.portfolio.v1.ProfitR\x06profit\x12%\n" +
-	"\x0eopen_positions\x18\x03 \x01(\rR\ropenPositions\"\xc2\x06\n" +
+	"\x0eopen_positions\x18\x03 \x01(\rR\ropenPositions\"\xfd\x06\n" +
 	"\tPortfolio\x12\x16\n" +
 	"\x06broker\x18\x01 \x01(\tR\x06broker\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12;\n" +
@@ -3081,7 +3572,9 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\tavailable\x18\x0f \x01(\v2\x16.panda.common.v1.MoneyR\tavailable\x127\n" +
 	"\vday_charges\x18\x10 \x01(\v2\x16.panda.common.v1.MoneyR\n" +
 	"dayCharges\x12B\n" +
-	"\fbroker_funds\x18\x14 \x01(\v2\x1f.panda.portfolio.v1.BrokerFundsR\vbrokerFunds\"S\n" +
+	"\fbroker_funds\x18\x14 \x01(\v2\x1f.panda.portfolio.v1.BrokerFundsR\vbrokerFunds\x129\n" +
+	"\n" +
+	"changed_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\"S\n" +
 	"\x14GetPortfolioResponse\x12;\n" +
 	"\tportfolio\x18\x01 \x01(\v2\x1d.panda.portfolio.v1.PortfolioR\tportfolio\"\x96\x01\n" +
 	"\x15ListPortfoliosRequest\x128\n" +
@@ -3115,7 +3608,7 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"page_token\x18\x06 \x01(\tR\tpageToken\"|\n" +
 	"\x16GetEquityCurveResponse\x12:\n" +
 	"\x06points\x18\x01 \x03(\v2\".panda.events.v1.PortfolioSnapshotR\x06points\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8e\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc9\x03\n" +
 	"\bPosition\x12\x16\n" +
 	"\x06broker\x18\x01 \x01(\tR\x06broker\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x1f\n" +
@@ -3129,7 +3622,9 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\n" +
 	"last_price\x18\t \x01(\v2\x14.google.type.DecimalR\tlastPrice\x122\n" +
 	"\x06profit\x18\n" +
-	" \x01(\v2\x1a.panda.portfolio.v1.ProfitR\x06profit\"\xd2\x01\n" +
+	" \x01(\v2\x1a.panda.portfolio.v1.ProfitR\x06profit\x129\n" +
+	"\n" +
+	"changed_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\"\xd2\x01\n" +
 	"\x14ListPositionsRequest\x12\x16\n" +
 	"\x06broker\x18\x01 \x01(\tR\x06broker\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x1f\n" +
@@ -3284,7 +3779,55 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xe8\aR\x06reason\"_\n" +
 	"\x1aResolveDiscrepancyResponse\x12A\n" +
-	"\vdiscrepancy\x18\x01 \x01(\v2\x1f.panda.portfolio.v1.DiscrepancyR\vdiscrepancy*\xbf\x01\n" +
+	"\vdiscrepancy\x18\x01 \x01(\v2\x1f.panda.portfolio.v1.DiscrepancyR\vdiscrepancy\"\xfe\x02\n" +
+	"\x15ReportSlippageRequest\x128\n" +
+	"\x06broker\x18\x01 \x01(\tB \xbaH\x1d\xd8\x01\x01r\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12E\n" +
+	"\rshadow_broker\x18\x03 \x01(\tB \xbaH\x1d\xd8\x01\x01r\x182\x16^[a-z][a-z0-9_]{0,31}$R\fshadowBroker\x12%\n" +
+	"\x0eshadow_account\x18\x04 \x01(\tR\rshadowAccount\x12\x1f\n" +
+	"\vstrategy_id\x18\x05 \x01(\tR\n" +
+	"strategyId\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1e\n" +
+	"\x05limit\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\x05limit\"\x81\x02\n" +
+	"\vSlippageLeg\x12\x1a\n" +
+	"\bquantity\x18\x01 \x01(\x03R\bquantity\x129\n" +
+	"\raverage_price\x18\x02 \x01(\v2\x14.google.type.DecimalR\faveragePrice\x12\x14\n" +
+	"\x05fills\x18\x03 \x01(\rR\x05fills\x125\n" +
+	"\bfirst_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\afirstAt\x123\n" +
+	"\alast_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06lastAt\x12\x19\n" +
+	"\bfill_ids\x18\x06 \x03(\tR\afillIds\"\xf6\x03\n" +
+	"\fSlippagePair\x12\x1f\n" +
+	"\vstrategy_id\x18\x01 \x01(\tR\n" +
+	"strategyId\x12#\n" +
+	"\rinstrument_id\x18\x02 \x01(\tR\finstrumentId\x12\x16\n" +
+	"\x06symbol\x18\x03 \x01(\tR\x06symbol\x122\n" +
+	"\aproduct\x18\x04 \x01(\x0e2\x18.panda.common.v1.ProductR\aproduct\x12)\n" +
+	"\x04side\x18\x05 \x01(\x0e2\x15.panda.common.v1.SideR\x04side\x12%\n" +
+	"\x0ecorrelation_id\x18\x06 \x01(\tR\rcorrelationId\x123\n" +
+	"\x04live\x18\a \x01(\v2\x1f.panda.portfolio.v1.SlippageLegR\x04live\x127\n" +
+	"\x06shadow\x18\b \x01(\v2\x1f.panda.portfolio.v1.SlippageLegR\x06shadow\x12/\n" +
+	"\bper_unit\x18\t \x01(\v2\x14.google.type.DecimalR\aperUnit\x127\n" +
+	"\fbasis_points\x18\n" +
+	" \x01(\v2\x14.google.type.DecimalR\vbasisPoints\x12*\n" +
+	"\x04cost\x18\v \x01(\v2\x16.panda.common.v1.MoneyR\x04cost\"\xb0\x03\n" +
+	"\x16ReportSlippageResponse\x12\x16\n" +
+	"\x06broker\x18\x01 \x01(\tR\x06broker\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12#\n" +
+	"\rshadow_broker\x18\x03 \x01(\tR\fshadowBroker\x12%\n" +
+	"\x0eshadow_account\x18\x04 \x01(\tR\rshadowAccount\x126\n" +
+	"\x05pairs\x18\x05 \x03(\v2 .panda.portfolio.v1.SlippagePairR\x05pairs\x12\x1d\n" +
+	"\n" +
+	"pair_count\x18\x06 \x01(\rR\tpairCount\x12\x1b\n" +
+	"\tonly_live\x18\a \x01(\rR\bonlyLive\x12\x1f\n" +
+	"\vonly_shadow\x18\b \x01(\rR\n" +
+	"onlyShadow\x12*\n" +
+	"\x04cost\x18\t \x01(\v2\x16.panda.common.v1.MoneyR\x04cost\x127\n" +
+	"\fbasis_points\x18\n" +
+	" \x01(\v2\x14.google.type.DecimalR\vbasisPoints\x12\x1e\n" +
+	"\n" +
+	"incomplete\x18\v \x01(\tR\n" +
+	"incomplete*\xbf\x01\n" +
 	"\rLedgerAccount\x12\x1e\n" +
 	"\x1aLEDGER_ACCOUNT_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13LEDGER_ACCOUNT_CASH\x10\x01\x12\x1c\n" +
@@ -3323,8 +3866,7 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\"DISCREPANCY_RESOLUTION_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dDISCREPANCY_RESOLUTION_AGREED\x10\x01\x12#\n" +
 	"\x1fDISCREPANCY_RESOLUTION_ACCEPTED\x10\x02\x12$\n" +
-	" DISCREPANCY_RESOLUTION_CORRECTED\x10\x032\xa9\n" +
-	"\n" +
+	" DISCREPANCY_RESOLUTION_CORRECTED\x10\x032\x9f\v\n" +
 	"\x10PortfolioService\x12n\n" +
 	"\fGetPortfolio\x12'.panda.portfolio.v1.GetPortfolioRequest\x1a(.panda.portfolio.v1.GetPortfolioResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\xd0\x0f\x12t\n" +
 	"\x0eListPortfolios\x12).panda.portfolio.v1.ListPortfoliosRequest\x1a*.panda.portfolio.v1.ListPortfoliosResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12v\n" +
@@ -3336,7 +3878,8 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\tReconcile\x12$.panda.portfolio.v1.ReconcileRequest\x1a%.panda.portfolio.v1.ReconcileResponse\"\f\x8a\xb5\x18\b\b\x04\x10\x02\x18\xb0\xea\x01\x12~\n" +
 	"\x11GetReconciliation\x12,.panda.portfolio.v1.GetReconciliationRequest\x1a-.panda.portfolio.v1.GetReconciliationResponse\"\f\x8a\xb5\x18\b\b\x01\x10\x01\x18\xb0\xea\x01\x12}\n" +
 	"\x11ListDiscrepancies\x12,.panda.portfolio.v1.ListDiscrepanciesRequest\x1a-.panda.portfolio.v1.ListDiscrepanciesResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12\x80\x01\n" +
-	"\x12ResolveDiscrepancy\x12-.panda.portfolio.v1.ResolveDiscrepancyRequest\x1a..panda.portfolio.v1.ResolveDiscrepancyResponse\"\v\x8a\xb5\x18\a\b\x04\x10\x02\x18\x88'Bf\n" +
+	"\x12ResolveDiscrepancy\x12-.panda.portfolio.v1.ResolveDiscrepancyRequest\x1a..panda.portfolio.v1.ResolveDiscrepancyResponse\"\v\x8a\xb5\x18\a\b\x04\x10\x02\x18\x88'\x12t\n" +
+	"\x0eReportSlippage\x12).panda.portfolio.v1.ReportSlippageRequest\x1a*.panda.portfolio.v1.ReportSlippageResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x90NBf\n" +
 	"\x1aio.alphapanda.portfolio.v1P\x01ZFgithub.com/alphapanda/alphapanda/gen/go/panda/portfolio/v1;portfoliov1b\x06proto3"
 
 var (
@@ -3352,7 +3895,7 @@ func file_panda_portfolio_v1_portfolio_proto_rawDescGZIP() []byte {
 }
 
 var file_panda_portfolio_v1_portfolio_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_panda_portfolio_v1_portfolio_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_panda_portfolio_v1_portfolio_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_panda_portfolio_v1_portfolio_proto_goTypes = []any{
 	(LedgerAccount)(0),                 // 0: panda.portfolio.v1.LedgerAccount
 	(DiscrepancyKind)(0),               // 1: panda.portfolio.v1.DiscrepancyKind
@@ -3390,110 +3933,133 @@ var file_panda_portfolio_v1_portfolio_proto_goTypes = []any{
 	(*ListDiscrepanciesResponse)(nil),  // 33: panda.portfolio.v1.ListDiscrepanciesResponse
 	(*ResolveDiscrepancyRequest)(nil),  // 34: panda.portfolio.v1.ResolveDiscrepancyRequest
 	(*ResolveDiscrepancyResponse)(nil), // 35: panda.portfolio.v1.ResolveDiscrepancyResponse
-	(*v1.Money)(nil),                   // 36: panda.common.v1.Money
-	(*v1.ChargeLine)(nil),              // 37: panda.common.v1.ChargeLine
-	(*timestamppb.Timestamp)(nil),      // 38: google.protobuf.Timestamp
-	(*v11.PortfolioSnapshot)(nil),      // 39: panda.events.v1.PortfolioSnapshot
-	(v1.Product)(0),                    // 40: panda.common.v1.Product
-	(*decimal.Decimal)(nil),            // 41: google.type.Decimal
-	(v1.Side)(0),                       // 42: panda.common.v1.Side
+	(*ReportSlippageRequest)(nil),      // 36: panda.portfolio.v1.ReportSlippageRequest
+	(*SlippageLeg)(nil),                // 37: panda.portfolio.v1.SlippageLeg
+	(*SlippagePair)(nil),               // 38: panda.portfolio.v1.SlippagePair
+	(*ReportSlippageResponse)(nil),     // 39: panda.portfolio.v1.ReportSlippageResponse
+	(*v1.Money)(nil),                   // 40: panda.common.v1.Money
+	(*v1.ChargeLine)(nil),              // 41: panda.common.v1.ChargeLine
+	(*timestamppb.Timestamp)(nil),      // 42: google.protobuf.Timestamp
+	(*v11.PortfolioSnapshot)(nil),      // 43: panda.events.v1.PortfolioSnapshot
+	(v1.Product)(0),                    // 44: panda.common.v1.Product
+	(*decimal.Decimal)(nil),            // 45: google.type.Decimal
+	(v1.Side)(0),                       // 46: panda.common.v1.Side
 }
 var file_panda_portfolio_v1_portfolio_proto_depIdxs = []int32{
-	36, // 0: panda.portfolio.v1.Profit.realised_pnl:type_name -> panda.common.v1.Money
-	36, // 1: panda.portfolio.v1.Profit.unrealised_pnl:type_name -> panda.common.v1.Money
-	36, // 2: panda.portfolio.v1.Profit.charges:type_name -> panda.common.v1.Money
-	36, // 3: panda.portfolio.v1.Profit.net_pnl:type_name -> panda.common.v1.Money
-	37, // 4: panda.portfolio.v1.Profit.charge_lines:type_name -> panda.common.v1.ChargeLine
+	40, // 0: panda.portfolio.v1.Profit.realised_pnl:type_name -> panda.common.v1.Money
+	40, // 1: panda.portfolio.v1.Profit.unrealised_pnl:type_name -> panda.common.v1.Money
+	40, // 2: panda.portfolio.v1.Profit.charges:type_name -> panda.common.v1.Money
+	40, // 3: panda.portfolio.v1.Profit.net_pnl:type_name -> panda.common.v1.Money
+	41, // 4: panda.portfolio.v1.Profit.charge_lines:type_name -> panda.common.v1.ChargeLine
 	6,  // 5: panda.portfolio.v1.StrategyProfit.profit:type_name -> panda.portfolio.v1.Profit
-	36, // 6: panda.portfolio.v1.Portfolio.starting_cash:type_name -> panda.common.v1.Money
-	36, // 7: panda.portfolio.v1.Portfolio.cash:type_name -> panda.common.v1.Money
-	36, // 8: panda.portfolio.v1.Portfolio.equity:type_name -> panda.common.v1.Money
+	40, // 6: panda.portfolio.v1.Portfolio.starting_cash:type_name -> panda.common.v1.Money
+	40, // 7: panda.portfolio.v1.Portfolio.cash:type_name -> panda.common.v1.Money
+	40, // 8: panda.portfolio.v1.Portfolio.equity:type_name -> panda.common.v1.Money
 	6,  // 9: panda.portfolio.v1.Portfolio.profit:type_name -> panda.portfolio.v1.Profit
 	7,  // 10: panda.portfolio.v1.Portfolio.strategies:type_name -> panda.portfolio.v1.StrategyProfit
 	16, // 11: panda.portfolio.v1.Portfolio.positions:type_name -> panda.portfolio.v1.Position
-	38, // 12: panda.portfolio.v1.Portfolio.marked_at:type_name -> google.protobuf.Timestamp
-	36, // 13: panda.portfolio.v1.Portfolio.day_pnl:type_name -> panda.common.v1.Money
-	36, // 14: panda.portfolio.v1.Portfolio.used_margin:type_name -> panda.common.v1.Money
-	36, // 15: panda.portfolio.v1.Portfolio.available:type_name -> panda.common.v1.Money
-	36, // 16: panda.portfolio.v1.Portfolio.day_charges:type_name -> panda.common.v1.Money
+	42, // 12: panda.portfolio.v1.Portfolio.marked_at:type_name -> google.protobuf.Timestamp
+	40, // 13: panda.portfolio.v1.Portfolio.day_pnl:type_name -> panda.common.v1.Money
+	40, // 14: panda.portfolio.v1.Portfolio.used_margin:type_name -> panda.common.v1.Money
+	40, // 15: panda.portfolio.v1.Portfolio.available:type_name -> panda.common.v1.Money
+	40, // 16: panda.portfolio.v1.Portfolio.day_charges:type_name -> panda.common.v1.Money
 	25, // 17: panda.portfolio.v1.Portfolio.broker_funds:type_name -> panda.portfolio.v1.BrokerFunds
-	8,  // 18: panda.portfolio.v1.GetPortfolioResponse.portfolio:type_name -> panda.portfolio.v1.Portfolio
-	8,  // 19: panda.portfolio.v1.ListPortfoliosResponse.portfolios:type_name -> panda.portfolio.v1.Portfolio
-	8,  // 20: panda.portfolio.v1.WatchPortfolioResponse.portfolio:type_name -> panda.portfolio.v1.Portfolio
-	19, // 21: panda.portfolio.v1.WatchPortfolioResponse.fills:type_name -> panda.portfolio.v1.Fill
-	38, // 22: panda.portfolio.v1.GetEquityCurveRequest.start_time:type_name -> google.protobuf.Timestamp
-	38, // 23: panda.portfolio.v1.GetEquityCurveRequest.end_time:type_name -> google.protobuf.Timestamp
-	39, // 24: panda.portfolio.v1.GetEquityCurveResponse.points:type_name -> panda.events.v1.PortfolioSnapshot
-	40, // 25: panda.portfolio.v1.Position.product:type_name -> panda.common.v1.Product
-	41, // 26: panda.portfolio.v1.Position.average_price:type_name -> google.type.Decimal
-	41, // 27: panda.portfolio.v1.Position.last_price:type_name -> google.type.Decimal
-	6,  // 28: panda.portfolio.v1.Position.profit:type_name -> panda.portfolio.v1.Profit
-	16, // 29: panda.portfolio.v1.ListPositionsResponse.positions:type_name -> panda.portfolio.v1.Position
-	37, // 30: panda.portfolio.v1.ListPositionsResponse.charge_lines:type_name -> panda.common.v1.ChargeLine
-	42, // 31: panda.portfolio.v1.Fill.side:type_name -> panda.common.v1.Side
-	41, // 32: panda.portfolio.v1.Fill.price:type_name -> google.type.Decimal
-	36, // 33: panda.portfolio.v1.Fill.commission:type_name -> panda.common.v1.Money
-	36, // 34: panda.portfolio.v1.Fill.realised_pnl:type_name -> panda.common.v1.Money
-	38, // 35: panda.portfolio.v1.Fill.traded_at:type_name -> google.protobuf.Timestamp
-	40, // 36: panda.portfolio.v1.Fill.product:type_name -> panda.common.v1.Product
-	37, // 37: panda.portfolio.v1.Fill.charge_lines:type_name -> panda.common.v1.ChargeLine
-	19, // 38: panda.portfolio.v1.ListFillsResponse.fills:type_name -> panda.portfolio.v1.Fill
-	0,  // 39: panda.portfolio.v1.LedgerEntry.ledger_account:type_name -> panda.portfolio.v1.LedgerAccount
-	36, // 40: panda.portfolio.v1.LedgerEntry.amount:type_name -> panda.common.v1.Money
-	38, // 41: panda.portfolio.v1.LedgerEntry.market_time:type_name -> google.protobuf.Timestamp
-	37, // 42: panda.portfolio.v1.LedgerEntry.charge_lines:type_name -> panda.common.v1.ChargeLine
-	38, // 43: panda.portfolio.v1.LedgerEntry.booked_at:type_name -> google.protobuf.Timestamp
-	22, // 44: panda.portfolio.v1.ListLedgerEntriesResponse.entries:type_name -> panda.portfolio.v1.LedgerEntry
-	36, // 45: panda.portfolio.v1.BrokerFunds.opening_balance:type_name -> panda.common.v1.Money
-	36, // 46: panda.portfolio.v1.BrokerFunds.cash:type_name -> panda.common.v1.Money
-	36, // 47: panda.portfolio.v1.BrokerFunds.available:type_name -> panda.common.v1.Money
-	36, // 48: panda.portfolio.v1.BrokerFunds.used:type_name -> panda.common.v1.Money
-	36, // 49: panda.portfolio.v1.BrokerFunds.collateral:type_name -> panda.common.v1.Money
-	38, // 50: panda.portfolio.v1.BrokerFunds.read_at:type_name -> google.protobuf.Timestamp
-	1,  // 51: panda.portfolio.v1.Discrepancy.kind:type_name -> panda.portfolio.v1.DiscrepancyKind
-	2,  // 52: panda.portfolio.v1.Discrepancy.severity:type_name -> panda.portfolio.v1.DiscrepancySeverity
-	3,  // 53: panda.portfolio.v1.Discrepancy.state:type_name -> panda.portfolio.v1.DiscrepancyState
-	40, // 54: panda.portfolio.v1.Discrepancy.product:type_name -> panda.common.v1.Product
-	38, // 55: panda.portfolio.v1.Discrepancy.found_at:type_name -> google.protobuf.Timestamp
-	38, // 56: panda.portfolio.v1.Discrepancy.seen_at:type_name -> google.protobuf.Timestamp
-	4,  // 57: panda.portfolio.v1.Discrepancy.resolution:type_name -> panda.portfolio.v1.DiscrepancyResolution
-	38, // 58: panda.portfolio.v1.Discrepancy.resolved_at:type_name -> google.protobuf.Timestamp
-	26, // 59: panda.portfolio.v1.AccountReconciliation.discrepancies:type_name -> panda.portfolio.v1.Discrepancy
-	26, // 60: panda.portfolio.v1.AccountReconciliation.agreed:type_name -> panda.portfolio.v1.Discrepancy
-	25, // 61: panda.portfolio.v1.AccountReconciliation.funds:type_name -> panda.portfolio.v1.BrokerFunds
-	38, // 62: panda.portfolio.v1.AccountReconciliation.reconciled_at:type_name -> google.protobuf.Timestamp
-	28, // 63: panda.portfolio.v1.ReconcileResponse.accounts:type_name -> panda.portfolio.v1.AccountReconciliation
-	28, // 64: panda.portfolio.v1.GetReconciliationResponse.accounts:type_name -> panda.portfolio.v1.AccountReconciliation
-	26, // 65: panda.portfolio.v1.ListDiscrepanciesResponse.discrepancies:type_name -> panda.portfolio.v1.Discrepancy
-	4,  // 66: panda.portfolio.v1.ResolveDiscrepancyRequest.resolution:type_name -> panda.portfolio.v1.DiscrepancyResolution
-	26, // 67: panda.portfolio.v1.ResolveDiscrepancyResponse.discrepancy:type_name -> panda.portfolio.v1.Discrepancy
-	5,  // 68: panda.portfolio.v1.PortfolioService.GetPortfolio:input_type -> panda.portfolio.v1.GetPortfolioRequest
-	10, // 69: panda.portfolio.v1.PortfolioService.ListPortfolios:input_type -> panda.portfolio.v1.ListPortfoliosRequest
-	12, // 70: panda.portfolio.v1.PortfolioService.WatchPortfolio:input_type -> panda.portfolio.v1.WatchPortfolioRequest
-	14, // 71: panda.portfolio.v1.PortfolioService.GetEquityCurve:input_type -> panda.portfolio.v1.GetEquityCurveRequest
-	17, // 72: panda.portfolio.v1.PortfolioService.ListPositions:input_type -> panda.portfolio.v1.ListPositionsRequest
-	20, // 73: panda.portfolio.v1.PortfolioService.ListFills:input_type -> panda.portfolio.v1.ListFillsRequest
-	23, // 74: panda.portfolio.v1.PortfolioService.ListLedgerEntries:input_type -> panda.portfolio.v1.ListLedgerEntriesRequest
-	27, // 75: panda.portfolio.v1.PortfolioService.Reconcile:input_type -> panda.portfolio.v1.ReconcileRequest
-	30, // 76: panda.portfolio.v1.PortfolioService.GetReconciliation:input_type -> panda.portfolio.v1.GetReconciliationRequest
-	32, // 77: panda.portfolio.v1.PortfolioService.ListDiscrepancies:input_type -> panda.portfolio.v1.ListDiscrepanciesRequest
-	34, // 78: panda.portfolio.v1.PortfolioService.ResolveDiscrepancy:input_type -> panda.portfolio.v1.ResolveDiscrepancyRequest
-	9,  // 79: panda.portfolio.v1.PortfolioService.GetPortfolio:output_type -> panda.portfolio.v1.GetPortfolioResponse
-	11, // 80: panda.portfolio.v1.PortfolioService.ListPortfolios:output_type -> panda.portfolio.v1.ListPortfoliosResponse
-	13, // 81: panda.portfolio.v1.PortfolioService.WatchPortfolio:output_type -> panda.portfolio.v1.WatchPortfolioResponse
-	15, // 82: panda.portfolio.v1.PortfolioService.GetEquityCurve:output_type -> panda.portfolio.v1.GetEquityCurveResponse
-	18, // 83: panda.portfolio.v1.PortfolioService.ListPositions:output_type -> panda.portfolio.v1.ListPositionsResponse
-	21, // 84: panda.portfolio.v1.PortfolioService.ListFills:output_type -> panda.portfolio.v1.ListFillsResponse
-	24, // 85: panda.portfolio.v1.PortfolioService.ListLedgerEntries:output_type -> panda.portfolio.v1.ListLedgerEntriesResponse
-	29, // 86: panda.portfolio.v1.PortfolioService.Reconcile:output_type -> panda.portfolio.v1.ReconcileResponse
-	31, // 87: panda.portfolio.v1.PortfolioService.GetReconciliation:output_type -> panda.portfolio.v1.GetReconciliationResponse
-	33, // 88: panda.portfolio.v1.PortfolioService.ListDiscrepancies:output_type -> panda.portfolio.v1.ListDiscrepanciesResponse
-	35, // 89: panda.portfolio.v1.PortfolioService.ResolveDiscrepancy:output_type -> panda.portfolio.v1.ResolveDiscrepancyResponse
-	79, // [79:90] is the sub-list for method output_type
-	68, // [68:79] is the sub-list for method input_type
-	68, // [68:68] is the sub-list for extension type_name
-	68, // [68:68] is the sub-list for extension extendee
-	0,  // [0:68] is the sub-list for field type_name
+	42, // 18: panda.portfolio.v1.Portfolio.changed_at:type_name -> google.protobuf.Timestamp
+	8,  // 19: panda.portfolio.v1.GetPortfolioResponse.portfolio:type_name -> panda.portfolio.v1.Portfolio
+	8,  // 20: panda.portfolio.v1.ListPortfoliosResponse.portfolios:type_name -> panda.portfolio.v1.Portfolio
+	8,  // 21: panda.portfolio.v1.WatchPortfolioResponse.portfolio:type_name -> panda.portfolio.v1.Portfolio
+	19, // 22: panda.portfolio.v1.WatchPortfolioResponse.fills:type_name -> panda.portfolio.v1.Fill
+	42, // 23: panda.portfolio.v1.GetEquityCurveRequest.start_time:type_name -> google.protobuf.Timestamp
+	42, // 24: panda.portfolio.v1.GetEquityCurveRequest.end_time:type_name -> google.protobuf.Timestamp
+	43, // 25: panda.portfolio.v1.GetEquityCurveResponse.points:type_name -> panda.events.v1.PortfolioSnapshot
+	44, // 26: panda.portfolio.v1.Position.product:type_name -> panda.common.v1.Product
+	45, // 27: panda.portfolio.v1.Position.average_price:type_name -> google.type.Decimal
+	45, // 28: panda.portfolio.v1.Position.last_price:type_name -> google.type.Decimal
+	6,  // 29: panda.portfolio.v1.Position.profit:type_name -> panda.portfolio.v1.Profit
+	42, // 30: panda.portfolio.v1.Position.changed_at:type_name -> google.protobuf.Timestamp
+	16, // 31: panda.portfolio.v1.ListPositionsResponse.positions:type_name -> panda.portfolio.v1.Position
+	41, // 32: panda.portfolio.v1.ListPositionsResponse.charge_lines:type_name -> panda.common.v1.ChargeLine
+	46, // 33: panda.portfolio.v1.Fill.side:type_name -> panda.common.v1.Side
+	45, // 34: panda.portfolio.v1.Fill.price:type_name -> google.type.Decimal
+	40, // 35: panda.portfolio.v1.Fill.commission:type_name -> panda.common.v1.Money
+	40, // 36: panda.portfolio.v1.Fill.realised_pnl:type_name -> panda.common.v1.Money
+	42, // 37: panda.portfolio.v1.Fill.traded_at:type_name -> google.protobuf.Timestamp
+	44, // 38: panda.portfolio.v1.Fill.product:type_name -> panda.common.v1.Product
+	41, // 39: panda.portfolio.v1.Fill.charge_lines:type_name -> panda.common.v1.ChargeLine
+	19, // 40: panda.portfolio.v1.ListFillsResponse.fills:type_name -> panda.portfolio.v1.Fill
+	0,  // 41: panda.portfolio.v1.LedgerEntry.ledger_account:type_name -> panda.portfolio.v1.LedgerAccount
+	40, // 42: panda.portfolio.v1.LedgerEntry.amount:type_name -> panda.common.v1.Money
+	42, // 43: panda.portfolio.v1.LedgerEntry.market_time:type_name -> google.protobuf.Timestamp
+	41, // 44: panda.portfolio.v1.LedgerEntry.charge_lines:type_name -> panda.common.v1.ChargeLine
+	42, // 45: panda.portfolio.v1.LedgerEntry.booked_at:type_name -> google.protobuf.Timestamp
+	22, // 46: panda.portfolio.v1.ListLedgerEntriesResponse.entries:type_name -> panda.portfolio.v1.LedgerEntry
+	40, // 47: panda.portfolio.v1.BrokerFunds.opening_balance:type_name -> panda.common.v1.Money
+	40, // 48: panda.portfolio.v1.BrokerFunds.cash:type_name -> panda.common.v1.Money
+	40, // 49: panda.portfolio.v1.BrokerFunds.available:type_name -> panda.common.v1.Money
+	40, // 50: panda.portfolio.v1.BrokerFunds.used:type_name -> panda.common.v1.Money
+	40, // 51: panda.portfolio.v1.BrokerFunds.collateral:type_name -> panda.common.v1.Money
+	42, // 52: panda.portfolio.v1.BrokerFunds.read_at:type_name -> google.protobuf.Timestamp
+	1,  // 53: panda.portfolio.v1.Discrepancy.kind:type_name -> panda.portfolio.v1.DiscrepancyKind
+	2,  // 54: panda.portfolio.v1.Discrepancy.severity:type_name -> panda.portfolio.v1.DiscrepancySeverity
+	3,  // 55: panda.portfolio.v1.Discrepancy.state:type_name -> panda.portfolio.v1.DiscrepancyState
+	44, // 56: panda.portfolio.v1.Discrepancy.product:type_name -> panda.common.v1.Product
+	42, // 57: panda.portfolio.v1.Discrepancy.found_at:type_name -> google.protobuf.Timestamp
+	42, // 58: panda.portfolio.v1.Discrepancy.seen_at:type_name -> google.protobuf.Timestamp
+	4,  // 59: panda.portfolio.v1.Discrepancy.resolution:type_name -> panda.portfolio.v1.DiscrepancyResolution
+	42, // 60: panda.portfolio.v1.Discrepancy.resolved_at:type_name -> google.protobuf.Timestamp
+	26, // 61: panda.portfolio.v1.AccountReconciliation.discrepancies:type_name -> panda.portfolio.v1.Discrepancy
+	26, // 62: panda.portfolio.v1.AccountReconciliation.agreed:type_name -> panda.portfolio.v1.Discrepancy
+	25, // 63: panda.portfolio.v1.AccountReconciliation.funds:type_name -> panda.portfolio.v1.BrokerFunds
+	42, // 64: panda.portfolio.v1.AccountReconciliation.reconciled_at:type_name -> google.protobuf.Timestamp
+	28, // 65: panda.portfolio.v1.ReconcileResponse.accounts:type_name -> panda.portfolio.v1.AccountReconciliation
+	28, // 66: panda.portfolio.v1.GetReconciliationResponse.accounts:type_name -> panda.portfolio.v1.AccountReconciliation
+	26, // 67: panda.portfolio.v1.ListDiscrepanciesResponse.discrepancies:type_name -> panda.portfolio.v1.Discrepancy
+	4,  // 68: panda.portfolio.v1.ResolveDiscrepancyRequest.resolution:type_name -> panda.portfolio.v1.DiscrepancyResolution
+	26, // 69: panda.portfolio.v1.ResolveDiscrepancyResponse.discrepancy:type_name -> panda.portfolio.v1.Discrepancy
+	42, // 70: panda.portfolio.v1.ReportSlippageRequest.since:type_name -> google.protobuf.Timestamp
+	42, // 71: panda.portfolio.v1.ReportSlippageRequest.until:type_name -> google.protobuf.Timestamp
+	45, // 72: panda.portfolio.v1.SlippageLeg.average_price:type_name -> google.type.Decimal
+	42, // 73: panda.portfolio.v1.SlippageLeg.first_at:type_name -> google.protobuf.Timestamp
+	42, // 74: panda.portfolio.v1.SlippageLeg.last_at:type_name -> google.protobuf.Timestamp
+	44, // 75: panda.portfolio.v1.SlippagePair.product:type_name -> panda.common.v1.Product
+	46, // 76: panda.portfolio.v1.SlippagePair.side:type_name -> panda.common.v1.Side
+	37, // 77: panda.portfolio.v1.SlippagePair.live:type_name -> panda.portfolio.v1.SlippageLeg
+	37, // 78: panda.portfolio.v1.SlippagePair.shadow:type_name -> panda.portfolio.v1.SlippageLeg
+	45, // 79: panda.portfolio.v1.SlippagePair.per_unit:type_name -> google.type.Decimal
+	45, // 80: panda.portfolio.v1.SlippagePair.basis_points:type_name -> google.type.Decimal
+	40, // 81: panda.portfolio.v1.SlippagePair.cost:type_name -> panda.common.v1.Money
+	38, // 82: panda.portfolio.v1.ReportSlippageResponse.pairs:type_name -> panda.portfolio.v1.SlippagePair
+	40, // 83: panda.portfolio.v1.ReportSlippageResponse.cost:type_name -> panda.common.v1.Money
+	45, // 84: panda.portfolio.v1.ReportSlippageResponse.basis_points:type_name -> google.type.Decimal
+	5,  // 85: panda.portfolio.v1.PortfolioService.GetPortfolio:input_type -> panda.portfolio.v1.GetPortfolioRequest
+	10, // 86: panda.portfolio.v1.PortfolioService.ListPortfolios:input_type -> panda.portfolio.v1.ListPortfoliosRequest
+	12, // 87: panda.portfolio.v1.PortfolioService.WatchPortfolio:input_type -> panda.portfolio.v1.WatchPortfolioRequest
+	14, // 88: panda.portfolio.v1.PortfolioService.GetEquityCurve:input_type -> panda.portfolio.v1.GetEquityCurveRequest
+	17, // 89: panda.portfolio.v1.PortfolioService.ListPositions:input_type -> panda.portfolio.v1.ListPositionsRequest
+	20, // 90: panda.portfolio.v1.PortfolioService.ListFills:input_type -> panda.portfolio.v1.ListFillsRequest
+	23, // 91: panda.portfolio.v1.PortfolioService.ListLedgerEntries:input_type -> panda.portfolio.v1.ListLedgerEntriesRequest
+	27, // 92: panda.portfolio.v1.PortfolioService.Reconcile:input_type -> panda.portfolio.v1.ReconcileRequest
+	30, // 93: panda.portfolio.v1.PortfolioService.GetReconciliation:input_type -> panda.portfolio.v1.GetReconciliationRequest
+	32, // 94: panda.portfolio.v1.PortfolioService.ListDiscrepancies:input_type -> panda.portfolio.v1.ListDiscrepanciesRequest
+	34, // 95: panda.portfolio.v1.PortfolioService.ResolveDiscrepancy:input_type -> panda.portfolio.v1.ResolveDiscrepancyRequest
+	36, // 96: panda.portfolio.v1.PortfolioService.ReportSlippage:input_type -> panda.portfolio.v1.ReportSlippageRequest
+	9,  // 97: panda.portfolio.v1.PortfolioService.GetPortfolio:output_type -> panda.portfolio.v1.GetPortfolioResponse
+	11, // 98: panda.portfolio.v1.PortfolioService.ListPortfolios:output_type -> panda.portfolio.v1.ListPortfoliosResponse
+	13, // 99: panda.portfolio.v1.PortfolioService.WatchPortfolio:output_type -> panda.portfolio.v1.WatchPortfolioResponse
+	15, // 100: panda.portfolio.v1.PortfolioService.GetEquityCurve:output_type -> panda.portfolio.v1.GetEquityCurveResponse
+	18, // 101: panda.portfolio.v1.PortfolioService.ListPositions:output_type -> panda.portfolio.v1.ListPositionsResponse
+	21, // 102: panda.portfolio.v1.PortfolioService.ListFills:output_type -> panda.portfolio.v1.ListFillsResponse
+	24, // 103: panda.portfolio.v1.PortfolioService.ListLedgerEntries:output_type -> panda.portfolio.v1.ListLedgerEntriesResponse
+	29, // 104: panda.portfolio.v1.PortfolioService.Reconcile:output_type -> panda.portfolio.v1.ReconcileResponse
+	31, // 105: panda.portfolio.v1.PortfolioService.GetReconciliation:output_type -> panda.portfolio.v1.GetReconciliationResponse
+	33, // 106: panda.portfolio.v1.PortfolioService.ListDiscrepancies:output_type -> panda.portfolio.v1.ListDiscrepanciesResponse
+	35, // 107: panda.portfolio.v1.PortfolioService.ResolveDiscrepancy:output_type -> panda.portfolio.v1.ResolveDiscrepancyResponse
+	39, // 108: panda.portfolio.v1.PortfolioService.ReportSlippage:output_type -> panda.portfolio.v1.ReportSlippageResponse
+	97, // [97:109] is the sub-list for method output_type
+	85, // [85:97] is the sub-list for method input_type
+	85, // [85:85] is the sub-list for extension type_name
+	85, // [85:85] is the sub-list for extension extendee
+	0,  // [0:85] is the sub-list for field type_name
 }
 
 func init() { file_panda_portfolio_v1_portfolio_proto_init() }
@@ -3507,7 +4073,7 @@ func file_panda_portfolio_v1_portfolio_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_portfolio_v1_portfolio_proto_rawDesc), len(file_panda_portfolio_v1_portfolio_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   31,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

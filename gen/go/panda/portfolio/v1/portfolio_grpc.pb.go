@@ -32,6 +32,7 @@ const (
 	PortfolioService_GetReconciliation_FullMethodName  = "/panda.portfolio.v1.PortfolioService/GetReconciliation"
 	PortfolioService_ListDiscrepancies_FullMethodName  = "/panda.portfolio.v1.PortfolioService/ListDiscrepancies"
 	PortfolioService_ResolveDiscrepancy_FullMethodName = "/panda.portfolio.v1.PortfolioService/ResolveDiscrepancy"
+	PortfolioService_ReportSlippage_FullMethodName     = "/panda.portfolio.v1.PortfolioService/ReportSlippage"
 )
 
 // PortfolioServiceClient is the client API for PortfolioService service.
@@ -65,6 +66,9 @@ type PortfolioServiceClient interface {
 	// Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
 	// (DISCREPANCY_RESOLVED) where it is over already.
 	ResolveDiscrepancy(ctx context.Context, in *ResolveDiscrepancyRequest, opts ...grpc.CallOption) (*ResolveDiscrepancyResponse, error)
+	// How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
+	// each account, the newest ones, and says where it left some out. NOT_FOUND where an account is not open.
+	ReportSlippage(ctx context.Context, in *ReportSlippageRequest, opts ...grpc.CallOption) (*ReportSlippageResponse, error)
 }
 
 type portfolioServiceClient struct {
@@ -194,6 +198,16 @@ func (c *portfolioServiceClient) ResolveDiscrepancy(ctx context.Context, in *Res
 	return out, nil
 }
 
+func (c *portfolioServiceClient) ReportSlippage(ctx context.Context, in *ReportSlippageRequest, opts ...grpc.CallOption) (*ReportSlippageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportSlippageResponse)
+	err := c.cc.Invoke(ctx, PortfolioService_ReportSlippage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PortfolioServiceServer is the server API for PortfolioService service.
 // All implementations must embed UnimplementedPortfolioServiceServer
 // for forward compatibility.
@@ -225,6 +239,9 @@ type PortfolioServiceServer interface {
 	// Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
 	// (DISCREPANCY_RESOLVED) where it is over already.
 	ResolveDiscrepancy(context.Context, *ResolveDiscrepancyRequest) (*ResolveDiscrepancyResponse, error)
+	// How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
+	// each account, the newest ones, and says where it left some out. NOT_FOUND where an account is not open.
+	ReportSlippage(context.Context, *ReportSlippageRequest) (*ReportSlippageResponse, error)
 	mustEmbedUnimplementedPortfolioServiceServer()
 }
 
@@ -267,6 +284,9 @@ func (UnimplementedPortfolioServiceServer) ListDiscrepancies(context.Context, *L
 }
 func (UnimplementedPortfolioServiceServer) ResolveDiscrepancy(context.Context, *ResolveDiscrepancyRequest) (*ResolveDiscrepancyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResolveDiscrepancy not implemented")
+}
+func (UnimplementedPortfolioServiceServer) ReportSlippage(context.Context, *ReportSlippageRequest) (*ReportSlippageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportSlippage not implemented")
 }
 func (UnimplementedPortfolioServiceServer) mustEmbedUnimplementedPortfolioServiceServer() {}
 func (UnimplementedPortfolioServiceServer) testEmbeddedByValue()                          {}
@@ -480,6 +500,24 @@ func _PortfolioService_ResolveDiscrepancy_Handler(srv interface{}, ctx context.C
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PortfolioService_ReportSlippage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportSlippageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PortfolioServiceServer).ReportSlippage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PortfolioService_ReportSlippage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PortfolioServiceServer).ReportSlippage(ctx, req.(*ReportSlippageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PortfolioService_ServiceDesc is the grpc.ServiceDesc for PortfolioService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -526,6 +564,10 @@ var PortfolioService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResolveDiscrepancy",
 			Handler:    _PortfolioService_ResolveDiscrepancy_Handler,
+		},
+		{
+			MethodName: "ReportSlippage",
+			Handler:    _PortfolioService_ReportSlippage_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -346,6 +346,7 @@ class Portfolio(_message.Message):
     AVAILABLE_FIELD_NUMBER: _builtins.int
     DAY_CHARGES_FIELD_NUMBER: _builtins.int
     BROKER_FUNDS_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace, such as "paper"."""
     account: _builtins.str
@@ -415,6 +416,10 @@ class Portfolio(_message.Message):
     def broker_funds(self) -> Global___BrokerFunds:
         """The account's money as the broker told it when it was reconciled last. Absent at a simulated broker, and before."""
 
+    @_builtins.property
+    def changed_at(self) -> _timestamp_pb2.Timestamp:
+        """Market time of the fill that changed the account last. Absent before its first, and where an earlier version booked that."""
+
     def __init__(
         self,
         *,
@@ -435,10 +440,11 @@ class Portfolio(_message.Message):
         available: _common_pb2.Money | None = ...,
         day_charges: _common_pb2.Money | None = ...,
         broker_funds: Global___BrokerFunds | None = ...,
+        changed_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "broker_funds", b"broker_funds", "cash", b"cash", "day_charges", b"day_charges", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "profit", b"profit", "starting_cash", b"starting_cash", "used_margin", b"used_margin"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "broker_funds", b"broker_funds", "cash", b"cash", "changed_at", b"changed_at", "day_charges", b"day_charges", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "profit", b"profit", "starting_cash", b"starting_cash", "used_margin", b"used_margin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "available", b"available", "broker", b"broker", "broker_funds", b"broker_funds", "cash", b"cash", "day_charges", b"day_charges", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "positions", b"positions", "profit", b"profit", "revision", b"revision", "starting_cash", b"starting_cash", "strategies", b"strategies", "trading_day", b"trading_day", "used_margin", b"used_margin", "without_price", b"without_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "available", b"available", "broker", b"broker", "broker_funds", b"broker_funds", "cash", b"cash", "changed_at", b"changed_at", "day_charges", b"day_charges", "day_pnl", b"day_pnl", "equity", b"equity", "marked_at", b"marked_at", "positions", b"positions", "profit", b"profit", "revision", b"revision", "starting_cash", b"starting_cash", "strategies", b"strategies", "trading_day", b"trading_day", "used_margin", b"used_margin", "without_price", b"without_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -692,6 +698,7 @@ class Position(_message.Message):
     AVERAGE_PRICE_FIELD_NUMBER: _builtins.int
     LAST_PRICE_FIELD_NUMBER: _builtins.int
     PROFIT_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_FIELD_NUMBER: _builtins.int
     broker: _builtins.str
     """Broker namespace, such as "paper"."""
     account: _builtins.str
@@ -718,6 +725,10 @@ class Position(_message.Message):
     def profit(self) -> Global___Profit:
         """Profit of this position."""
 
+    @_builtins.property
+    def changed_at(self) -> _timestamp_pb2.Timestamp:
+        """Market time of the fill that changed it last. Absent where an earlier version booked that."""
+
     def __init__(
         self,
         *,
@@ -731,10 +742,11 @@ class Position(_message.Message):
         average_price: _decimal_pb2.Decimal | None = ...,
         last_price: _decimal_pb2.Decimal | None = ...,
         profit: Global___Profit | None = ...,
+        changed_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["average_price", b"average_price", "last_price", b"last_price", "profit", b"profit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_price", b"average_price", "changed_at", b"changed_at", "last_price", b"last_price", "profit", b"profit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "average_price", b"average_price", "broker", b"broker", "instrument_id", b"instrument_id", "last_price", b"last_price", "product", b"product", "profit", b"profit", "quantity", b"quantity", "strategy_id", b"strategy_id", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "average_price", b"average_price", "broker", b"broker", "changed_at", b"changed_at", "instrument_id", b"instrument_id", "last_price", b"last_price", "product", b"product", "profit", b"profit", "quantity", b"quantity", "strategy_id", b"strategy_id", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1588,3 +1600,249 @@ class ResolveDiscrepancyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResolveDiscrepancyResponse: _TypeAlias = ResolveDiscrepancyResponse  # noqa: Y015
+
+@_typing.final
+class ReportSlippageRequest(_message.Message):
+    """Asks how an account's fills at one broker compare with those of its shadow at another, for the same signals."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    SHADOW_BROKER_FIELD_NUMBER: _builtins.int
+    SHADOW_ACCOUNT_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker namespace whose fills are measured. Empty: the only active broker beside the shadow's; with several it is
+    INVALID_ARGUMENT.
+    """
+    account: _builtins.str
+    """Account at the broker. Empty means "default"."""
+    shadow_broker: _builtins.str
+    """Broker namespace that is measured against. Empty means "paper"."""
+    shadow_account: _builtins.str
+    """Account at the shadow. Empty: the same name as `account`."""
+    strategy_id: _builtins.str
+    """Name of the strategy. Empty means every strategy."""
+    limit: _builtins.int
+    """Most pairs in the answer, newest first; the sums are of all. 0 means 100; at most 1000."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Earliest market time of a fill, inclusive. Absent means from the first fill."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Latest market time of a fill, exclusive. Absent means to the newest fill."""
+
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        shadow_broker: _builtins.str = ...,
+        shadow_account: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "limit", b"limit", "shadow_account", b"shadow_account", "shadow_broker", b"shadow_broker", "since", b"since", "strategy_id", b"strategy_id", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSlippageRequest: _TypeAlias = ReportSlippageRequest  # noqa: Y015
+
+@_typing.final
+class SlippageLeg(_message.Message):
+    """What a signal got at one broker: its fills together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    AVERAGE_PRICE_FIELD_NUMBER: _builtins.int
+    FILLS_FIELD_NUMBER: _builtins.int
+    FIRST_AT_FIELD_NUMBER: _builtins.int
+    LAST_AT_FIELD_NUMBER: _builtins.int
+    FILL_IDS_FIELD_NUMBER: _builtins.int
+    quantity: _builtins.int
+    """Units filled, > 0."""
+    fills: _builtins.int
+    """Number of fills."""
+    @_builtins.property
+    def average_price(self) -> _decimal_pb2.Decimal:
+        """Average price of these units, rupees, rounded to four decimals."""
+
+    @_builtins.property
+    def first_at(self) -> _timestamp_pb2.Timestamp:
+        """Market time of the first fill."""
+
+    @_builtins.property
+    def last_at(self) -> _timestamp_pb2.Timestamp:
+        """Market time of the last fill."""
+
+    @_builtins.property
+    def fill_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the fills, oldest first; at most 50."""
+
+    def __init__(
+        self,
+        *,
+        quantity: _builtins.int = ...,
+        average_price: _decimal_pb2.Decimal | None = ...,
+        fills: _builtins.int = ...,
+        first_at: _timestamp_pb2.Timestamp | None = ...,
+        last_at: _timestamp_pb2.Timestamp | None = ...,
+        fill_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_price", b"average_price", "first_at", b"first_at", "last_at", b"last_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_price", b"average_price", "fill_ids", b"fill_ids", "fills", b"fills", "first_at", b"first_at", "last_at", b"last_at", "quantity", b"quantity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SlippageLeg: _TypeAlias = SlippageLeg  # noqa: Y015
+
+@_typing.final
+class SlippagePair(_message.Message):
+    """One signal at both brokers: same strategy, instrument, product, side and chain of events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
+    PER_UNIT_FIELD_NUMBER: _builtins.int
+    BASIS_POINTS_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    strategy_id: _builtins.str
+    """Name of the strategy."""
+    instrument_id: _builtins.str
+    """Our id of the instrument."""
+    symbol: _builtins.str
+    """Exchange and symbol, such as "NSE:INFY"."""
+    product: _common_pb2.Product.ValueType
+    """How the broker margins and settles the position."""
+    side: _common_pb2.Side.ValueType
+    """Buy or sell."""
+    correlation_id: _builtins.str
+    """Correlation id of both: the event or command that began the chain."""
+    @_builtins.property
+    def live(self) -> Global___SlippageLeg:
+        """The fills that are measured."""
+
+    @_builtins.property
+    def shadow(self) -> Global___SlippageLeg:
+        """The shadow's fills."""
+
+    @_builtins.property
+    def per_unit(self) -> _decimal_pb2.Decimal:
+        """What a unit cost more than at the shadow, rupees; negative where it was better. A sale costs more where it brought less."""
+
+    @_builtins.property
+    def basis_points(self) -> _decimal_pb2.Decimal:
+        """per_unit in hundredths of a percent of the shadow's price."""
+
+    @_builtins.property
+    def cost(self) -> _common_pb2.Money:
+        """per_unit times the units that both filled, rupees."""
+
+    def __init__(
+        self,
+        *,
+        strategy_id: _builtins.str = ...,
+        instrument_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        product: _common_pb2.Product.ValueType = ...,
+        side: _common_pb2.Side.ValueType = ...,
+        correlation_id: _builtins.str = ...,
+        live: Global___SlippageLeg | None = ...,
+        shadow: Global___SlippageLeg | None = ...,
+        per_unit: _decimal_pb2.Decimal | None = ...,
+        basis_points: _decimal_pb2.Decimal | None = ...,
+        cost: _common_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["basis_points", b"basis_points", "cost", b"cost", "live", b"live", "per_unit", b"per_unit", "shadow", b"shadow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_points", b"basis_points", "correlation_id", b"correlation_id", "cost", b"cost", "instrument_id", b"instrument_id", "live", b"live", "per_unit", b"per_unit", "product", b"product", "shadow", b"shadow", "side", b"side", "strategy_id", b"strategy_id", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SlippagePair: _TypeAlias = SlippagePair  # noqa: Y015
+
+@_typing.final
+class ReportSlippageResponse(_message.Message):
+    """How the fills compare."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    SHADOW_BROKER_FIELD_NUMBER: _builtins.int
+    SHADOW_ACCOUNT_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
+    PAIR_COUNT_FIELD_NUMBER: _builtins.int
+    ONLY_LIVE_FIELD_NUMBER: _builtins.int
+    ONLY_SHADOW_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    BASIS_POINTS_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker namespace whose fills were measured."""
+    account: _builtins.str
+    """Account whose fills were measured."""
+    shadow_broker: _builtins.str
+    """Broker namespace that was measured against."""
+    shadow_account: _builtins.str
+    """Account that was measured against."""
+    pair_count: _builtins.int
+    """Number of all pairs."""
+    only_live: _builtins.int
+    """Signals that filled at `broker` alone: they have no pair."""
+    only_shadow: _builtins.int
+    """Signals that filled at the shadow alone: refused, rejected or expired at `broker`, or opted out."""
+    incomplete: _builtins.str
+    """Why fills may be missing, one sentence. Empty where all that were asked for were compared."""
+    @_builtins.property
+    def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___SlippagePair]:
+        """Pairs, newest first, at most `limit`."""
+
+    @_builtins.property
+    def cost(self) -> _common_pb2.Money:
+        """Sum of the pairs' costs, rupees; positive where the shadow was better."""
+
+    @_builtins.property
+    def basis_points(self) -> _decimal_pb2.Decimal:
+        """`cost` in hundredths of a percent of the value of the units compared, at the shadow's prices. Absent without a pair."""
+
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        shadow_broker: _builtins.str = ...,
+        shadow_account: _builtins.str = ...,
+        pairs: _abc.Iterable[Global___SlippagePair] | None = ...,
+        pair_count: _builtins.int = ...,
+        only_live: _builtins.int = ...,
+        only_shadow: _builtins.int = ...,
+        cost: _common_pb2.Money | None = ...,
+        basis_points: _decimal_pb2.Decimal | None = ...,
+        incomplete: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["basis_points", b"basis_points", "cost", b"cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "basis_points", b"basis_points", "broker", b"broker", "cost", b"cost", "incomplete", b"incomplete", "only_live", b"only_live", "only_shadow", b"only_shadow", "pair_count", b"pair_count", "pairs", b"pairs", "shadow_account", b"shadow_account", "shadow_broker", b"shadow_broker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSlippageResponse: _TypeAlias = ReportSlippageResponse  # noqa: Y015

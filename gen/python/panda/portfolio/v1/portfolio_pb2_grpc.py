@@ -90,6 +90,11 @@ class PortfolioServiceStub:
                 request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ResolveDiscrepancyRequest.SerializeToString,
                 response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ResolveDiscrepancyResponse.FromString,
                 _registered_method=True)
+        self.ReportSlippage = channel.unary_unary(
+                '/panda.portfolio.v1.PortfolioService/ReportSlippage',
+                request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReportSlippageRequest.SerializeToString,
+                response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReportSlippageResponse.FromString,
+                _registered_method=True)
 
 
 class PortfolioServiceServicer:
@@ -176,6 +181,14 @@ class PortfolioServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportSlippage(self, request, context):
+        """How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
+        each account, the newest ones, and says where it left some out. NOT_FOUND where an account is not open.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PortfolioServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -233,6 +246,11 @@ def add_PortfolioServiceServicer_to_server(servicer, server):
                     servicer.ResolveDiscrepancy,
                     request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ResolveDiscrepancyRequest.FromString,
                     response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ResolveDiscrepancyResponse.SerializeToString,
+            ),
+            'ReportSlippage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportSlippage,
+                    request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReportSlippageRequest.FromString,
+                    response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReportSlippageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -533,6 +551,33 @@ class PortfolioService:
             '/panda.portfolio.v1.PortfolioService/ResolveDiscrepancy',
             panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ResolveDiscrepancyRequest.SerializeToString,
             panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ResolveDiscrepancyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportSlippage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.portfolio.v1.PortfolioService/ReportSlippage',
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReportSlippageRequest.SerializeToString,
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReportSlippageResponse.FromString,
             options,
             channel_credentials,
             insecure,

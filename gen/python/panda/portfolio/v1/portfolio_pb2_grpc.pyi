@@ -44,6 +44,10 @@ class PortfolioServiceStub:
     """Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
     (DISCREPANCY_RESOLVED) where it is over already.
     """
+    ReportSlippage: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ReportSlippageRequest, _portfolio_pb2.ReportSlippageResponse]
+    """How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
+    each account, the newest ones, and says where it left some out. NOT_FOUND where an account is not open.
+    """
 
 class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
     """Portfolios, positions, fills and the ledger."""
@@ -140,6 +144,16 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_portfolio_pb2.ResolveDiscrepancyResponse]:
         """Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
         (DISCREPANCY_RESOLVED) where it is over already.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportSlippage(
+        self,
+        request: _portfolio_pb2.ReportSlippageRequest,
+        context: _aio.ServicerContext[_portfolio_pb2.ReportSlippageRequest, _abc.Awaitable[_portfolio_pb2.ReportSlippageResponse]],
+    ) -> _abc.Awaitable[_portfolio_pb2.ReportSlippageResponse]:
+        """How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
+        each account, the newest ones, and says where it left some out. NOT_FOUND where an account is not open.
         """
 
 def add_PortfolioServiceServicer_to_server(servicer: PortfolioServiceServicer, server: _aio.Server) -> None: ...

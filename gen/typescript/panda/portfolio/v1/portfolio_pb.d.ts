@@ -256,6 +256,13 @@ export declare type Portfolio = Message<"panda.portfolio.v1.Portfolio"> & {
    * @generated from field: panda.portfolio.v1.BrokerFunds broker_funds = 20;
    */
   brokerFunds?: BrokerFunds | undefined;
+
+  /**
+   * Market time of the fill that changed the account last. Absent before its first, and where an earlier version booked that.
+   *
+   * @generated from field: google.protobuf.Timestamp changed_at = 17;
+   */
+  changedAt?: Timestamp | undefined;
 };
 
 /**
@@ -586,6 +593,13 @@ export declare type Position = Message<"panda.portfolio.v1.Position"> & {
    * @generated from field: panda.portfolio.v1.Profit profit = 10;
    */
   profit?: Profit | undefined;
+
+  /**
+   * Market time of the fill that changed it last. Absent where an earlier version booked that.
+   *
+   * @generated from field: google.protobuf.Timestamp changed_at = 11;
+   */
+  changedAt?: Timestamp | undefined;
 };
 
 /**
@@ -1610,6 +1624,311 @@ export declare type ResolveDiscrepancyResponse = Message<"panda.portfolio.v1.Res
 export declare const ResolveDiscrepancyResponseSchema: GenMessage<ResolveDiscrepancyResponse>;
 
 /**
+ * Asks how an account's fills at one broker compare with those of its shadow at another, for the same signals.
+ *
+ * @generated from message panda.portfolio.v1.ReportSlippageRequest
+ */
+export declare type ReportSlippageRequest = Message<"panda.portfolio.v1.ReportSlippageRequest"> & {
+  /**
+   * Broker namespace whose fills are measured. Empty: the only active broker beside the shadow's; with several it is
+   * INVALID_ARGUMENT.
+   *
+   * @generated from field: string broker = 1;
+   */
+  broker: string;
+
+  /**
+   * Account at the broker. Empty means "default".
+   *
+   * @generated from field: string account = 2;
+   */
+  account: string;
+
+  /**
+   * Broker namespace that is measured against. Empty means "paper".
+   *
+   * @generated from field: string shadow_broker = 3;
+   */
+  shadowBroker: string;
+
+  /**
+   * Account at the shadow. Empty: the same name as `account`.
+   *
+   * @generated from field: string shadow_account = 4;
+   */
+  shadowAccount: string;
+
+  /**
+   * Name of the strategy. Empty means every strategy.
+   *
+   * @generated from field: string strategy_id = 5;
+   */
+  strategyId: string;
+
+  /**
+   * Earliest market time of a fill, inclusive. Absent means from the first fill.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 6;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * Latest market time of a fill, exclusive. Absent means to the newest fill.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 7;
+   */
+  until?: Timestamp | undefined;
+
+  /**
+   * Most pairs in the answer, newest first; the sums are of all. 0 means 100; at most 1000.
+   *
+   * @generated from field: uint32 limit = 8;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.ReportSlippageRequest.
+ * Use `create(ReportSlippageRequestSchema)` to create a new message.
+ */
+export declare const ReportSlippageRequestSchema: GenMessage<ReportSlippageRequest>;
+
+/**
+ * What a signal got at one broker: its fills together.
+ *
+ * @generated from message panda.portfolio.v1.SlippageLeg
+ */
+export declare type SlippageLeg = Message<"panda.portfolio.v1.SlippageLeg"> & {
+  /**
+   * Units filled, > 0.
+   *
+   * @generated from field: int64 quantity = 1;
+   */
+  quantity: bigint;
+
+  /**
+   * Average price of these units, rupees, rounded to four decimals.
+   *
+   * @generated from field: google.type.Decimal average_price = 2;
+   */
+  averagePrice?: Decimal | undefined;
+
+  /**
+   * Number of fills.
+   *
+   * @generated from field: uint32 fills = 3;
+   */
+  fills: number;
+
+  /**
+   * Market time of the first fill.
+   *
+   * @generated from field: google.protobuf.Timestamp first_at = 4;
+   */
+  firstAt?: Timestamp | undefined;
+
+  /**
+   * Market time of the last fill.
+   *
+   * @generated from field: google.protobuf.Timestamp last_at = 5;
+   */
+  lastAt?: Timestamp | undefined;
+
+  /**
+   * Ids of the fills, oldest first; at most 50.
+   *
+   * @generated from field: repeated string fill_ids = 6;
+   */
+  fillIds: string[];
+};
+
+/**
+ * Describes the message panda.portfolio.v1.SlippageLeg.
+ * Use `create(SlippageLegSchema)` to create a new message.
+ */
+export declare const SlippageLegSchema: GenMessage<SlippageLeg>;
+
+/**
+ * One signal at both brokers: same strategy, instrument, product, side and chain of events.
+ *
+ * @generated from message panda.portfolio.v1.SlippagePair
+ */
+export declare type SlippagePair = Message<"panda.portfolio.v1.SlippagePair"> & {
+  /**
+   * Name of the strategy.
+   *
+   * @generated from field: string strategy_id = 1;
+   */
+  strategyId: string;
+
+  /**
+   * Our id of the instrument.
+   *
+   * @generated from field: string instrument_id = 2;
+   */
+  instrumentId: string;
+
+  /**
+   * Exchange and symbol, such as "NSE:INFY".
+   *
+   * @generated from field: string symbol = 3;
+   */
+  symbol: string;
+
+  /**
+   * How the broker margins and settles the position.
+   *
+   * @generated from field: panda.common.v1.Product product = 4;
+   */
+  product: Product;
+
+  /**
+   * Buy or sell.
+   *
+   * @generated from field: panda.common.v1.Side side = 5;
+   */
+  side: Side;
+
+  /**
+   * Correlation id of both: the event or command that began the chain.
+   *
+   * @generated from field: string correlation_id = 6;
+   */
+  correlationId: string;
+
+  /**
+   * The fills that are measured.
+   *
+   * @generated from field: panda.portfolio.v1.SlippageLeg live = 7;
+   */
+  live?: SlippageLeg | undefined;
+
+  /**
+   * The shadow's fills.
+   *
+   * @generated from field: panda.portfolio.v1.SlippageLeg shadow = 8;
+   */
+  shadow?: SlippageLeg | undefined;
+
+  /**
+   * What a unit cost more than at the shadow, rupees; negative where it was better. A sale costs more where it brought less.
+   *
+   * @generated from field: google.type.Decimal per_unit = 9;
+   */
+  perUnit?: Decimal | undefined;
+
+  /**
+   * per_unit in hundredths of a percent of the shadow's price.
+   *
+   * @generated from field: google.type.Decimal basis_points = 10;
+   */
+  basisPoints?: Decimal | undefined;
+
+  /**
+   * per_unit times the units that both filled, rupees.
+   *
+   * @generated from field: panda.common.v1.Money cost = 11;
+   */
+  cost?: Money | undefined;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.SlippagePair.
+ * Use `create(SlippagePairSchema)` to create a new message.
+ */
+export declare const SlippagePairSchema: GenMessage<SlippagePair>;
+
+/**
+ * How the fills compare.
+ *
+ * @generated from message panda.portfolio.v1.ReportSlippageResponse
+ */
+export declare type ReportSlippageResponse = Message<"panda.portfolio.v1.ReportSlippageResponse"> & {
+  /**
+   * Broker namespace whose fills were measured.
+   *
+   * @generated from field: string broker = 1;
+   */
+  broker: string;
+
+  /**
+   * Account whose fills were measured.
+   *
+   * @generated from field: string account = 2;
+   */
+  account: string;
+
+  /**
+   * Broker namespace that was measured against.
+   *
+   * @generated from field: string shadow_broker = 3;
+   */
+  shadowBroker: string;
+
+  /**
+   * Account that was measured against.
+   *
+   * @generated from field: string shadow_account = 4;
+   */
+  shadowAccount: string;
+
+  /**
+   * Pairs, newest first, at most `limit`.
+   *
+   * @generated from field: repeated panda.portfolio.v1.SlippagePair pairs = 5;
+   */
+  pairs: SlippagePair[];
+
+  /**
+   * Number of all pairs.
+   *
+   * @generated from field: uint32 pair_count = 6;
+   */
+  pairCount: number;
+
+  /**
+   * Signals that filled at `broker` alone: they have no pair.
+   *
+   * @generated from field: uint32 only_live = 7;
+   */
+  onlyLive: number;
+
+  /**
+   * Signals that filled at the shadow alone: refused, rejected or expired at `broker`, or opted out.
+   *
+   * @generated from field: uint32 only_shadow = 8;
+   */
+  onlyShadow: number;
+
+  /**
+   * Sum of the pairs' costs, rupees; positive where the shadow was better.
+   *
+   * @generated from field: panda.common.v1.Money cost = 9;
+   */
+  cost?: Money | undefined;
+
+  /**
+   * `cost` in hundredths of a percent of the value of the units compared, at the shadow's prices. Absent without a pair.
+   *
+   * @generated from field: google.type.Decimal basis_points = 10;
+   */
+  basisPoints?: Decimal | undefined;
+
+  /**
+   * Why fills may be missing, one sentence. Empty where all that were asked for were compared.
+   *
+   * @generated from field: string incomplete = 11;
+   */
+  incomplete: string;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.ReportSlippageResponse.
+ * Use `create(ReportSlippageResponseSchema)` to create a new message.
+ */
+export declare const ReportSlippageResponseSchema: GenMessage<ReportSlippageResponse>;
+
+/**
  * Accounts of the double-entry ledger. A debit is positive, a credit negative.
  *
  * @generated from enum panda.portfolio.v1.LedgerAccount
@@ -2018,6 +2337,17 @@ export declare const PortfolioService: GenService<{
     methodKind: "unary";
     input: typeof ResolveDiscrepancyRequestSchema;
     output: typeof ResolveDiscrepancyResponseSchema;
+  },
+  /**
+   * How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
+   * each account, the newest ones, and says where it left some out. NOT_FOUND where an account is not open.
+   *
+   * @generated from rpc panda.portfolio.v1.PortfolioService.ReportSlippage
+   */
+  reportSlippage: {
+    methodKind: "unary";
+    input: typeof ReportSlippageRequestSchema;
+    output: typeof ReportSlippageResponseSchema;
   },
 }>;
 
