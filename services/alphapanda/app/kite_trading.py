@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from alphapanda.app.clocks import wall_clock
 from alphapanda.app.kite_parts import KiteParts
 from alphapanda.app.resources import ProcessResources
@@ -18,6 +20,7 @@ def zerodha_options(zerodha: ZerodhaSettings) -> ZerodhaOptions:
         market_protection=zerodha.market_protection_percent,
         visibility_seconds=zerodha.visibility_seconds,
         least_look_ups=zerodha.least_look_ups,
+        escalation_percents=[Decimal(percent) for percent in zerodha.escalation_percents],
         halt_after=zerodha.halt_after_refusals,
     )
 

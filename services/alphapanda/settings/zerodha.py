@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 
 from alphapanda.settings.section import Seconds, Section
 
+_ALL: Final = 100
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -116,6 +117,34 @@ class ZerodhaSettings(Section):
         le=100,
         description="equal refusals in a row, in words that are on no list, after which an account's entries are halted",
     )
+
+    escalate_after_seconds: Seconds = Field(
+        3.0, le=3600, description="how long an exit at the market may rest before its limit goes further"
+    )
+    escalation_percents: tuple[str, ...] = Field(
+        ("1", "3"),
+        max_length=10,
+        description="how far from the last price each step of a resting exit goes, in percent; after the last one it goes"
+        " to the circuit",
+    )
+    ask_after_minutes: float = Field(
+        30.0,
+        gt=0,
+        le=1440,
+        description="an exit that could not be sent for so long after it was due isn't sent by itself any more: a person"
+        " is asked",
+    )
+
+    @field_validator("escalation_percents")
+    @classmethod
+    def _percents(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            percents = [Decimal(percent) for percent in given]
+        except InvalidOperation:
+            percents = [Decimal(0)]
+        if not all(0 < percent < _ALL for percent in percents) or percents != sorted(set(percents)):
+            raise ValueError("percentages above 0 and below 100, each larger than the one before")
+        return given
 
     @field_validator("market_protection_percent")
     @classmethod

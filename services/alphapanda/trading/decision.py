@@ -9,7 +9,7 @@ from datetime import datetime
 import structlog
 
 from alphapanda.domain.market import MarketView
-from alphapanda.domain.order import TradingState
+from alphapanda.domain.order import FailureReason, TradingState
 from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
@@ -165,6 +165,17 @@ class Decisions:
                 reason=verdict.reason.name,
                 message=verdict.message,
             )
+            if verdict.reason is FailureReason.EXPIRED and not order.effect.is_entry:
+                _log.error(
+                    "order.exit_expired",
+                    alarm=True,
+                    order_id=order.order_id,
+                    broker=order.key.broker,
+                    account=order.key.account,
+                    strategy_id=order.key.strategy_id,
+                    instrument_id=order.key.instrument_id,
+                    message=verdict.message,
+                )
             return Decision(self._context.change(order, events), None)
         if instrument is None:  # the checks refuse an unknown instrument
             raise LookupError(f"order {order.order_id} passed its checks without an instrument")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from tests.kite_exchange.exchange import APP
 from tests.values import replace
-from trading_room import terminal
-from zerodha_room import Live, Opened, at_the_stub
+from trading_room import NOON, terminal
+from zerodha_room import Live, Opened, at_the_stub, market_is
 
 from alphapanda.domain.order import FailureReason, OrderStatus
+from alphapanda.trading.escalations import Escalations
 from alphapanda.trading.foreign import ForeignTrades
 
 UNLISTED = "The moon is in the wrong house for orders."
@@ -247,3 +250,49 @@ async def positions(live: Live) -> dict[str, int]:
     """What trading holds, by strategy."""
     rows = await live.room.rows("SELECT strategy_id, quantity FROM trading.positions WHERE quantity <> 0")
     return {row.strategy_id: row.quantity for row in rows}
+
+
+async def test_rule_12_an_exit_that_rests_is_escalated_to_the_circuit_and_then_it_is_locked(
+    opened: Opened,
+) -> None:
+    """Its limit follows the price down until somebody buys; at the circuit nothing is left to try, which is an alarm."""
+    async with at_the_stub(opened) as live:
+        await opened_position(live)
+        escalations = Escalations(live.room.context, 5.0)
+        live.fault("partial", quantity=0)  # nobody buys
+        closing = live.exit()
+        await live.room.handle(closing)
+        await live.order_when(closing, lambda order: order.status is OrderStatus.OPEN)
+        limits = [live.book()[1].price]
+        with capture_logs() as logs:
+            for _ in range(6):
+                await escalations.look()
+                live.boot["seconds"] += 6
+                limits.append(live.book()[1].price)
+        assert limits == sorted(limits, reverse=True)
+        low = live.stub.do(lambda exchange: exchange.market.by_key("NSE:INFY").circuit[0])
+        assert limits[-1] == low
+        assert [one["event"] for one in logs if one.get("alarm")] == ["order.locked"]
+        live.book()[1].at_each_price = None
+        live.price(low)
+        order = await live.room.ended(closing)
+        assert (order.status, live.held(), live.book()[1].modifications <= 3) == (OrderStatus.FILLED, 0, True)
+        await escalations.look()
+
+
+async def test_rule_13_an_exit_that_waited_for_too_long_is_for_a_person(opened: Opened) -> None:
+    """The session was dead for an hour: what was asked for then isn't sent by itself now; a shorter wait is reduced to the position."""
+    async with at_the_stub(opened) as live:
+        await opened_position(live)
+        live.stub.do(lambda exchange: exchange.sessions.end(APP.api_key))
+        closing, larger = live.exit(1), live.exit(2, quantity=25, valid_until=NOON + timedelta(minutes=50))
+        larger = replace(larger, key=replace(larger.key, strategy_id="second"))
+        for one in (closing, larger):
+            await live.room.handle(one)
+            await live.order_when(one, lambda order: order.status is OrderStatus.PENDING_SUBMIT)
+        await market_is(live.room, live.instrument, NOON + timedelta(hours=1))
+        await live.signed_in(2)
+        order = await live.room.ended(closing)
+        assert (order.failure, "for a person" in order.message) == (FailureReason.EXPIRED, True)
+        order = await live.room.ended(larger)
+        assert (order.failure, live.held()) == (FailureReason.NOTHING_TO_EXIT, 10)

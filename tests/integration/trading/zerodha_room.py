@@ -239,7 +239,7 @@ async def at_the_stub(opened: Opened, **options: Any) -> AsyncIterator[Live]:
             boot=lambda: boot_clock() + boot["seconds"],
         )
         async with opening as room:
-            await _priced_for_us(room, desk.instrument)
+            await market_is(room, desk.instrument)
             for broker in ("paper", "papertwo", "zerodha"):
                 await room.mirror.write(broker, TradingState.ACTIVE, 0)
             room.opted_in.add("zerodha")
@@ -247,6 +247,7 @@ async def at_the_stub(opened: Opened, **options: Any) -> AsyncIterator[Live]:
             yield Live(room, desk.stub, desk.trader, desk.follower, desk.instrument, boot, desk)
 
 
-async def _priced_for_us(room: Room, instrument: Instrument) -> None:
-    moment, token = nanoseconds(NOON), instrument.instrument_token
+async def market_is(room: Room, instrument: Instrument, at: datetime = NOON) -> None:
+    """The market's time, and a price of the instrument."""
+    moment, token = nanoseconds(at), instrument.instrument_token
     await room.prices.write([Frame("run", 0, 1, moment, 100, [token], [1500_00], [moment])])

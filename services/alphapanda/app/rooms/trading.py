@@ -25,6 +25,7 @@ from alphapanda.trading.call_slots import CALLS_AT_ONCE
 from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.square_off import OrderPace
+from alphapanda.trading.escalations import Escalations
 from alphapanda.trading.execution_context import (
     OPT_IN_PAYLOAD,
     ExecutionContext,
@@ -104,6 +105,7 @@ def trading_room(
         opt_ins,
         resources.calendar,
         timedelta(seconds=settings.trading.price_max_age_seconds),
+        timedelta(minutes=settings.zerodha.ask_after_minutes),
         paper_as_live=settings.paper_trading.as_live,
     )
     context = ExecutionContext(
@@ -120,6 +122,7 @@ def trading_room(
     executor = OrderExecutor(context, checks, options, at)
     late_arrivals = LateArrivals(context)
     foreign = ForeignTrades(context)
+    escalations = Escalations(context, settings.zerodha.escalate_after_seconds)
     channel = resources.channel("risk", RISK_SERVICE, caller="trading")
     manual = ManualOrders(
         store, executor, RiskServiceStub(channel), settings.trading.manual_orders_under_way, spans
@@ -189,14 +192,14 @@ def trading_room(
             (Phase.WAKE, executor),
             (Phase.WAKE, PaperFrames(exchange, held, resources.log, resources.topic_map)),
             (Phase.WAKE, late_arrivals.rounds),
-            *([(Phase.WAKE, foreign.rounds)] if resources.kite is not None else []),
+            *([(Phase.WAKE, one.rounds) for one in (foreign, escalations)] if resources.kite else []),
             (Phase.WAKE, manual),
             (Phase.WAKE, revisions),
             (Phase.WAKE, purges.rounds),
         ],
         brokers=lambda: broker_reports(traders.by_broker),
         channels=[channel],
-        checks=[late_arrivals.rounds, foreign.rounds, purges.rounds],
+        checks=[late_arrivals.rounds, foreign.rounds, escalations.rounds, purges.rounds],
         degradable=[traders],
         gauges=[
             TradingGauges(resources.engine, settings.active_brokers).points,

@@ -77,6 +77,7 @@ class PreSubmitChecks:
         opt_ins: the brokers each strategy opted in to.
         calendar: sessions.
         price_max_age: market time after which an entry's price is stale.
+        ask_after: market time after its validity at which an exit isn't sent to a live broker any more, and a person is asked.
         paper_as_live: whether a paper broker gets no order that the exchange or Zerodha would refuse.
     """
 
@@ -86,6 +87,7 @@ class PreSubmitChecks:
         opt_ins: OptIns,
         calendar: TradingCalendar,
         price_max_age: timedelta,
+        ask_after: timedelta = timedelta(minutes=30),
         *,
         paper_as_live: bool = True,
     ) -> None:
@@ -93,6 +95,7 @@ class PreSubmitChecks:
         self._opt_ins = opt_ins
         self._calendar = calendar
         self._price_max_age = price_max_age
+        self._ask_after = ask_after
         self._paper_as_live = paper_as_live
         self._acceptance = acceptance_of(calendar)
 
@@ -111,7 +114,7 @@ class PreSubmitChecks:
             return _fitting(order.unsent(), instrument.lot_size, freeze)
         if (closed := self._in_session(order, instrument, inputs)) is not None:
             return closed
-        quantity = _in_time(order, inputs)
+        quantity = _in_time(order, inputs, self._ask_after)
         if isinstance(quantity, NotSent):
             return quantity
         return (
@@ -207,8 +210,11 @@ def _is_filling(order: Order, inputs: CheckInputs) -> bool:
     return bool(order.filled and last and last.bar and last.bar.start == order.market_time)
 
 
-def _in_time(order: Order, inputs: CheckInputs) -> int | NotSent:
-    """Units to send. After valid_until an entry isn't sent, and an exit is reduced to the position."""
+def _in_time(order: Order, inputs: CheckInputs, ask_after: timedelta) -> int | NotSent:
+    """Units to send. After valid_until an entry isn't sent, and an exit is reduced to the position.
+
+    Long after it an exit isn't sent to a live broker: the world may be another one by now (REAL_MONEY rule 13).
+    """
     unsent = order.unsent()
     market_time = inputs.market.market_time
     if market_time is None or market_time <= order.valid_until:
@@ -219,6 +225,12 @@ def _in_time(order: Order, inputs: CheckInputs) -> int | NotSent:
     quantity = min(unsent, max(-order.side.sign * inputs.position, 0))
     if quantity == 0:
         return NotSent(FailureReason.NOTHING_TO_EXIT, f"{late}; the position is {inputs.position}")
+    if not inputs.simulated and market_time - order.valid_until > ask_after:
+        minutes = ask_after.total_seconds() / 60
+        return NotSent(
+            FailureReason.EXPIRED,
+            f"{late}: an exit that is later than {minutes:g} minutes is for a person; the position is {inputs.position}",
+        )
     return quantity
 
 

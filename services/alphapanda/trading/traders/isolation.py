@@ -16,6 +16,7 @@ from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.trading.core.broker_books import BrokerBooks
 from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.core.escalation import Repriced
 from alphapanda.trading.core.foreign import DayTrade
 from alphapanda.trading.traders.trader import (
     BrokerRefused,
@@ -26,6 +27,7 @@ from alphapanda.trading.traders.trader import (
     NoClearAnswer,
     NothingSent,
     Placement,
+    Repricing,
     Trader,
 )
 
@@ -168,6 +170,10 @@ class IsolatedTrader(Trader):
     @override
     def follow(self, changed: Changed) -> None:
         self._trader.follow(changed)
+
+    @override
+    async def reprice(self, repricing: Repricing) -> Repriced | None:
+        return await self._answer(partial(self._trader.reprice, repricing))
 
     @override
     async def day_trades(self) -> Sequence[DayTrade]:

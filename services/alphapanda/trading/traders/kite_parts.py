@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,12 +26,14 @@ class ZerodhaOptions:
         market_protection: percent, > 0; AUTOMATIC: what Zerodha sets.
         visibility_seconds: seconds within which the order book shows an order that Zerodha has received.
         least_look_ups: answered look-ups without the order before it counts as absent.
+        escalation_percents: how far from the last price each step of an exit that rests goes; then the circuit.
         halt_after: equal refusals in a row that no list knows, after which entries are halted.
     """
 
     market_protection: Decimal = AUTOMATIC
     visibility_seconds: float = 180.0
     least_look_ups: int = 5
+    escalation_percents: Sequence[Decimal] = (Decimal(1), Decimal(3))
     halt_after: int = 3
 
 

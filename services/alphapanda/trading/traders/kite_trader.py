@@ -6,7 +6,7 @@ rule 1). What certainly isn't at the broker and may get there later (no session,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -28,7 +28,9 @@ from alphapanda.kite.session import NoSession
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.entry_halt import EntryHalt, Pause
+from alphapanda.trading.core.escalation import Repriced, escalated_price, goes_as_far
 from alphapanda.trading.core.foreign import DayTrade
+from alphapanda.trading.traders.kite_calls import changed_by, day_range
 from alphapanda.trading.traders.kite_exits import ExitRoom
 from alphapanda.trading.traders.kite_parts import ZerodhaParts
 from alphapanda.trading.traders.kite_reports import KITE_TYPES, day_trades_of, fills_of, report_of, terms_of
@@ -41,6 +43,7 @@ from alphapanda.trading.traders.trader import (
     NoClearAnswer,
     NothingSent,
     Placement,
+    Repricing,
     Trader,
 )
 
@@ -185,7 +188,7 @@ class ZerodhaTrader(Trader):
         if terms.order_type is OrderType.MARKET:  # a limit order by now, at the price of its protection
             changes = {"quantity": modification.quantity}
         kind = CallKind.EXIT if terms.order_type in HAS_TRIGGER else CallKind.ENTRY
-        await _changed(orders.rest.modify_order(kind, variety=REGULAR, order_id=order_id, **changes))
+        await changed_by(orders.rest.modify_order(kind, variety=REGULAR, order_id=order_id, **changes))
         self._confirmed[tag] = _Confirmed(modification.quantity, terms, self._monotonic())
         return await self._afterwards(modification.account, tag, order_id)
 
@@ -193,7 +196,7 @@ class ZerodhaTrader(Trader):
     async def cancel_order(self, cancellation: Cancellation) -> BrokerOrder:
         account, tag = cancellation.account, cancellation.tag
         orders, order_id = await self._at_the_broker(account, tag, cancellation.broker_order_id)
-        await _changed(orders.rest.cancel_order(REGULAR, order_id))
+        await changed_by(orders.rest.cancel_order(REGULAR, order_id))
         return await self._afterwards(account, tag, order_id)
 
     @override
@@ -202,6 +205,28 @@ class ZerodhaTrader(Trader):
         if found is None:
             return None
         return report_of(found, self._fills(account, found), shows_terms=self._shows_terms(tag, found))
+
+    @override
+    async def reprice(self, repricing: Repricing) -> Repriced | None:
+        found = await self._found(repricing.account, repricing.tag)
+        if found is None or found.order.ended:
+            return None
+        order, rest = found.order, self._orders[repricing.account].rest
+        day = await day_range(rest, order.symbol)
+        side, percents = repricing.side, self._options.escalation_percents
+        price = escalated_price(side, day, repricing.instrument.tick_size, percents, repricing.step)
+        if goes_as_far(side, order.price, price):
+            return Repriced(order.price, locked=repricing.step >= len(percents))
+        await changed_by(
+            rest.modify_order(
+                CallKind.EXIT,
+                variety=REGULAR,
+                order_id=order.order_id,
+                order_type=KITE_TYPES[OrderType.LIMIT],
+                price=str(price),
+            )
+        )
+        return Repriced(price)
 
     @override
     async def day_trades(self) -> Sequence[DayTrade]:
@@ -356,20 +381,3 @@ class ZerodhaTrader(Trader):
 def _hint(changed: Changed, account: str, tag: str) -> None:
     if tag:
         changed(account, tag)
-
-
-async def _changed(call: Awaitable[str]) -> None:
-    """Makes a call that modifies or cancels.
-
-    Raises:
-        BrokerRefused: nothing was changed.
-        NoClearAnswer: it may have been.
-    """
-    try:
-        await call
-    except NoSession as nobody:
-        raise BrokerRefused(str(nobody)) from nobody
-    except KiteRefused as refused:
-        raise BrokerRefused(refused.failure.message or in_one_line(refused)) from refused
-    except KiteUnknown as unknown:
-        raise NoClearAnswer(in_one_line(unknown)) from unknown

@@ -21,6 +21,7 @@ from alphapanda.domain.order import Product, Side
 from alphapanda.domain.terms import Terms
 from alphapanda.trading.core.broker_books import BrokerBooks
 from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.trading.core.escalation import Repriced
 from alphapanda.trading.core.foreign import DayTrade
 
 
@@ -103,6 +104,17 @@ class Cancellation:
     account: str
     tag: str
     broker_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repricing:
+    """The parameters of one step by which a resting market order goes further; `step` counts from 0."""
+
+    account: str
+    tag: str
+    instrument: Instrument
+    side: Side
+    step: int
 
 
 Changed = Callable[[str, str], None]
@@ -202,6 +214,17 @@ class Trader(ABC):
             NoClearAnswer: the broker may or may not have cancelled it.
         """
         raise BrokerRefused(f"broker {self.broker!r} doesn't cancel orders, {cancellation.tag} stays")
+
+    async def reprice(self, repricing: Repricing) -> Repriced | None:
+        """Moves the limit of a market order that rests further from the last price; None: it has ended meanwhile.
+
+        Repeating it does no more: it is judged by the price that the order has.
+
+        Raises:
+            BrokerRefused: nothing was changed.
+            NoClearAnswer: the broker may or may not have changed it.
+        """
+        raise BrokerRefused(f"broker {self.broker!r} doesn't reprice orders, {repricing.tag} stays as it is")
 
     def follow(self, changed: Changed) -> None:  # noqa: B027 - a broker may have nothing to tell
         """Sets whom the trader tells of orders that may have changed. It is called once, before `initialize`."""
