@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
 
@@ -18,7 +19,9 @@ from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.late_arrival import is_absent
 from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.order_change import ChangeRequest
 from alphapanda.trading.core.square_off import Exposure
+from alphapanda.trading.store.change_port import ChangeReads, ChangesInTransaction, StoredChange
 from alphapanda.trading.store.port import (
     Account,
     ChangedOrder,
@@ -52,6 +55,7 @@ class _Tables:
         self.answers: dict[CommandKey, bytes] = {}
         self.events: dict[str, Event] = {}
         self.revisions: dict[Account, int] = {}
+        self.changes: dict[str, StoredChange] = {}
 
     def copy(self) -> _Tables:
         """Rows are replaced, never changed, so the tables are copied and the rows are not."""
@@ -65,7 +69,52 @@ class _Tables:
         twin.answers = dict(self.answers)
         twin.events = dict(self.events)
         twin.revisions = dict(self.revisions)
+        twin.changes = dict(self.changes)
         return twin
+
+
+class _ChangesInMemory(ChangesInTransaction, ChangeReads):
+    """The changes of orders, in a transaction's tables or in those of the store."""
+
+    def __init__(self, tables: Callable[[], _Tables], wall_time: datetime | None) -> None:
+        self._tables = tables
+        self._wall_time = wall_time
+
+    @override
+    async def add(self, changes: Sequence[ChangeRequest]) -> None:
+        assert self._wall_time is not None
+        for change in changes:
+            self._tables().changes.setdefault(
+                change.change_id, StoredChange(replace(change), self._wall_time)
+            )
+
+    @override
+    async def save(self, changes: Sequence[ChangeRequest]) -> None:
+        held = self._tables().changes
+        for change in changes:
+            held[change.change_id] = StoredChange(replace(change), held[change.change_id].created_at)
+
+    @override
+    async def unresolved(self, order_id: str) -> Sequence[ChangeRequest]:
+        return [
+            replace(one.change)
+            for one in self._tables().changes.values()
+            if one.change.order_id == order_id and not one.change.status.is_final
+        ]
+
+    @override
+    async def orders_with_unresolved(self) -> Sequence[str]:
+        stored = self._tables().changes.values()
+        return list(dict.fromkeys(one.change.order_id for one in stored if not one.change.status.is_final))
+
+    @override
+    async def find(self, change_ids: Collection[str]) -> Sequence[StoredChange]:
+        return [one for change_id, one in self._tables().changes.items() if change_id in change_ids]
+
+    @override
+    async def of_order(self, order_id: str, limit: int) -> Sequence[StoredChange]:
+        of_it = [one for one in self._tables().changes.values() if one.change.order_id == order_id]
+        return of_it[-limit:]
 
 
 class _MemoryTransaction(TradingTransaction):
@@ -78,6 +127,7 @@ class _MemoryTransaction(TradingTransaction):
         self._tables = tables
         self._wall_time = wall_time
         self._switches_read = switches_read
+        self.changes = _ChangesInMemory(lambda: tables, wall_time)
 
     @override
     async def add(self, changes: Sequence[OrderChange]) -> Collection[str]:
@@ -209,6 +259,7 @@ class MemoryTradingStore(TradingStore):
         self._alone = asyncio.Lock()
         self._switches_read: dict[SwitchScope, KillSwitchCopy] = {}
         self._epoch = 0
+        self.changes = _ChangesInMemory(lambda: self._tables, None)
 
     @property
     def events(self) -> Sequence[Event]:
@@ -360,5 +411,6 @@ def _matches(wanted: OrderFilter, order: Order) -> bool:
         wanted.broker in ("", order.key.broker)
         and wanted.account in ("", order.key.account)
         and wanted.strategy_id in ("", order.key.strategy_id)
+        and wanted.instrument_id in ("", order.key.instrument_id)
         and (not wanted.statuses or order.status in wanted.statuses)
     )

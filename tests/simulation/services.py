@@ -55,6 +55,7 @@ from alphapanda.trading.execution_context import OPT_IN_PAYLOAD, ExecutionContex
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.options import TradingOptions
+from alphapanda.trading.order_changes import OrderChanges
 from alphapanda.trading.traders.isolation import IsolatedTraders
 from alphapanda.trading.traders.trader import ExecutionMode
 from panda.events.v1.events_pb2 import Event
@@ -181,11 +182,13 @@ class Mesh:
         )
         nothing = cast("Any", None)
         api = TradingApi(
-            store, executor, nothing, nothing, nothing, traders, router, self.market, CALENDAR,
+            store, executor, nothing, nothing, nothing, nothing, traders, router, self.market, CALENDAR,
             lambda: INSTRUMENTS, KnownStrategies(), ACCOUNT, world.wall_clock,
         )  # fmt: skip
         await self._follow(log, "trading", OPT_IN_PAYLOAD, opt_ins.learn)
+        changes = OrderChanges(context, executor.driver, TRADING)
         await executor.start()
+        await changes.start()
         await LateArrivals(context, LATE_SECONDS).rounds.start()
         self.trading_rpcs[process.name] = (process, api)
         await self._relay(log, self.trading)
@@ -197,7 +200,7 @@ class Mesh:
             trading_topics.GROUP,
             trading_topics.PAYLOADS,
             handler,
-            self.parts.trading_assignment(executor, manual),
+            self.parts.trading_assignment(executor, manual, changes),
         )
 
     async def start_portfolio(self, process: Process) -> None:

@@ -89,6 +89,7 @@ TASKS_STARTED = {
     "trading/inquiry.py": "asks again",
     "trading/lines.py": "orders under way: their failure is their batch's, or a look-up follows",
     "trading/manual.py": "begins again",
+    "trading/order_changes.py": "tries again",
     "trading/traders/isolation.py": "its failure is the broker's problem, and tried again",
 }
 """Where tasks are started, and why none of them ends without a word. Long-lived work is kept_running."""

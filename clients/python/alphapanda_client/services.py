@@ -149,6 +149,9 @@ class TradingService(Protocol):
     """panda.trading.v1.TradingService."""
 
     PlaceOrder: Call[trading.PlaceOrderRequest, trading.PlaceOrderResponse]
+    ModifyOrder: Call[trading.ModifyOrderRequest, trading.ModifyOrderResponse]
+    CancelOrder: Call[trading.CancelOrderRequest, trading.CancelOrderResponse]
+    CancelAllOrders: Call[trading.CancelAllOrdersRequest, trading.CancelAllOrdersResponse]
     GetOrder: Call[trading.GetOrderRequest, trading.GetOrderResponse]
     GetBrokerComparison: Call[trading.GetBrokerComparisonRequest, trading.GetBrokerComparisonResponse]
     ListOrders: Call[trading.ListOrdersRequest, trading.ListOrdersResponse]

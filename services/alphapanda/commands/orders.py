@@ -1,4 +1,4 @@
-"""`alphapanda orders`: lists orders, places one, squares off positions."""
+"""`alphapanda orders`: lists orders, places and changes them, squares off positions."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from alphapanda.commands.asking import (
 )
 from alphapanda.commands.console import warn
 from alphapanda.commands.finding import Target
+from alphapanda.commands.order_changing import cancel_all_orders, cancel_order, modify_order
 from alphapanda.commands.order_tables import fills_table, orders_table
 from alphapanda.commands.prices import RUPEES, wire
 from alphapanda.commands.tables import row, side, table
@@ -40,7 +41,11 @@ STATUSES = [name.removeprefix("ORDER_STATUS_").lower() for name in OrderStatus.k
 
 @click.group(cls=ListsByDefault)
 def orders() -> None:
-    """Show orders and fills, place an order, square off positions."""
+    """Show orders and fills, place, modify and cancel orders, square off positions."""
+
+
+for _command in (modify_order, cancel_order, cancel_all_orders):
+    orders.add_command(_command)
 
 
 @orders.command("list")

@@ -12,14 +12,22 @@ from alphapanda.storage.tables import EXACT, column
 
 _MARKET: Final = int(OrderType.MARKET)
 _DAY: Final = int(Validity.DAY)
+_UNLESS_SAID: Final = text(str(_DAY))
+
+
+def prices_of_order() -> tuple[Column[Any], ...]:
+    """The columns that say, beside `order_type`, how an order is priced and how long it works; rupees."""
+    return (
+        column("validity", SmallInteger, server_default=_UNLESS_SAID),
+        Column("limit_price", EXACT, CheckConstraint("limit_price > 0")),
+        Column("trigger_price", EXACT, CheckConstraint("trigger_price > 0")),
+    )
 
 
 def terms_of_order() -> tuple[Column[Any], ...]:
     """The columns that say, beside `order_type`, how an order is priced, how long it works and how it is protected; rupees."""
     return (
-        column("validity", SmallInteger, server_default=text("1")),
-        Column("limit_price", EXACT, CheckConstraint("limit_price > 0")),
-        Column("trigger_price", EXACT, CheckConstraint("trigger_price > 0")),
+        *prices_of_order(),
         Column("stop_loss", EXACT, CheckConstraint("stop_loss > 0")),
         Column("target", EXACT, CheckConstraint("target > 0")),
         Column("trail", EXACT, CheckConstraint("trail > 0")),

@@ -31,6 +31,7 @@ from alphapanda.storage.requests import CommandKey
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.telemetry.spans import placed
 from alphapanda.telemetry.tracing import current_span
+from alphapanda.trading.change_commands import ChangeCommands
 from alphapanda.trading.comparison import comparison
 from alphapanda.trading.core.intent import PRODUCER
 from alphapanda.trading.core.order import Order
@@ -39,7 +40,7 @@ from alphapanda.trading.core.square_off import SquareOffCommand
 from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.manual import ManualOrders
-from alphapanda.trading.messages import order_message
+from alphapanda.trading.messages import change_message, order_message
 from alphapanda.trading.order_spans import subject
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.port import Account, OrderFilter, PositionFilter, TradingStore
@@ -52,6 +53,8 @@ from panda.trading.v1.trading_pb2_grpc import TradingServiceServicer
 MANUAL_ORDER_LIFE = timedelta(seconds=60)
 DEFAULT_PAGE = 50
 _READ_TOGETHER = 1000
+_CHANGES_SHOWN = 100
+"""Newest changes of an order that GetOrder shows."""
 _ANSWER_RESERVE = 0.25
 """Seconds of the caller's deadline reserved for sending the answer."""
 _DEFAULT_WAIT = 10.0
@@ -67,6 +70,7 @@ class TradingApi(TradingServiceServicer):
         store: orders and copies of the kill switches.
         executor: executes orders.
         manual: stores manual orders and gets risk's verdict on them.
+        changes: the commands that change orders.
         square_offs: squares positions off.
         watches: watches on orders.
         traders: one for each active broker, by name.
@@ -84,6 +88,7 @@ class TradingApi(TradingServiceServicer):
         store: TradingStore,
         executor: OrderExecutor,
         manual: ManualOrders,
+        changes: ChangeCommands,
         square_offs: SquareOffs,
         watches: OrderWatches,
         traders: Mapping[str, Trader],
@@ -98,6 +103,7 @@ class TradingApi(TradingServiceServicer):
         self._store = store
         self._executor = executor
         self._manual = manual
+        self._changes = changes
         self._square_offs = square_offs
         self._watches = watches
         self._traders = traders
@@ -125,12 +131,44 @@ class TradingApi(TradingServiceServicer):
         left = seconds_to_answer()
         seconds = (_DEFAULT_WAIT if left is None else left) - _ANSWER_RESERVE
         # No other task has run since `place` returned, so a new order can't have ended before this wait begins.
-        await self._executor.driver.wait_for_end(order.order_id, max(seconds, 0.0), is_new=is_new)
+        await self._executor.driver.wait_for_end(
+            order.order_id, max(seconds, 0.0), is_new=is_new, or_rests=True
+        )
         return trading.PlaceOrderResponse(order=await self._order_message(order.order_id))
 
     @override
+    async def ModifyOrder(
+        self, request: trading.ModifyOrderRequest, context: Context
+    ) -> trading.ModifyOrderResponse:
+        return await self._changes.modify(request)
+
+    @override
+    async def CancelOrder(
+        self, request: trading.CancelOrderRequest, context: Context
+    ) -> trading.CancelOrderResponse:
+        return await self._changes.cancel(request)
+
+    @override
+    async def CancelAllOrders(
+        self, request: trading.CancelAllOrdersRequest, context: Context
+    ) -> trading.CancelAllOrdersResponse:
+        if request.broker:
+            self._trader(request.broker)
+        instrument_id = ""
+        if request.symbol:
+            instrument_id = self._instruments().require_symbol(request.symbol, "symbol").instrument_id
+        unverified = ""
+        if not request.even_if_unknown:
+            unverified = await self._check_filter(request.broker, request.account, request.strategy_id)
+        answer = await self._changes.cancel_all(request, instrument_id)
+        answer.unverified = unverified
+        return answer
+
+    @override
     async def GetOrder(self, request: trading.GetOrderRequest, context: Context) -> trading.GetOrderResponse:
-        return trading.GetOrderResponse(order=await self._order_message(request.order_id))
+        order = await self._order_message(request.order_id)
+        changes = await self._store.changes.of_order(request.order_id, _CHANGES_SHOWN)
+        return trading.GetOrderResponse(order=order, changes=map(change_message, changes))
 
     @override
     async def GetBrokerComparison(
@@ -299,7 +337,7 @@ class TradingApi(TradingServiceServicer):
             quantity=request.quantity,
             terms=terms,
             protection=protection,
-            valid_until=self._valid_until(instrument, market_time),
+            valid_until=self._valid_until(instrument, market_time, rests=terms.rests),
         )
 
     async def _market_time(self, instrument: Instrument) -> datetime | None:
@@ -308,8 +346,8 @@ class TradingApi(TradingServiceServicer):
         except (RedisError, OSError):  # a time-out is an OSError
             raise Unavailable("MARKET_TIME_UNREADABLE", "market time can't be read now; try again") from None
 
-    def _valid_until(self, instrument: Instrument, market_time: datetime | None) -> datetime:
-        """A minute of market time from now, but not past the session's end."""
+    def _valid_until(self, instrument: Instrument, market_time: datetime | None, *, rests: bool) -> datetime:
+        """A minute of market time from now, but not past the session's end; the session's end of what rests until then."""
         if market_time is None:
             return self._wall_clock() + MANUAL_ORDER_LIFE
         life = market_time + MANUAL_ORDER_LIFE
@@ -317,7 +355,9 @@ class TradingApi(TradingServiceServicer):
             session = self._calendar.session_at(market_time, instrument.session_segment)
         except CalendarNotCovered:
             return life
-        return min(life, session.close) if session else life
+        if session is None:
+            return life
+        return session.close if rests else min(life, session.close)
 
     async def _read_market_time(self, asked: Sequence[Instrument]) -> list[datetime | None]:
         """Reads market time once for a group of orders, so that many orders at once don't cause as many Redis reads."""

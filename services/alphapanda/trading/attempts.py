@@ -29,11 +29,12 @@ class Attempts:
 
     def numbered(self, orders: Sequence[Order]) -> list[tuple[Order, int]]:
         """The orders, each with the number of its next attempt."""
-        attempts = []
-        for order in orders:
-            self._made += 1
-            attempts.append((order, self._epoch * _ATTEMPTS_OF_AN_EPOCH + self._made))
-        return attempts
+        return [(order, self.next_number()) for order in orders]
+
+    def next_number(self) -> int:
+        """The number of the next attempt."""
+        self._made += 1
+        return self._epoch * _ATTEMPTS_OF_AN_EPOCH + self._made
 
     def decided(self, call: Call) -> None:
         """Notes an attempt as uncalled, before it is committed."""

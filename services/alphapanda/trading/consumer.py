@@ -15,6 +15,7 @@ from alphapanda.eventlog.port import Assignment
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.measuring import OrderFigures
+from alphapanda.trading.order_changes import OrderChanges
 from alphapanda.trading.order_spans import UNRECORDED, OrderSpans
 
 GROUP = "trading"
@@ -85,14 +86,16 @@ class TradingAssignment(Assignment):
     changes by compare-and-set only.
     """
 
-    def __init__(self, executor: OrderExecutor, manual: ManualOrders) -> None:
+    def __init__(self, executor: OrderExecutor, manual: ManualOrders, changes: OrderChanges) -> None:
         self._executor = executor
         self._manual = manual
+        self._changes = changes
 
     @override
     async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
         await self._executor.resume()
         await self._manual.resume()
+        await self._changes.resume()
 
     @override
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:

@@ -59,6 +59,7 @@ class OrderDriver:
         self._context = context
         self._driving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._rests: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._slots: defaultdict[str, CallSlots] = defaultdict(CallSlots)
         self.attempts = Attempts()
         self.commits = DecisionCommits(context, checks, self.attempts, at)
@@ -80,23 +81,34 @@ class OrderDriver:
                 self.look_ups.follow(order_id)  # if its call was not begun, it is decided again (rule 18)
                 raise
 
-    async def wait_for_end(self, order_id: str, timeout: float, *, is_new: bool = False) -> None:
+    async def wait_for_end(
+        self, order_id: str, timeout: float, *, is_new: bool = False, or_rests: bool = False
+    ) -> None:
         """Returns once the order has ended, or after `timeout` seconds.
 
         Args:
             order_id: the order's id.
             timeout: seconds.
             is_new: the order can't have ended before this call, so its row isn't read.
+            or_rests: returns also once it rests at a broker that tells of its fills.
         """
-        ended = self._ended.setdefault(order_id, asyncio.Event())
-        if not is_new and (await self.order(order_id)).status.is_final:
-            self._ended.pop(order_id, None)
-            ended.set()
-            return
+        waiting = self._rests if or_rests else self._ended
+        ended = waiting.setdefault(order_id, asyncio.Event())
+        if not is_new:
+            order = await self.order(order_id)
+            if order.status.is_final or (or_rests and self._is_resting(order)):
+                waiting.pop(order_id, None)
+                ended.set()
+                return
         try:
             await asyncio.wait_for(ended.wait(), timeout)
         except TimeoutError:
             return
+
+    def _is_resting(self, order: Order) -> bool:
+        trader = self._context.traders.get(order.key.broker)
+        accepted = order.status in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED)
+        return accepted and order.terms.rests and trader is not None and trader.tells_of_fills
 
     async def drive_held(self, order: Order, outcome: Outcome, hold: HeldOrder) -> None:
         """Drives an order that this task holds, after its decision.
@@ -155,6 +167,10 @@ class OrderDriver:
         slots = self._slots[order.key.broker]
         return slots.entries if order.effect.is_entry else slots.exits
 
+    def change_slots(self, broker: str) -> asyncio.Semaphore:
+        """The slots for calls that change orders: those of exits, because entries never delay a cancellation."""
+        return self._slots[broker].exits
+
     async def order(self, order_id: str) -> Order:
         """Reads an order from its row.
 
@@ -174,8 +190,9 @@ class OrderDriver:
             self.attempts.forget(order.order_id)
             for intent in order.intents:
                 self.look_ups.settled(intent.intent_id)
-            if waiting := self._ended.pop(order.order_id, None):
-                waiting.set()
+            for waiting in (self._ended, self._rests):
+                if (ended := waiting.pop(order.order_id, None)) is not None:
+                    ended.set()
 
     async def _drive(self, order: Order, *, told: bool = False) -> None:
         """Drives an order whose lock this task holds.
@@ -208,6 +225,8 @@ class OrderDriver:
                 order.never_called(order.intents[intent.number])
             elif told and waits:
                 self.look_ups.forget(order.order_id)
+                if order.terms.rests and (resting := self._rests.pop(order.order_id, None)):
+                    resting.set()
                 return
             else:
                 order, settled = await self._inquiry.look_up(order, intent)

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from alphapanda.contract.order_wire import order_state
-from alphapanda.contract.wire import protection, timestamp
+from alphapanda.contract.wire import decimal, protection, timestamp
 from alphapanda.trading.execution_context import Instruments
+from alphapanda.trading.store.change_port import StoredChange
 from alphapanda.trading.store.port import StoredOrder
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import orders_pb2
 from panda.trading.v1 import trading_pb2 as trading
+
+
+def change_message(stored: StoredChange) -> trading.OrderChange:
+    """The message of a change of an order."""
+    change = stored.change
+    return trading.OrderChange(
+        change_id=change.change_id,
+        order_id=change.order_id,
+        kind=trading.OrderChangeKind.ValueType(change.kind),
+        status=trading.OrderChangeStatus.ValueType(change.status),
+        quantity=change.quantity,
+        limit_price=decimal(change.terms.limit_price) if change.terms else None,
+        trigger_price=decimal(change.terms.trigger_price) if change.terms else None,
+        requested_by=change.requested_by,
+        reason=change.reason,
+        message=change.message,
+        created_at=timestamp(stored.created_at),
+    )
 
 
 def order_message(stored: StoredOrder, instruments: Instruments) -> trading.Order:

@@ -161,7 +161,7 @@ class OrderSpans:
         """Records a call of the broker.
 
         Args:
-            name: EXECUTE_ORDER or LOOK_UP.
+            name: EXECUTE_ORDER, MODIFY_ORDER, CANCEL_ORDER or LOOK_UP.
             order: the order it is about.
             tag: the intent's tag.
             began_ns: what `began` returned.

@@ -84,6 +84,19 @@ def test_an_order_is_placed_shown_and_squared_off(asked):
     assert "sell 10" in asked("orders", "square-off", "--symbol", "NSE:SBIN", "--reason", "test")
 
 
+def test_a_resting_order_is_modified_and_cancelled(asked, refused):
+    """`orders place --limit` answers once it rests; `modify` gives it other terms, `cancel` and `cancel-all` end it."""
+    placed = json.loads(asked("orders", "place", "buy", "NSE:SBIN", "10", "--limit", "1", "--json"))["order"]
+    order_id = placed["state"]["orderId"]
+    assert placed["state"]["status"] == "ORDER_STATUS_OPEN"
+    told = asked("orders", "modify", order_id, "--limit", "1.05", "--quantity", "5", "--reason", "dearer")
+    assert re.search(r"buy +5 .*1\.05 .* open .* done", told)
+    assert "no order is working there" in asked("orders", "cancel-all", "--symbol", "NSE:ITC")
+    assert re.search(r"cancelled .* done", asked("orders", "cancel-all", "--symbol", "NSE:SBIN"))
+    assert "done before" in asked("orders", "cancel", order_id)
+    assert "is CANCELLED: nothing of it is left" in refused("orders", "modify", order_id, "--limit", "2")
+
+
 def test_the_same_request_id_places_one_order(asked):
     """`orders place --request-id R` twice is one order."""
     ids = {

@@ -179,7 +179,7 @@ async def test_an_order_whose_member_died_before_its_verdict_is_resumed(opened: 
             placing = asyncio.create_task(place(dying, 0))
             (row,) = await stored(dying, 1)
             placing.cancel()
-        assigned = TradingAssignment(survivor.executor, survivor.manual)
+        assigned = TradingAssignment(survivor.executor, survivor.manual, survivor.changes)
         await assigned.on_assigned([TopicPartition("paper.signals.validated", 0)])
         await survivor.executor.driver.wait_for_end(str(row.order_id), 30)
         found = await survivor.store.find(str(row.order_id))

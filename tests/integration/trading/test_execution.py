@@ -253,7 +253,7 @@ async def test_a_member_goes_on_with_what_a_dead_one_was_looking_up(opened) -> N
         async with opened(trader=breaking) as dying:
             await dying.handle(verdict)
             assert (await dying.order(verdict)).status is OrderStatus.UNKNOWN
-        assigned = TradingAssignment(survivor.executor, survivor.manual)
+        assigned = TradingAssignment(survivor.executor, survivor.manual, survivor.changes)
         await assigned.on_assigned([TopicPartition("paper.signals.validated", 0)])
         assert (await survivor.ended(verdict)).failure is FailureReason.ABSENT
 

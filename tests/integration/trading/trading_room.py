@@ -36,6 +36,7 @@ from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.price_cache import BudgetedViews, PriceCache
 from alphapanda.trading.api import TradingApi
+from alphapanda.trading.change_commands import ChangeCommands
 from alphapanda.trading.consumer import TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.fill_models import AS_ALWAYS, FillModels
@@ -45,8 +46,10 @@ from alphapanda.trading.core.paper_charges import PercentCharges
 from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.execution_context import ExecutionContext, no_step
 from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.hints import OrderHints
 from alphapanda.trading.manual import ManualOrders, verdict_event_id
 from alphapanda.trading.options import TradingOptions
+from alphapanda.trading.order_changes import OrderChanges
 from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.port import Account
@@ -135,6 +138,8 @@ class Room:
     api: TradingApi
     revisions: Revisions[Account]
     context: ExecutionContext
+    changes: OrderChanges
+    hints: OrderHints
     opted_in: set[str] = field(default_factory=set)
 
     async def market_is(self, at: datetime = NOON, rupees: int = 100) -> None:
@@ -149,6 +154,8 @@ class Room:
         for broker in ACTIVE:
             await self.mirror.write(broker, TradingState.ACTIVE, 0)
         await self.executor.start()
+        await self.changes.start()
+        await self.hints.start()
 
     async def handle(self, *verdicts: Approved | Refused) -> None:
         await self.consumer.handle([delivery(verdict) for verdict in verdicts])
@@ -246,6 +253,7 @@ async def open_room(
         at,
         look_up_interval=0.05,
     )
+    changes = OrderChanges(context, executor.driver, options, interval=0.05)
     manual = ManualOrders(store, executor, risk or NoRisk(), (options or PATIENT).manual_orders_under_way)
     revisions = Revisions(store.account_revisions, 0.02)
     await revisions.start()
@@ -253,6 +261,7 @@ async def open_room(
         store,
         executor,
         manual,
+        ChangeCommands(store, changes, prices, CALENDAR, lambda: instruments, wall_clock),
         SquareOffs(store, enabled, prices, CALENDAR, lambda: instruments, wall_clock),
         OrderWatches(store, revisions, lambda: instruments),
         traders,
@@ -278,12 +287,16 @@ async def open_room(
         api,
         revisions,
         context,
+        changes,
+        OrderHints(store, executor.driver, traders.values()),
         opted_in,
     )
     try:
         yield room
     finally:
         await revisions.stop()
+        await room.hints.stop()
+        await changes.stop()
         await manual.stop()
         await executor.stop()
         await isolated.stop()

@@ -22,6 +22,7 @@ from alphapanda.telemetry.gauges import HEADROOM, LIMIT
 from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading.api import TradingApi
 from alphapanda.trading.call_slots import CALLS_AT_ONCE
+from alphapanda.trading.change_commands import ChangeCommands
 from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.square_off import OrderPace
@@ -36,9 +37,11 @@ from alphapanda.trading.execution_context import (
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.foreign import ForeignTrades
 from alphapanda.trading.held_orders import HeldOrders
+from alphapanda.trading.hints import OrderHints
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.measuring import OrderFigures
+from alphapanda.trading.order_changes import OrderChanges
 from alphapanda.trading.order_spans import OrderSpans
 from alphapanda.trading.paper_exchange import FundsAtFill, PaperExchange, everything_paid
 from alphapanda.trading.paper_frames import PaperFrames
@@ -123,6 +126,8 @@ def trading_room(
     late_arrivals = LateArrivals(context)
     foreign = ForeignTrades(context)
     escalations = Escalations(context, settings.zerodha.escalate_after_seconds)
+    changes = OrderChanges(context, executor.driver, options)
+    hints = OrderHints(store, executor.driver, traders.by_broker.values())
     channel = resources.channel("risk", RISK_SERVICE, caller="trading")
     manual = ManualOrders(
         store, executor, RiskServiceStub(channel), settings.trading.manual_orders_under_way, spans
@@ -143,6 +148,14 @@ def trading_room(
         store=store,
         executor=executor,
         manual=manual,
+        changes=ChangeCommands(
+            store,
+            changes,
+            resources.prices_for_decisions,
+            resources.calendar,
+            resources.instruments,
+            wall_clock,
+        ),
         square_offs=SquareOffs(
             store,
             resources.router.enabled,
@@ -182,7 +195,7 @@ def trading_room(
                 verdicts,
                 discard=verdicts.discard,
                 records_spans=True,
-                assignment=TradingAssignment(executor, manual),
+                assignment=TradingAssignment(executor, manual, changes),
             )
         ],
         followers=[about_strategies],
@@ -191,6 +204,8 @@ def trading_room(
             (Phase.WAKE, traders),
             (Phase.WAKE, executor),
             (Phase.WAKE, PaperFrames(exchange, held, resources.log, resources.topic_map)),
+            (Phase.WAKE, changes),
+            (Phase.WAKE, hints),
             (Phase.WAKE, late_arrivals.rounds),
             *([(Phase.WAKE, one.rounds) for one in (foreign, escalations)] if resources.kite else []),
             (Phase.WAKE, manual),

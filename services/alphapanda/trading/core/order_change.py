@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from alphapanda.domain import ids
-from alphapanda.domain.order import OrderStatus
+from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.terms import Terms
 from alphapanda.trading.core.intent import PRODUCER, Intent
 from alphapanda.trading.core.order import Order
@@ -219,7 +219,27 @@ def quantity_of_intent(order: Order, intent: Intent, quantity: int) -> int:
     return quantity - others
 
 
-def forbidden(change: ChangeRequest, order: Order, intent: Intent, freeze_quantity: int) -> str:
+def forbidden_by_switch(change: ChangeRequest, order: Order, state: TradingState, whose: str) -> str:
+    """Why a kill switch forbids a modification, one sentence; empty where it doesn't. It never forbids a cancellation.
+
+    Args:
+        change: the modification.
+        order: as it stands.
+        state: what may be traded.
+        whose: names the switch.
+    """
+    if state is TradingState.HALTED:
+        return f"{whose} is HALTED; cancellations alone pass"
+    if state is TradingState.ACTIVE or not order.effect.is_entry:
+        return ""
+    if 0 < change.quantity < order.quantity and change.terms in (None, order.terms):
+        return ""
+    return f"{whose} is REDUCING; of an entry the quantity may be cut, and nothing else"
+
+
+def forbidden(
+    change: ChangeRequest, order: Order, intent: Intent, freeze_quantity: int, position: int
+) -> str:
     """Why a modification of an order can't be asked of its broker, one sentence; empty where it can.
 
     Args:
@@ -227,9 +247,12 @@ def forbidden(change: ChangeRequest, order: Order, intent: Intent, freeze_quanti
         order: as it stands, not ended.
         intent: its intent at the broker.
         freeze_quantity: most units of a broker order; 0: any.
+        position: units held under the order's key, signed; read where the modification asks for more units.
     """
     if not change.quantity:
         return ""
+    if change.quantity > order.quantity and (why := _too_many(change, order, position)):
+        return why
     if change.quantity <= order.filled:
         return f"{order.filled} units have filled already: a quantity of {change.quantity} leaves nothing; cancel the order"
     units = quantity_of_intent(order, intent, change.quantity)
@@ -241,3 +264,11 @@ def forbidden(change: ChangeRequest, order: Order, intent: Intent, freeze_quanti
     if freeze_quantity and units > freeze_quantity:
         return f"{units} units are more than the exchange's freeze quantity {freeze_quantity}; place another order"
     return ""
+
+
+def _too_many(change: ChangeRequest, order: Order, position: int) -> str:
+    """Why an order can't have more units than it has, one sentence; empty where it can."""
+    if order.effect.is_entry:
+        return f"an entry of {order.quantity} units can't become {change.quantity}; for more units place another order"
+    held, left = max(-order.side.sign * position, 0), change.quantity - order.filled
+    return f"{left} units left to exit would be more than the {held} that are held" if left > held else ""

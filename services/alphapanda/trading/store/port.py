@@ -17,6 +17,7 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure
+from alphapanda.trading.store.change_port import ChangeReads, ChangesInTransaction
 from panda.events.v1.events_pb2 import Event
 
 
@@ -106,6 +107,7 @@ class OrderFilter:
     statuses: Collection[OrderStatus] = ()
     signal_id: str = ""
     correlation_id: str = ""
+    instrument_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,9 @@ class TradingTransaction(Protocol):
     Each order added or saved raises the revision of its (broker, account) by one and gets that revision as its `version`.
     Lock order: lock all orders first, and add and save last, because that locks the account's row until the commit.
     """
+
+    changes: ChangesInTransaction
+    """The cancellations and modifications of orders."""
 
     async def add(self, changes: Sequence[OrderChange]) -> Collection[str]:
         """Stores new orders.
@@ -226,6 +231,9 @@ class TradingTransaction(Protocol):
 
 class TradingStore(Protocol):
     """Orders, intents, fills, positions and kill-switch copies."""
+
+    changes: ChangeReads
+    """The cancellations and modifications of orders."""
 
     def switches_last_read(
         self, scopes: Collection[SwitchScope]

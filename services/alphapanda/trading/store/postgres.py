@@ -24,6 +24,7 @@ from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure
 from alphapanda.trading.order_log import log_orders
 from alphapanda.trading.store import statements as sql
+from alphapanda.trading.store.change_rows import PostgresChangeReads, PostgresChanges
 from alphapanda.trading.store.port import (
     Account,
     ChangedOrder,
@@ -70,6 +71,7 @@ class PostgresTradingTransaction(TradingTransaction):
         self._wall_time = wall_time
         self._switches_read = switches_read
         self.published: list[Event] = []
+        self.changes = PostgresChanges(connection, wall_time)
 
     @override
     async def add(self, changes: Sequence[OrderChange]) -> Collection[str]:
@@ -201,6 +203,7 @@ class PostgresTradingStore(TradingStore):
         self._wall_clock = wall_clock
         self._finding = GroupCommit(self._find, _FOUND_TOGETHER)
         self._switches_read: dict[SwitchScope, KillSwitchCopy] = {}
+        self.changes = PostgresChangeReads(self._autocommit)
 
     @override
     def switches_last_read(
@@ -310,6 +313,7 @@ class PostgresTradingStore(TradingStore):
             "statuses": [int(status) for status in wanted.statuses],
             "signal_id": wanted.signal_id,
             "correlation_id": wanted.correlation_id,
+            "instrument_id": wanted.instrument_id,
         }
         given = {name: value for name, value in given.items() if value}
         page = {"before": _END_OF_ORDERS if before is None else before, "limit": limit}

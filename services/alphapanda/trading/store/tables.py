@@ -23,9 +23,12 @@ from sqlalchemy import (
 )
 
 from alphapanda.domain.order import OrderStatus
-from alphapanda.storage.order_terms import terms_of_order
+from alphapanda.storage.order_terms import prices_of_order, terms_of_order
 from alphapanda.storage.tables import EXACT, INSTANT, add_parking, column, service_tables
+from alphapanda.trading.core.order_change import ChangeStatus
 
+UNRESOLVED: Final = f"status < {int(ChangeStatus.DONE)}"
+"""Condition of changes that have not ended: the final statuses are the highest numbers, from DONE on."""
 OPEN: Final = f"status < {int(OrderStatus.FILLED)}"
 """Condition of orders that have not ended: the final statuses are the highest numbers, from FILLED on."""
 ABSENT_CONDITIONS: Final = (f"status = {int(OrderStatus.FAILED)}", "epoch > 0", "broker_order_id = ''")
@@ -112,6 +115,29 @@ FILLS = Table(
     column("commission", EXACT),
     column("traded_at", INSTANT),
     Index("fills_of_order", "order_id"),
+)
+
+# A cancellation or modification: a row before its broker call. Terms: what a modification asks for; none of a cancellation.
+ORDER_CHANGES = Table(
+    "order_changes",
+    METADATA,
+    column("change_id", Uuid, primary_key=True),
+    column("seq", BigInteger, Identity(always=True)),
+    column("order_id", Uuid, ForeignKey(ORDERS.c.order_id)),
+    column("kind", SmallInteger),
+    column("requested_by", Text),
+    column("reason", Text),
+    column("quantity", BigInteger, CheckConstraint("quantity >= 0")),
+    Column("order_type", SmallInteger),
+    *prices_of_order(),
+    column("status", SmallInteger),
+    column("epoch", BigInteger),
+    column("calls", SmallInteger),
+    column("intent", SmallInteger),
+    column("message", Text),
+    column("created_at", INSTANT),
+    Index("order_changes_unresolved", "order_id", postgresql_where=text(UNRESOLVED)),
+    Index("order_changes_of_order", "order_id", "seq"),
 )
 
 POSITIONS = Table(

@@ -30,6 +30,132 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What a change of an order does.
+type OrderChangeKind int32
+
+const (
+	// Not set; never sent.
+	OrderChangeKind_ORDER_CHANGE_KIND_UNSPECIFIED OrderChangeKind = 0
+	// Cancels what is left of the order.
+	OrderChangeKind_ORDER_CHANGE_KIND_CANCEL OrderChangeKind = 1
+	// Gives the order another quantity or other prices.
+	OrderChangeKind_ORDER_CHANGE_KIND_MODIFY OrderChangeKind = 2
+)
+
+// Enum value maps for OrderChangeKind.
+var (
+	OrderChangeKind_name = map[int32]string{
+		0: "ORDER_CHANGE_KIND_UNSPECIFIED",
+		1: "ORDER_CHANGE_KIND_CANCEL",
+		2: "ORDER_CHANGE_KIND_MODIFY",
+	}
+	OrderChangeKind_value = map[string]int32{
+		"ORDER_CHANGE_KIND_UNSPECIFIED": 0,
+		"ORDER_CHANGE_KIND_CANCEL":      1,
+		"ORDER_CHANGE_KIND_MODIFY":      2,
+	}
+)
+
+func (x OrderChangeKind) Enum() *OrderChangeKind {
+	p := new(OrderChangeKind)
+	*p = x
+	return p
+}
+
+func (x OrderChangeKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OrderChangeKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_panda_trading_v1_trading_proto_enumTypes[0].Descriptor()
+}
+
+func (OrderChangeKind) Type() protoreflect.EnumType {
+	return &file_panda_trading_v1_trading_proto_enumTypes[0]
+}
+
+func (x OrderChangeKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OrderChangeKind.Descriptor instead.
+func (OrderChangeKind) EnumDescriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{0}
+}
+
+// Status of a change of an order. The allowed transitions are one table, `alphapanda.trading.core.order_change.TRANSITIONS`.
+type OrderChangeStatus int32
+
+const (
+	// Not set; never sent.
+	OrderChangeStatus_ORDER_CHANGE_STATUS_UNSPECIFIED OrderChangeStatus = 0
+	// Stored; its broker call was not begun.
+	OrderChangeStatus_ORDER_CHANGE_STATUS_PENDING OrderChangeStatus = 1
+	// Its broker call may be under way.
+	OrderChangeStatus_ORDER_CHANGE_STATUS_CALLING OrderChangeStatus = 2
+	// Its broker call had no clear answer; the order is looked up until the broker shows what became of it.
+	OrderChangeStatus_ORDER_CHANGE_STATUS_UNKNOWN OrderChangeStatus = 3
+	// Done. Final.
+	OrderChangeStatus_ORDER_CHANGE_STATUS_DONE OrderChangeStatus = 4
+	// The broker, a kill switch or a check refused it, and nothing was done; `message` says why. Final.
+	OrderChangeStatus_ORDER_CHANGE_STATUS_REFUSED OrderChangeStatus = 5
+	// The order ended before the change took effect, for instance because it filled. Final.
+	OrderChangeStatus_ORDER_CHANGE_STATUS_OVERTAKEN OrderChangeStatus = 6
+	// The broker did not answer, and never showed the order as changed; it works on as it was. Final.
+	OrderChangeStatus_ORDER_CHANGE_STATUS_ABSENT OrderChangeStatus = 7
+)
+
+// Enum value maps for OrderChangeStatus.
+var (
+	OrderChangeStatus_name = map[int32]string{
+		0: "ORDER_CHANGE_STATUS_UNSPECIFIED",
+		1: "ORDER_CHANGE_STATUS_PENDING",
+		2: "ORDER_CHANGE_STATUS_CALLING",
+		3: "ORDER_CHANGE_STATUS_UNKNOWN",
+		4: "ORDER_CHANGE_STATUS_DONE",
+		5: "ORDER_CHANGE_STATUS_REFUSED",
+		6: "ORDER_CHANGE_STATUS_OVERTAKEN",
+		7: "ORDER_CHANGE_STATUS_ABSENT",
+	}
+	OrderChangeStatus_value = map[string]int32{
+		"ORDER_CHANGE_STATUS_UNSPECIFIED": 0,
+		"ORDER_CHANGE_STATUS_PENDING":     1,
+		"ORDER_CHANGE_STATUS_CALLING":     2,
+		"ORDER_CHANGE_STATUS_UNKNOWN":     3,
+		"ORDER_CHANGE_STATUS_DONE":        4,
+		"ORDER_CHANGE_STATUS_REFUSED":     5,
+		"ORDER_CHANGE_STATUS_OVERTAKEN":   6,
+		"ORDER_CHANGE_STATUS_ABSENT":      7,
+	}
+)
+
+func (x OrderChangeStatus) Enum() *OrderChangeStatus {
+	p := new(OrderChangeStatus)
+	*p = x
+	return p
+}
+
+func (x OrderChangeStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OrderChangeStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_panda_trading_v1_trading_proto_enumTypes[1].Descriptor()
+}
+
+func (OrderChangeStatus) Type() protoreflect.EnumType {
+	return &file_panda_trading_v1_trading_proto_enumTypes[1]
+}
+
+func (x OrderChangeStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OrderChangeStatus.Descriptor instead.
+func (OrderChangeStatus) EnumDescriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{1}
+}
+
 // Why a position is not squared off.
 type SquareOffSkip int32
 
@@ -75,11 +201,11 @@ func (x SquareOffSkip) String() string {
 }
 
 func (SquareOffSkip) Descriptor() protoreflect.EnumDescriptor {
-	return file_panda_trading_v1_trading_proto_enumTypes[0].Descriptor()
+	return file_panda_trading_v1_trading_proto_enumTypes[2].Descriptor()
 }
 
 func (SquareOffSkip) Type() protoreflect.EnumType {
-	return &file_panda_trading_v1_trading_proto_enumTypes[0]
+	return &file_panda_trading_v1_trading_proto_enumTypes[2]
 }
 
 func (x SquareOffSkip) Number() protoreflect.EnumNumber {
@@ -88,7 +214,7 @@ func (x SquareOffSkip) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SquareOffSkip.Descriptor instead.
 func (SquareOffSkip) EnumDescriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{0}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{2}
 }
 
 // One broker call of an order: for the whole order, or for a slice within the exchange's freeze quantity.
@@ -309,6 +435,143 @@ func (x *Order) GetProtection() *v1.Protection {
 	return nil
 }
 
+// A cancellation or modification of an order. It is stored before the broker is asked for it, and asked for at most once
+// unless it is certain that nothing was done; a cancellation, which does no harm twice, up to four times.
+type OrderChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the change, a UUID.
+	ChangeId string `protobuf:"bytes,1,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"`
+	// Id of the order.
+	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// What it does.
+	Kind OrderChangeKind `protobuf:"varint,3,opt,name=kind,proto3,enum=panda.trading.v1.OrderChangeKind" json:"kind,omitempty"`
+	// What has become of it.
+	Status OrderChangeStatus `protobuf:"varint,4,opt,name=status,proto3,enum=panda.trading.v1.OrderChangeStatus" json:"status,omitempty"`
+	// Of a modification: units that the order shall have in all, what has filled included. 0: as it had.
+	Quantity int64 `protobuf:"varint,5,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	// Of a modification: the limit price it shall have, rupees. Absent: none.
+	LimitPrice *decimal.Decimal `protobuf:"bytes,6,opt,name=limit_price,json=limitPrice,proto3" json:"limit_price,omitempty"`
+	// Of a modification: the trigger price it shall have, rupees. Absent: none.
+	TriggerPrice *decimal.Decimal `protobuf:"bytes,7,opt,name=trigger_price,json=triggerPrice,proto3" json:"trigger_price,omitempty"`
+	// Who asked for it: a caller, or "risk" for a target that takes the order's place.
+	RequestedBy string `protobuf:"bytes,8,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
+	// Why, for the record. May be empty.
+	Reason string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What became of it, one sentence for a person. Empty where there is nothing to say.
+	Message string `protobuf:"bytes,10,opt,name=message,proto3" json:"message,omitempty"`
+	// Wall time at which it was asked for.
+	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderChange) Reset() {
+	*x = OrderChange{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderChange) ProtoMessage() {}
+
+func (x *OrderChange) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderChange.ProtoReflect.Descriptor instead.
+func (*OrderChange) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *OrderChange) GetChangeId() string {
+	if x != nil {
+		return x.ChangeId
+	}
+	return ""
+}
+
+func (x *OrderChange) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *OrderChange) GetKind() OrderChangeKind {
+	if x != nil {
+		return x.Kind
+	}
+	return OrderChangeKind_ORDER_CHANGE_KIND_UNSPECIFIED
+}
+
+func (x *OrderChange) GetStatus() OrderChangeStatus {
+	if x != nil {
+		return x.Status
+	}
+	return OrderChangeStatus_ORDER_CHANGE_STATUS_UNSPECIFIED
+}
+
+func (x *OrderChange) GetQuantity() int64 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+func (x *OrderChange) GetLimitPrice() *decimal.Decimal {
+	if x != nil {
+		return x.LimitPrice
+	}
+	return nil
+}
+
+func (x *OrderChange) GetTriggerPrice() *decimal.Decimal {
+	if x != nil {
+		return x.TriggerPrice
+	}
+	return nil
+}
+
+func (x *OrderChange) GetRequestedBy() string {
+	if x != nil {
+		return x.RequestedBy
+	}
+	return ""
+}
+
+func (x *OrderChange) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *OrderChange) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *OrderChange) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
 // Places a manual order.
 type PlaceOrderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -346,7 +609,7 @@ type PlaceOrderRequest struct {
 
 func (x *PlaceOrderRequest) Reset() {
 	*x = PlaceOrderRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[2]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -358,7 +621,7 @@ func (x *PlaceOrderRequest) String() string {
 func (*PlaceOrderRequest) ProtoMessage() {}
 
 func (x *PlaceOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[2]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -371,7 +634,7 @@ func (x *PlaceOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceOrderRequest.ProtoReflect.Descriptor instead.
 func (*PlaceOrderRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{2}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PlaceOrderRequest) GetRequestId() string {
@@ -476,7 +739,7 @@ type PlaceOrderResponse struct {
 
 func (x *PlaceOrderResponse) Reset() {
 	*x = PlaceOrderResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[3]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +751,7 @@ func (x *PlaceOrderResponse) String() string {
 func (*PlaceOrderResponse) ProtoMessage() {}
 
 func (x *PlaceOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[3]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +764,7 @@ func (x *PlaceOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceOrderResponse.ProtoReflect.Descriptor instead.
 func (*PlaceOrderResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{3}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PlaceOrderResponse) GetOrder() *Order {
@@ -509,6 +772,487 @@ func (x *PlaceOrderResponse) GetOrder() *Order {
 		return x.Order
 	}
 	return nil
+}
+
+// Modifies a working order: whatever its strategy, its type and validity stay as they are.
+type ModifyOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+	// effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Id of the order, a UUID given by Alpha Panda.
+	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// Units it shall have in all, what has filled included. 0: as it has. More units than it has only where that reduces a
+	// position; for more of an entry place another order.
+	Quantity int64 `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	// Limit price it shall have, rupees, > 0; of LIMIT and SL. Absent: as it has.
+	LimitPrice *decimal.Decimal `protobuf:"bytes,4,opt,name=limit_price,json=limitPrice,proto3" json:"limit_price,omitempty"`
+	// Trigger price it shall have, rupees, > 0; of SL and SL_M. Absent: as it has.
+	TriggerPrice *decimal.Decimal `protobuf:"bytes,5,opt,name=trigger_price,json=triggerPrice,proto3" json:"trigger_price,omitempty"`
+	// Why, for the record, at most 200 characters.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModifyOrderRequest) Reset() {
+	*x = ModifyOrderRequest{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModifyOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModifyOrderRequest) ProtoMessage() {}
+
+func (x *ModifyOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModifyOrderRequest.ProtoReflect.Descriptor instead.
+func (*ModifyOrderRequest) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ModifyOrderRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ModifyOrderRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *ModifyOrderRequest) GetQuantity() int64 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+func (x *ModifyOrderRequest) GetLimitPrice() *decimal.Decimal {
+	if x != nil {
+		return x.LimitPrice
+	}
+	return nil
+}
+
+func (x *ModifyOrderRequest) GetTriggerPrice() *decimal.Decimal {
+	if x != nil {
+		return x.TriggerPrice
+	}
+	return nil
+}
+
+func (x *ModifyOrderRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// What has become of the modification.
+type ModifyOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order, as of this answer.
+	Order *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	// The modification. Where its status is not final, it goes on; GetOrder follows it.
+	Change        *OrderChange `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModifyOrderResponse) Reset() {
+	*x = ModifyOrderResponse{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModifyOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModifyOrderResponse) ProtoMessage() {}
+
+func (x *ModifyOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModifyOrderResponse.ProtoReflect.Descriptor instead.
+func (*ModifyOrderResponse) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ModifyOrderResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *ModifyOrderResponse) GetChange() *OrderChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+// Cancels what is left of an order, whatever its strategy.
+type CancelOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+	// effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Id of the order, a UUID given by Alpha Panda.
+	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// Why, for the record, at most 200 characters.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelOrderRequest) Reset() {
+	*x = CancelOrderRequest{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelOrderRequest) ProtoMessage() {}
+
+func (x *CancelOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelOrderRequest.ProtoReflect.Descriptor instead.
+func (*CancelOrderRequest) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CancelOrderRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *CancelOrderRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *CancelOrderRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// What has become of the cancellation.
+type CancelOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order, as of this answer.
+	Order *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	// The cancellation. Where its status is not final, it goes on; GetOrder follows it. Absent where the order was cancelled
+	// before.
+	Change        *OrderChange `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelOrderResponse) Reset() {
+	*x = CancelOrderResponse{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelOrderResponse) ProtoMessage() {}
+
+func (x *CancelOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelOrderResponse.ProtoReflect.Descriptor instead.
+func (*CancelOrderResponse) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CancelOrderResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *CancelOrderResponse) GetChange() *OrderChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+// Cancels all orders that have not ended and match all that is given; with nothing given, every order.
+type CancelAllOrdersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+	// effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Name of the strategy; "manual" for orders placed by persons. Empty means every strategy.
+	StrategyId string `protobuf:"bytes,2,opt,name=strategy_id,json=strategyId,proto3" json:"strategy_id,omitempty"`
+	// Exchange and symbol, such as "NSE:INFY". Empty means every instrument.
+	Symbol string `protobuf:"bytes,3,opt,name=symbol,proto3" json:"symbol,omitempty"`
+	// Broker namespace. Empty means every active broker.
+	Broker string `protobuf:"bytes,4,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account. Empty means every account of these brokers.
+	Account string `protobuf:"bytes,5,opt,name=account,proto3" json:"account,omitempty"`
+	// Why, for the record, at most 200 characters.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// True: a strategy or an account that isn't known is no error. False: it is INVALID_ARGUMENT.
+	EvenIfUnknown bool `protobuf:"varint,7,opt,name=even_if_unknown,json=evenIfUnknown,proto3" json:"even_if_unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelAllOrdersRequest) Reset() {
+	*x = CancelAllOrdersRequest{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelAllOrdersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelAllOrdersRequest) ProtoMessage() {}
+
+func (x *CancelAllOrdersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelAllOrdersRequest.ProtoReflect.Descriptor instead.
+func (*CancelAllOrdersRequest) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CancelAllOrdersRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *CancelAllOrdersRequest) GetStrategyId() string {
+	if x != nil {
+		return x.StrategyId
+	}
+	return ""
+}
+
+func (x *CancelAllOrdersRequest) GetSymbol() string {
+	if x != nil {
+		return x.Symbol
+	}
+	return ""
+}
+
+func (x *CancelAllOrdersRequest) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *CancelAllOrdersRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *CancelAllOrdersRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CancelAllOrdersRequest) GetEvenIfUnknown() bool {
+	if x != nil {
+		return x.EvenIfUnknown
+	}
+	return false
+}
+
+// An order that is to be cancelled.
+type OrderCancellation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order, as of this answer.
+	Order *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	// Its cancellation. Where its status is not final, it goes on; GetOrder follows it.
+	Change        *OrderChange `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderCancellation) Reset() {
+	*x = OrderCancellation{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderCancellation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderCancellation) ProtoMessage() {}
+
+func (x *OrderCancellation) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderCancellation.ProtoReflect.Descriptor instead.
+func (*OrderCancellation) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *OrderCancellation) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *OrderCancellation) GetChange() *OrderChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+// What has become of the cancellations.
+type CancelAllOrdersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The orders that were to be cancelled, oldest first; at most 1000. Where there are more, cancel again.
+	Cancellations []*OrderCancellation `protobuf:"bytes,1,rep,name=cancellations,proto3" json:"cancellations,omitempty"`
+	// Why it was not checked that the strategy exists, one sentence; the orders are cancelled all the same. Empty where it was
+	// checked, or nothing had to be.
+	Unverified    string `protobuf:"bytes,2,opt,name=unverified,proto3" json:"unverified,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelAllOrdersResponse) Reset() {
+	*x = CancelAllOrdersResponse{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelAllOrdersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelAllOrdersResponse) ProtoMessage() {}
+
+func (x *CancelAllOrdersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelAllOrdersResponse.ProtoReflect.Descriptor instead.
+func (*CancelAllOrdersResponse) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CancelAllOrdersResponse) GetCancellations() []*OrderCancellation {
+	if x != nil {
+		return x.Cancellations
+	}
+	return nil
+}
+
+func (x *CancelAllOrdersResponse) GetUnverified() string {
+	if x != nil {
+		return x.Unverified
+	}
+	return ""
 }
 
 // Asks for one order.
@@ -522,7 +1266,7 @@ type GetOrderRequest struct {
 
 func (x *GetOrderRequest) Reset() {
 	*x = GetOrderRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[4]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +1278,7 @@ func (x *GetOrderRequest) String() string {
 func (*GetOrderRequest) ProtoMessage() {}
 
 func (x *GetOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[4]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +1291,7 @@ func (x *GetOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOrderRequest.ProtoReflect.Descriptor instead.
 func (*GetOrderRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{4}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetOrderRequest) GetOrderId() string {
@@ -561,14 +1305,16 @@ func (x *GetOrderRequest) GetOrderId() string {
 type GetOrderResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The order, as of this answer.
-	Order         *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	Order *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	// What was asked for to be changed of it, the newest 100, oldest first.
+	Changes       []*OrderChange `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetOrderResponse) Reset() {
 	*x = GetOrderResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[5]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +1326,7 @@ func (x *GetOrderResponse) String() string {
 func (*GetOrderResponse) ProtoMessage() {}
 
 func (x *GetOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[5]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,12 +1339,19 @@ func (x *GetOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOrderResponse.ProtoReflect.Descriptor instead.
 func (*GetOrderResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{5}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetOrderResponse) GetOrder() *Order {
 	if x != nil {
 		return x.Order
+	}
+	return nil
+}
+
+func (x *GetOrderResponse) GetChanges() []*OrderChange {
+	if x != nil {
+		return x.Changes
 	}
 	return nil
 }
@@ -628,7 +1381,7 @@ type ListOrdersRequest struct {
 
 func (x *ListOrdersRequest) Reset() {
 	*x = ListOrdersRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[6]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -640,7 +1393,7 @@ func (x *ListOrdersRequest) String() string {
 func (*ListOrdersRequest) ProtoMessage() {}
 
 func (x *ListOrdersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[6]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -653,7 +1406,7 @@ func (x *ListOrdersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrdersRequest.ProtoReflect.Descriptor instead.
 func (*ListOrdersRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{6}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListOrdersRequest) GetBroker() string {
@@ -725,7 +1478,7 @@ type ListOrdersResponse struct {
 
 func (x *ListOrdersResponse) Reset() {
 	*x = ListOrdersResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[7]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +1490,7 @@ func (x *ListOrdersResponse) String() string {
 func (*ListOrdersResponse) ProtoMessage() {}
 
 func (x *ListOrdersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[7]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +1503,7 @@ func (x *ListOrdersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrdersResponse.ProtoReflect.Descriptor instead.
 func (*ListOrdersResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{7}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListOrdersResponse) GetOrders() []*Order {
@@ -785,7 +1538,7 @@ type WatchOrdersRequest struct {
 
 func (x *WatchOrdersRequest) Reset() {
 	*x = WatchOrdersRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[8]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -797,7 +1550,7 @@ func (x *WatchOrdersRequest) String() string {
 func (*WatchOrdersRequest) ProtoMessage() {}
 
 func (x *WatchOrdersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[8]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -810,7 +1563,7 @@ func (x *WatchOrdersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOrdersRequest.ProtoReflect.Descriptor instead.
 func (*WatchOrdersRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{8}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchOrdersRequest) GetBroker() string {
@@ -860,7 +1613,7 @@ type WatchOrdersResponse struct {
 
 func (x *WatchOrdersResponse) Reset() {
 	*x = WatchOrdersResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[9]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -872,7 +1625,7 @@ func (x *WatchOrdersResponse) String() string {
 func (*WatchOrdersResponse) ProtoMessage() {}
 
 func (x *WatchOrdersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[9]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -885,7 +1638,7 @@ func (x *WatchOrdersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOrdersResponse.ProtoReflect.Descriptor instead.
 func (*WatchOrdersResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{9}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchOrdersResponse) GetRevision() uint64 {
@@ -941,7 +1694,7 @@ type SquareOffRequest struct {
 
 func (x *SquareOffRequest) Reset() {
 	*x = SquareOffRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[10]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1706,7 @@ func (x *SquareOffRequest) String() string {
 func (*SquareOffRequest) ProtoMessage() {}
 
 func (x *SquareOffRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[10]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1719,7 @@ func (x *SquareOffRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SquareOffRequest.ProtoReflect.Descriptor instead.
 func (*SquareOffRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{10}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SquareOffRequest) GetRequestId() string {
@@ -1053,7 +1806,7 @@ type SquareOffLine struct {
 
 func (x *SquareOffLine) Reset() {
 	*x = SquareOffLine{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[11]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1818,7 @@ func (x *SquareOffLine) String() string {
 func (*SquareOffLine) ProtoMessage() {}
 
 func (x *SquareOffLine) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[11]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1831,7 @@ func (x *SquareOffLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SquareOffLine.ProtoReflect.Descriptor instead.
 func (*SquareOffLine) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{11}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SquareOffLine) GetBroker() string {
@@ -1182,7 +1935,7 @@ type SquareOffResponse struct {
 
 func (x *SquareOffResponse) Reset() {
 	*x = SquareOffResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[12]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1947,7 @@ func (x *SquareOffResponse) String() string {
 func (*SquareOffResponse) ProtoMessage() {}
 
 func (x *SquareOffResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[12]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1960,7 @@ func (x *SquareOffResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SquareOffResponse.ProtoReflect.Descriptor instead.
 func (*SquareOffResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{12}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SquareOffResponse) GetPlan() []*SquareOffLine {
@@ -1251,7 +2004,7 @@ type ApplyKillSwitchRequest struct {
 
 func (x *ApplyKillSwitchRequest) Reset() {
 	*x = ApplyKillSwitchRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[13]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +2016,7 @@ func (x *ApplyKillSwitchRequest) String() string {
 func (*ApplyKillSwitchRequest) ProtoMessage() {}
 
 func (x *ApplyKillSwitchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[13]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +2029,7 @@ func (x *ApplyKillSwitchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyKillSwitchRequest.ProtoReflect.Descriptor instead.
 func (*ApplyKillSwitchRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{13}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ApplyKillSwitchRequest) GetBroker() string {
@@ -1327,7 +2080,7 @@ type ApplyKillSwitchResponse struct {
 
 func (x *ApplyKillSwitchResponse) Reset() {
 	*x = ApplyKillSwitchResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[14]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +2092,7 @@ func (x *ApplyKillSwitchResponse) String() string {
 func (*ApplyKillSwitchResponse) ProtoMessage() {}
 
 func (x *ApplyKillSwitchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[14]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +2105,7 @@ func (x *ApplyKillSwitchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyKillSwitchResponse.ProtoReflect.Descriptor instead.
 func (*ApplyKillSwitchResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{14}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ApplyKillSwitchResponse) GetRevision() uint64 {
@@ -1380,7 +2133,7 @@ type GetKillSwitchCopiesRequest struct {
 
 func (x *GetKillSwitchCopiesRequest) Reset() {
 	*x = GetKillSwitchCopiesRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[15]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +2145,7 @@ func (x *GetKillSwitchCopiesRequest) String() string {
 func (*GetKillSwitchCopiesRequest) ProtoMessage() {}
 
 func (x *GetKillSwitchCopiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[15]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +2158,7 @@ func (x *GetKillSwitchCopiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKillSwitchCopiesRequest.ProtoReflect.Descriptor instead.
 func (*GetKillSwitchCopiesRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{15}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetKillSwitchCopiesRequest) GetBroker() string {
@@ -1430,7 +2183,7 @@ type KillSwitchCopy struct {
 
 func (x *KillSwitchCopy) Reset() {
 	*x = KillSwitchCopy{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[16]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +2195,7 @@ func (x *KillSwitchCopy) String() string {
 func (*KillSwitchCopy) ProtoMessage() {}
 
 func (x *KillSwitchCopy) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[16]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +2208,7 @@ func (x *KillSwitchCopy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillSwitchCopy.ProtoReflect.Descriptor instead.
 func (*KillSwitchCopy) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{16}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *KillSwitchCopy) GetStrategyId() string {
@@ -1490,7 +2243,7 @@ type GetKillSwitchCopiesResponse struct {
 
 func (x *GetKillSwitchCopiesResponse) Reset() {
 	*x = GetKillSwitchCopiesResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[17]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +2255,7 @@ func (x *GetKillSwitchCopiesResponse) String() string {
 func (*GetKillSwitchCopiesResponse) ProtoMessage() {}
 
 func (x *GetKillSwitchCopiesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[17]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +2268,7 @@ func (x *GetKillSwitchCopiesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKillSwitchCopiesResponse.ProtoReflect.Descriptor instead.
 func (*GetKillSwitchCopiesResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{17}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetKillSwitchCopiesResponse) GetCopies() []*KillSwitchCopy {
@@ -1536,7 +2289,7 @@ type ConfirmNoOrderRequest struct {
 
 func (x *ConfirmNoOrderRequest) Reset() {
 	*x = ConfirmNoOrderRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[18]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +2301,7 @@ func (x *ConfirmNoOrderRequest) String() string {
 func (*ConfirmNoOrderRequest) ProtoMessage() {}
 
 func (x *ConfirmNoOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[18]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +2314,7 @@ func (x *ConfirmNoOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmNoOrderRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmNoOrderRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{18}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ConfirmNoOrderRequest) GetSignalId() string {
@@ -1582,7 +2335,7 @@ type ConfirmNoOrderResponse struct {
 
 func (x *ConfirmNoOrderResponse) Reset() {
 	*x = ConfirmNoOrderResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[19]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +2347,7 @@ func (x *ConfirmNoOrderResponse) String() string {
 func (*ConfirmNoOrderResponse) ProtoMessage() {}
 
 func (x *ConfirmNoOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[19]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +2360,7 @@ func (x *ConfirmNoOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmNoOrderResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmNoOrderResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{19}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ConfirmNoOrderResponse) GetNever() bool {
@@ -1628,7 +2381,7 @@ type GetBrokerComparisonRequest struct {
 
 func (x *GetBrokerComparisonRequest) Reset() {
 	*x = GetBrokerComparisonRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[20]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +2393,7 @@ func (x *GetBrokerComparisonRequest) String() string {
 func (*GetBrokerComparisonRequest) ProtoMessage() {}
 
 func (x *GetBrokerComparisonRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[20]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +2406,7 @@ func (x *GetBrokerComparisonRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBrokerComparisonRequest.ProtoReflect.Descriptor instead.
 func (*GetBrokerComparisonRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{20}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetBrokerComparisonRequest) GetBroker() string {
@@ -1680,7 +2433,7 @@ type HeldQuantity struct {
 
 func (x *HeldQuantity) Reset() {
 	*x = HeldQuantity{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[21]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +2445,7 @@ func (x *HeldQuantity) String() string {
 func (*HeldQuantity) ProtoMessage() {}
 
 func (x *HeldQuantity) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[21]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +2458,7 @@ func (x *HeldQuantity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeldQuantity.ProtoReflect.Descriptor instead.
 func (*HeldQuantity) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{21}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *HeldQuantity) GetAccount() string {
@@ -1749,7 +2502,7 @@ type BrokerCash struct {
 
 func (x *BrokerCash) Reset() {
 	*x = BrokerCash{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[22]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +2514,7 @@ func (x *BrokerCash) String() string {
 func (*BrokerCash) ProtoMessage() {}
 
 func (x *BrokerCash) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[22]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +2527,7 @@ func (x *BrokerCash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrokerCash.ProtoReflect.Descriptor instead.
 func (*BrokerCash) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{22}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *BrokerCash) GetAccount() string {
@@ -1806,7 +2559,7 @@ type GetBrokerComparisonResponse struct {
 
 func (x *GetBrokerComparisonResponse) Reset() {
 	*x = GetBrokerComparisonResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[23]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +2571,7 @@ func (x *GetBrokerComparisonResponse) String() string {
 func (*GetBrokerComparisonResponse) ProtoMessage() {}
 
 func (x *GetBrokerComparisonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[23]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +2584,7 @@ func (x *GetBrokerComparisonResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBrokerComparisonResponse.ProtoReflect.Descriptor instead.
 func (*GetBrokerComparisonResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{23}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetBrokerComparisonResponse) GetDifferences() []string {
@@ -1868,7 +2621,7 @@ type RecheckOrderRequest struct {
 
 func (x *RecheckOrderRequest) Reset() {
 	*x = RecheckOrderRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[24]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +2633,7 @@ func (x *RecheckOrderRequest) String() string {
 func (*RecheckOrderRequest) ProtoMessage() {}
 
 func (x *RecheckOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[24]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +2646,7 @@ func (x *RecheckOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecheckOrderRequest.ProtoReflect.Descriptor instead.
 func (*RecheckOrderRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{24}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RecheckOrderRequest) GetOrderId() string {
@@ -1923,7 +2676,7 @@ type RecheckOrderResponse struct {
 
 func (x *RecheckOrderResponse) Reset() {
 	*x = RecheckOrderResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[25]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2688,7 @@ func (x *RecheckOrderResponse) String() string {
 func (*RecheckOrderResponse) ProtoMessage() {}
 
 func (x *RecheckOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[25]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2701,7 @@ func (x *RecheckOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecheckOrderResponse.ProtoReflect.Descriptor instead.
 func (*RecheckOrderResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{25}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RecheckOrderResponse) GetOrder() *Order {
@@ -1992,7 +2745,22 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\n" +
 	"protection\x18\n" +
 	" \x01(\v2\x1b.panda.common.v1.ProtectionR\n" +
-	"protection\"\xd5\x05\n" +
+	"protection\"\xd7\x03\n" +
+	"\vOrderChange\x12\x1b\n" +
+	"\tchange_id\x18\x01 \x01(\tR\bchangeId\x12\x19\n" +
+	"\border_id\x18\x02 \x01(\tR\aorderId\x125\n" +
+	"\x04kind\x18\x03 \x01(\x0e2!.panda.trading.v1.OrderChangeKindR\x04kind\x12;\n" +
+	"\x06status\x18\x04 \x01(\x0e2#.panda.trading.v1.OrderChangeStatusR\x06status\x12\x1a\n" +
+	"\bquantity\x18\x05 \x01(\x03R\bquantity\x125\n" +
+	"\vlimit_price\x18\x06 \x01(\v2\x14.google.type.DecimalR\n" +
+	"limitPrice\x129\n" +
+	"\rtrigger_price\x18\a \x01(\v2\x14.google.type.DecimalR\ftriggerPrice\x12!\n" +
+	"\frequested_by\x18\b \x01(\tR\vrequestedBy\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\n" +
+	" \x01(\tR\amessage\x129\n" +
+	"\n" +
+	"created_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"\xd5\x05\n" +
 	"\x11PlaceOrderRequest\x12(\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x128\n" +
@@ -2015,11 +2783,50 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"protection\x18\r \x01(\v2\x1b.panda.common.v1.ProtectionR\n" +
 	"protection\"C\n" +
 	"\x12PlaceOrderResponse\x12-\n" +
-	"\x05order\x18\x01 \x01(\v2\x17.panda.trading.v1.OrderR\x05order\"6\n" +
+	"\x05order\x18\x01 \x01(\v2\x17.panda.trading.v1.OrderR\x05order\"\x9c\x02\n" +
+	"\x12ModifyOrderRequest\x12(\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x12#\n" +
+	"\border_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\aorderId\x12#\n" +
+	"\bquantity\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\bquantity\x125\n" +
+	"\vlimit_price\x18\x04 \x01(\v2\x14.google.type.DecimalR\n" +
+	"limitPrice\x129\n" +
+	"\rtrigger_price\x18\x05 \x01(\v2\x14.google.type.DecimalR\ftriggerPrice\x12 \n" +
+	"\x06reason\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06reason\"{\n" +
+	"\x13ModifyOrderResponse\x12-\n" +
+	"\x05order\x18\x01 \x01(\v2\x17.panda.trading.v1.OrderR\x05order\x125\n" +
+	"\x06change\x18\x02 \x01(\v2\x1d.panda.trading.v1.OrderChangeR\x06change\"\x85\x01\n" +
+	"\x12CancelOrderRequest\x12(\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x12#\n" +
+	"\border_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\aorderId\x12 \n" +
+	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06reason\"{\n" +
+	"\x13CancelOrderResponse\x12-\n" +
+	"\x05order\x18\x01 \x01(\v2\x17.panda.trading.v1.OrderR\x05order\x125\n" +
+	"\x06change\x18\x02 \x01(\v2\x1d.panda.trading.v1.OrderChangeR\x06change\"\x99\x02\n" +
+	"\x16CancelAllOrdersRequest\x12(\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x12\x1f\n" +
+	"\vstrategy_id\x18\x02 \x01(\tR\n" +
+	"strategyId\x12\x16\n" +
+	"\x06symbol\x18\x03 \x01(\tR\x06symbol\x128\n" +
+	"\x06broker\x18\x04 \x01(\tB \xbaH\x1d\xd8\x01\x01r\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x12\x18\n" +
+	"\aaccount\x18\x05 \x01(\tR\aaccount\x12 \n" +
+	"\x06reason\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06reason\x12&\n" +
+	"\x0feven_if_unknown\x18\a \x01(\bR\revenIfUnknown\"y\n" +
+	"\x11OrderCancellation\x12-\n" +
+	"\x05order\x18\x01 \x01(\v2\x17.panda.trading.v1.OrderR\x05order\x125\n" +
+	"\x06change\x18\x02 \x01(\v2\x1d.panda.trading.v1.OrderChangeR\x06change\"\x84\x01\n" +
+	"\x17CancelAllOrdersResponse\x12I\n" +
+	"\rcancellations\x18\x01 \x03(\v2#.panda.trading.v1.OrderCancellationR\rcancellations\x12\x1e\n" +
+	"\n" +
+	"unverified\x18\x02 \x01(\tR\n" +
+	"unverified\"6\n" +
 	"\x0fGetOrderRequest\x12#\n" +
-	"\border_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\aorderId\"A\n" +
+	"\border_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\aorderId\"z\n" +
 	"\x10GetOrderResponse\x12-\n" +
-	"\x05order\x18\x01 \x01(\v2\x17.panda.trading.v1.OrderR\x05order\"\xd3\x02\n" +
+	"\x05order\x18\x01 \x01(\v2\x17.panda.trading.v1.OrderR\x05order\x127\n" +
+	"\achanges\x18\x02 \x03(\v2\x1d.panda.trading.v1.OrderChangeR\achanges\"\xd3\x02\n" +
 	"\x11ListOrdersRequest\x12\x16\n" +
 	"\x06broker\x18\x01 \x01(\tR\x06broker\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x1f\n" +
@@ -2121,16 +2928,32 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\tintent_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\bintentId\"[\n" +
 	"\x14RecheckOrderResponse\x12-\n" +
 	"\x05order\x18\x01 \x01(\v2\x17.panda.trading.v1.OrderR\x05order\x12\x14\n" +
-	"\x05found\x18\x02 \x01(\bR\x05found*\xb7\x01\n" +
+	"\x05found\x18\x02 \x01(\bR\x05found*p\n" +
+	"\x0fOrderChangeKind\x12!\n" +
+	"\x1dORDER_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18ORDER_CHANGE_KIND_CANCEL\x10\x01\x12\x1c\n" +
+	"\x18ORDER_CHANGE_KIND_MODIFY\x10\x02*\x9d\x02\n" +
+	"\x11OrderChangeStatus\x12#\n" +
+	"\x1fORDER_CHANGE_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bORDER_CHANGE_STATUS_PENDING\x10\x01\x12\x1f\n" +
+	"\x1bORDER_CHANGE_STATUS_CALLING\x10\x02\x12\x1f\n" +
+	"\x1bORDER_CHANGE_STATUS_UNKNOWN\x10\x03\x12\x1c\n" +
+	"\x18ORDER_CHANGE_STATUS_DONE\x10\x04\x12\x1f\n" +
+	"\x1bORDER_CHANGE_STATUS_REFUSED\x10\x05\x12!\n" +
+	"\x1dORDER_CHANGE_STATUS_OVERTAKEN\x10\x06\x12\x1e\n" +
+	"\x1aORDER_CHANGE_STATUS_ABSENT\x10\a*\xb7\x01\n" +
 	"\rSquareOffSkip\x12\x1f\n" +
 	"\x1bSQUARE_OFF_SKIP_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aSQUARE_OFF_SKIP_BROKER_OFF\x10\x01\x12\x1a\n" +
 	"\x16SQUARE_OFF_SKIP_HALTED\x10\x02\x12&\n" +
 	"\"SQUARE_OFF_SKIP_INSTRUMENT_UNKNOWN\x10\x03\x12!\n" +
-	"\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x042\xe6\b\n" +
+	"\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x042\xb1\v\n" +
 	"\x0eTradingService\x12d\n" +
 	"\n" +
-	"PlaceOrder\x12#.panda.trading.v1.PlaceOrderRequest\x1a$.panda.trading.v1.PlaceOrderResponse\"\v\x8a\xb5\x18\a\b\x02\x10\x02\x18\x90N\x12^\n" +
+	"PlaceOrder\x12#.panda.trading.v1.PlaceOrderRequest\x1a$.panda.trading.v1.PlaceOrderResponse\"\v\x8a\xb5\x18\a\b\x02\x10\x02\x18\x90N\x12g\n" +
+	"\vModifyOrder\x12$.panda.trading.v1.ModifyOrderRequest\x1a%.panda.trading.v1.ModifyOrderResponse\"\v\x8a\xb5\x18\a\b\x02\x10\x02\x18\x90N\x12i\n" +
+	"\vCancelOrder\x12$.panda.trading.v1.CancelOrderRequest\x1a%.panda.trading.v1.CancelOrderResponse\"\r\x8a\xb5\x18\t\b\x02\x10\x02\x18\x90N \x01\x12u\n" +
+	"\x0fCancelAllOrders\x12(.panda.trading.v1.CancelAllOrdersRequest\x1a).panda.trading.v1.CancelAllOrdersResponse\"\r\x8a\xb5\x18\t\b\x02\x10\x02\x18\x90N \x01\x12^\n" +
 	"\bGetOrder\x12!.panda.trading.v1.GetOrderRequest\x1a\".panda.trading.v1.GetOrderResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\xd0\x0f\x12\x7f\n" +
 	"\x13GetBrokerComparison\x12,.panda.trading.v1.GetBrokerComparisonRequest\x1a-.panda.trading.v1.GetBrokerComparisonResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x90N\x12d\n" +
 	"\n" +
@@ -2155,109 +2978,140 @@ func file_panda_trading_v1_trading_proto_rawDescGZIP() []byte {
 	return file_panda_trading_v1_trading_proto_rawDescData
 }
 
-var file_panda_trading_v1_trading_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_panda_trading_v1_trading_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_panda_trading_v1_trading_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_panda_trading_v1_trading_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_panda_trading_v1_trading_proto_goTypes = []any{
-	(SquareOffSkip)(0),                  // 0: panda.trading.v1.SquareOffSkip
-	(*OrderIntent)(nil),                 // 1: panda.trading.v1.OrderIntent
-	(*Order)(nil),                       // 2: panda.trading.v1.Order
-	(*PlaceOrderRequest)(nil),           // 3: panda.trading.v1.PlaceOrderRequest
-	(*PlaceOrderResponse)(nil),          // 4: panda.trading.v1.PlaceOrderResponse
-	(*GetOrderRequest)(nil),             // 5: panda.trading.v1.GetOrderRequest
-	(*GetOrderResponse)(nil),            // 6: panda.trading.v1.GetOrderResponse
-	(*ListOrdersRequest)(nil),           // 7: panda.trading.v1.ListOrdersRequest
-	(*ListOrdersResponse)(nil),          // 8: panda.trading.v1.ListOrdersResponse
-	(*WatchOrdersRequest)(nil),          // 9: panda.trading.v1.WatchOrdersRequest
-	(*WatchOrdersResponse)(nil),         // 10: panda.trading.v1.WatchOrdersResponse
-	(*SquareOffRequest)(nil),            // 11: panda.trading.v1.SquareOffRequest
-	(*SquareOffLine)(nil),               // 12: panda.trading.v1.SquareOffLine
-	(*SquareOffResponse)(nil),           // 13: panda.trading.v1.SquareOffResponse
-	(*ApplyKillSwitchRequest)(nil),      // 14: panda.trading.v1.ApplyKillSwitchRequest
-	(*ApplyKillSwitchResponse)(nil),     // 15: panda.trading.v1.ApplyKillSwitchResponse
-	(*GetKillSwitchCopiesRequest)(nil),  // 16: panda.trading.v1.GetKillSwitchCopiesRequest
-	(*KillSwitchCopy)(nil),              // 17: panda.trading.v1.KillSwitchCopy
-	(*GetKillSwitchCopiesResponse)(nil), // 18: panda.trading.v1.GetKillSwitchCopiesResponse
-	(*ConfirmNoOrderRequest)(nil),       // 19: panda.trading.v1.ConfirmNoOrderRequest
-	(*ConfirmNoOrderResponse)(nil),      // 20: panda.trading.v1.ConfirmNoOrderResponse
-	(*GetBrokerComparisonRequest)(nil),  // 21: panda.trading.v1.GetBrokerComparisonRequest
-	(*HeldQuantity)(nil),                // 22: panda.trading.v1.HeldQuantity
-	(*BrokerCash)(nil),                  // 23: panda.trading.v1.BrokerCash
-	(*GetBrokerComparisonResponse)(nil), // 24: panda.trading.v1.GetBrokerComparisonResponse
-	(*RecheckOrderRequest)(nil),         // 25: panda.trading.v1.RecheckOrderRequest
-	(*RecheckOrderResponse)(nil),        // 26: panda.trading.v1.RecheckOrderResponse
-	(v1.OrderStatus)(0),                 // 27: panda.common.v1.OrderStatus
-	(*v11.OrderState)(nil),              // 28: panda.events.v1.OrderState
-	(v11.FailureReason)(0),              // 29: panda.events.v1.FailureReason
-	(*timestamppb.Timestamp)(nil),       // 30: google.protobuf.Timestamp
-	(*v1.Protection)(nil),               // 31: panda.common.v1.Protection
-	(v1.Side)(0),                        // 32: panda.common.v1.Side
-	(v1.Product)(0),                     // 33: panda.common.v1.Product
-	(v1.OrderType)(0),                   // 34: panda.common.v1.OrderType
-	(v1.Validity)(0),                    // 35: panda.common.v1.Validity
-	(*decimal.Decimal)(nil),             // 36: google.type.Decimal
-	(*durationpb.Duration)(nil),         // 37: google.protobuf.Duration
-	(v1.TradingState)(0),                // 38: panda.common.v1.TradingState
-	(*v1.Money)(nil),                    // 39: panda.common.v1.Money
+	(OrderChangeKind)(0),                // 0: panda.trading.v1.OrderChangeKind
+	(OrderChangeStatus)(0),              // 1: panda.trading.v1.OrderChangeStatus
+	(SquareOffSkip)(0),                  // 2: panda.trading.v1.SquareOffSkip
+	(*OrderIntent)(nil),                 // 3: panda.trading.v1.OrderIntent
+	(*Order)(nil),                       // 4: panda.trading.v1.Order
+	(*OrderChange)(nil),                 // 5: panda.trading.v1.OrderChange
+	(*PlaceOrderRequest)(nil),           // 6: panda.trading.v1.PlaceOrderRequest
+	(*PlaceOrderResponse)(nil),          // 7: panda.trading.v1.PlaceOrderResponse
+	(*ModifyOrderRequest)(nil),          // 8: panda.trading.v1.ModifyOrderRequest
+	(*ModifyOrderResponse)(nil),         // 9: panda.trading.v1.ModifyOrderResponse
+	(*CancelOrderRequest)(nil),          // 10: panda.trading.v1.CancelOrderRequest
+	(*CancelOrderResponse)(nil),         // 11: panda.trading.v1.CancelOrderResponse
+	(*CancelAllOrdersRequest)(nil),      // 12: panda.trading.v1.CancelAllOrdersRequest
+	(*OrderCancellation)(nil),           // 13: panda.trading.v1.OrderCancellation
+	(*CancelAllOrdersResponse)(nil),     // 14: panda.trading.v1.CancelAllOrdersResponse
+	(*GetOrderRequest)(nil),             // 15: panda.trading.v1.GetOrderRequest
+	(*GetOrderResponse)(nil),            // 16: panda.trading.v1.GetOrderResponse
+	(*ListOrdersRequest)(nil),           // 17: panda.trading.v1.ListOrdersRequest
+	(*ListOrdersResponse)(nil),          // 18: panda.trading.v1.ListOrdersResponse
+	(*WatchOrdersRequest)(nil),          // 19: panda.trading.v1.WatchOrdersRequest
+	(*WatchOrdersResponse)(nil),         // 20: panda.trading.v1.WatchOrdersResponse
+	(*SquareOffRequest)(nil),            // 21: panda.trading.v1.SquareOffRequest
+	(*SquareOffLine)(nil),               // 22: panda.trading.v1.SquareOffLine
+	(*SquareOffResponse)(nil),           // 23: panda.trading.v1.SquareOffResponse
+	(*ApplyKillSwitchRequest)(nil),      // 24: panda.trading.v1.ApplyKillSwitchRequest
+	(*ApplyKillSwitchResponse)(nil),     // 25: panda.trading.v1.ApplyKillSwitchResponse
+	(*GetKillSwitchCopiesRequest)(nil),  // 26: panda.trading.v1.GetKillSwitchCopiesRequest
+	(*KillSwitchCopy)(nil),              // 27: panda.trading.v1.KillSwitchCopy
+	(*GetKillSwitchCopiesResponse)(nil), // 28: panda.trading.v1.GetKillSwitchCopiesResponse
+	(*ConfirmNoOrderRequest)(nil),       // 29: panda.trading.v1.ConfirmNoOrderRequest
+	(*ConfirmNoOrderResponse)(nil),      // 30: panda.trading.v1.ConfirmNoOrderResponse
+	(*GetBrokerComparisonRequest)(nil),  // 31: panda.trading.v1.GetBrokerComparisonRequest
+	(*HeldQuantity)(nil),                // 32: panda.trading.v1.HeldQuantity
+	(*BrokerCash)(nil),                  // 33: panda.trading.v1.BrokerCash
+	(*GetBrokerComparisonResponse)(nil), // 34: panda.trading.v1.GetBrokerComparisonResponse
+	(*RecheckOrderRequest)(nil),         // 35: panda.trading.v1.RecheckOrderRequest
+	(*RecheckOrderResponse)(nil),        // 36: panda.trading.v1.RecheckOrderResponse
+	(v1.OrderStatus)(0),                 // 37: panda.common.v1.OrderStatus
+	(*v11.OrderState)(nil),              // 38: panda.events.v1.OrderState
+	(v11.FailureReason)(0),              // 39: panda.events.v1.FailureReason
+	(*timestamppb.Timestamp)(nil),       // 40: google.protobuf.Timestamp
+	(*v1.Protection)(nil),               // 41: panda.common.v1.Protection
+	(*decimal.Decimal)(nil),             // 42: google.type.Decimal
+	(v1.Side)(0),                        // 43: panda.common.v1.Side
+	(v1.Product)(0),                     // 44: panda.common.v1.Product
+	(v1.OrderType)(0),                   // 45: panda.common.v1.OrderType
+	(v1.Validity)(0),                    // 46: panda.common.v1.Validity
+	(*durationpb.Duration)(nil),         // 47: google.protobuf.Duration
+	(v1.TradingState)(0),                // 48: panda.common.v1.TradingState
+	(*v1.Money)(nil),                    // 49: panda.common.v1.Money
 }
 var file_panda_trading_v1_trading_proto_depIdxs = []int32{
-	27, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
-	28, // 1: panda.trading.v1.Order.state:type_name -> panda.events.v1.OrderState
-	1,  // 2: panda.trading.v1.Order.intents:type_name -> panda.trading.v1.OrderIntent
-	29, // 3: panda.trading.v1.Order.failure_reason:type_name -> panda.events.v1.FailureReason
-	30, // 4: panda.trading.v1.Order.valid_until:type_name -> google.protobuf.Timestamp
-	30, // 5: panda.trading.v1.Order.created_at:type_name -> google.protobuf.Timestamp
-	31, // 6: panda.trading.v1.Order.protection:type_name -> panda.common.v1.Protection
-	32, // 7: panda.trading.v1.PlaceOrderRequest.side:type_name -> panda.common.v1.Side
-	33, // 8: panda.trading.v1.PlaceOrderRequest.product:type_name -> panda.common.v1.Product
-	34, // 9: panda.trading.v1.PlaceOrderRequest.order_type:type_name -> panda.common.v1.OrderType
-	35, // 10: panda.trading.v1.PlaceOrderRequest.validity:type_name -> panda.common.v1.Validity
-	36, // 11: panda.trading.v1.PlaceOrderRequest.limit_price:type_name -> google.type.Decimal
-	36, // 12: panda.trading.v1.PlaceOrderRequest.trigger_price:type_name -> google.type.Decimal
-	31, // 13: panda.trading.v1.PlaceOrderRequest.protection:type_name -> panda.common.v1.Protection
-	2,  // 14: panda.trading.v1.PlaceOrderResponse.order:type_name -> panda.trading.v1.Order
-	2,  // 15: panda.trading.v1.GetOrderResponse.order:type_name -> panda.trading.v1.Order
-	27, // 16: panda.trading.v1.ListOrdersRequest.statuses:type_name -> panda.common.v1.OrderStatus
-	2,  // 17: panda.trading.v1.ListOrdersResponse.orders:type_name -> panda.trading.v1.Order
-	2,  // 18: panda.trading.v1.WatchOrdersResponse.orders:type_name -> panda.trading.v1.Order
-	33, // 19: panda.trading.v1.SquareOffLine.product:type_name -> panda.common.v1.Product
-	32, // 20: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
-	0,  // 21: panda.trading.v1.SquareOffLine.skipped:type_name -> panda.trading.v1.SquareOffSkip
-	12, // 22: panda.trading.v1.SquareOffResponse.plan:type_name -> panda.trading.v1.SquareOffLine
-	37, // 23: panda.trading.v1.SquareOffResponse.estimate:type_name -> google.protobuf.Duration
-	38, // 24: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
-	38, // 25: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
-	38, // 26: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
-	17, // 27: panda.trading.v1.GetKillSwitchCopiesResponse.copies:type_name -> panda.trading.v1.KillSwitchCopy
-	33, // 28: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
-	39, // 29: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
-	22, // 30: panda.trading.v1.GetBrokerComparisonResponse.held:type_name -> panda.trading.v1.HeldQuantity
-	23, // 31: panda.trading.v1.GetBrokerComparisonResponse.cash:type_name -> panda.trading.v1.BrokerCash
-	2,  // 32: panda.trading.v1.RecheckOrderResponse.order:type_name -> panda.trading.v1.Order
-	3,  // 33: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
-	5,  // 34: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
-	21, // 35: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
-	7,  // 36: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
-	9,  // 37: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
-	11, // 38: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
-	14, // 39: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
-	16, // 40: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
-	19, // 41: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
-	25, // 42: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
-	4,  // 43: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
-	6,  // 44: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
-	24, // 45: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
-	8,  // 46: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
-	10, // 47: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
-	13, // 48: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
-	15, // 49: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
-	18, // 50: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
-	20, // 51: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
-	26, // 52: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
-	43, // [43:53] is the sub-list for method output_type
-	33, // [33:43] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	37, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
+	38, // 1: panda.trading.v1.Order.state:type_name -> panda.events.v1.OrderState
+	3,  // 2: panda.trading.v1.Order.intents:type_name -> panda.trading.v1.OrderIntent
+	39, // 3: panda.trading.v1.Order.failure_reason:type_name -> panda.events.v1.FailureReason
+	40, // 4: panda.trading.v1.Order.valid_until:type_name -> google.protobuf.Timestamp
+	40, // 5: panda.trading.v1.Order.created_at:type_name -> google.protobuf.Timestamp
+	41, // 6: panda.trading.v1.Order.protection:type_name -> panda.common.v1.Protection
+	0,  // 7: panda.trading.v1.OrderChange.kind:type_name -> panda.trading.v1.OrderChangeKind
+	1,  // 8: panda.trading.v1.OrderChange.status:type_name -> panda.trading.v1.OrderChangeStatus
+	42, // 9: panda.trading.v1.OrderChange.limit_price:type_name -> google.type.Decimal
+	42, // 10: panda.trading.v1.OrderChange.trigger_price:type_name -> google.type.Decimal
+	40, // 11: panda.trading.v1.OrderChange.created_at:type_name -> google.protobuf.Timestamp
+	43, // 12: panda.trading.v1.PlaceOrderRequest.side:type_name -> panda.common.v1.Side
+	44, // 13: panda.trading.v1.PlaceOrderRequest.product:type_name -> panda.common.v1.Product
+	45, // 14: panda.trading.v1.PlaceOrderRequest.order_type:type_name -> panda.common.v1.OrderType
+	46, // 15: panda.trading.v1.PlaceOrderRequest.validity:type_name -> panda.common.v1.Validity
+	42, // 16: panda.trading.v1.PlaceOrderRequest.limit_price:type_name -> google.type.Decimal
+	42, // 17: panda.trading.v1.PlaceOrderRequest.trigger_price:type_name -> google.type.Decimal
+	41, // 18: panda.trading.v1.PlaceOrderRequest.protection:type_name -> panda.common.v1.Protection
+	4,  // 19: panda.trading.v1.PlaceOrderResponse.order:type_name -> panda.trading.v1.Order
+	42, // 20: panda.trading.v1.ModifyOrderRequest.limit_price:type_name -> google.type.Decimal
+	42, // 21: panda.trading.v1.ModifyOrderRequest.trigger_price:type_name -> google.type.Decimal
+	4,  // 22: panda.trading.v1.ModifyOrderResponse.order:type_name -> panda.trading.v1.Order
+	5,  // 23: panda.trading.v1.ModifyOrderResponse.change:type_name -> panda.trading.v1.OrderChange
+	4,  // 24: panda.trading.v1.CancelOrderResponse.order:type_name -> panda.trading.v1.Order
+	5,  // 25: panda.trading.v1.CancelOrderResponse.change:type_name -> panda.trading.v1.OrderChange
+	4,  // 26: panda.trading.v1.OrderCancellation.order:type_name -> panda.trading.v1.Order
+	5,  // 27: panda.trading.v1.OrderCancellation.change:type_name -> panda.trading.v1.OrderChange
+	13, // 28: panda.trading.v1.CancelAllOrdersResponse.cancellations:type_name -> panda.trading.v1.OrderCancellation
+	4,  // 29: panda.trading.v1.GetOrderResponse.order:type_name -> panda.trading.v1.Order
+	5,  // 30: panda.trading.v1.GetOrderResponse.changes:type_name -> panda.trading.v1.OrderChange
+	37, // 31: panda.trading.v1.ListOrdersRequest.statuses:type_name -> panda.common.v1.OrderStatus
+	4,  // 32: panda.trading.v1.ListOrdersResponse.orders:type_name -> panda.trading.v1.Order
+	4,  // 33: panda.trading.v1.WatchOrdersResponse.orders:type_name -> panda.trading.v1.Order
+	44, // 34: panda.trading.v1.SquareOffLine.product:type_name -> panda.common.v1.Product
+	43, // 35: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
+	2,  // 36: panda.trading.v1.SquareOffLine.skipped:type_name -> panda.trading.v1.SquareOffSkip
+	22, // 37: panda.trading.v1.SquareOffResponse.plan:type_name -> panda.trading.v1.SquareOffLine
+	47, // 38: panda.trading.v1.SquareOffResponse.estimate:type_name -> google.protobuf.Duration
+	48, // 39: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
+	48, // 40: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
+	48, // 41: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
+	27, // 42: panda.trading.v1.GetKillSwitchCopiesResponse.copies:type_name -> panda.trading.v1.KillSwitchCopy
+	44, // 43: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
+	49, // 44: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
+	32, // 45: panda.trading.v1.GetBrokerComparisonResponse.held:type_name -> panda.trading.v1.HeldQuantity
+	33, // 46: panda.trading.v1.GetBrokerComparisonResponse.cash:type_name -> panda.trading.v1.BrokerCash
+	4,  // 47: panda.trading.v1.RecheckOrderResponse.order:type_name -> panda.trading.v1.Order
+	6,  // 48: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
+	8,  // 49: panda.trading.v1.TradingService.ModifyOrder:input_type -> panda.trading.v1.ModifyOrderRequest
+	10, // 50: panda.trading.v1.TradingService.CancelOrder:input_type -> panda.trading.v1.CancelOrderRequest
+	12, // 51: panda.trading.v1.TradingService.CancelAllOrders:input_type -> panda.trading.v1.CancelAllOrdersRequest
+	15, // 52: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
+	31, // 53: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
+	17, // 54: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
+	19, // 55: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
+	21, // 56: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
+	24, // 57: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
+	26, // 58: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
+	29, // 59: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
+	35, // 60: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
+	7,  // 61: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
+	9,  // 62: panda.trading.v1.TradingService.ModifyOrder:output_type -> panda.trading.v1.ModifyOrderResponse
+	11, // 63: panda.trading.v1.TradingService.CancelOrder:output_type -> panda.trading.v1.CancelOrderResponse
+	14, // 64: panda.trading.v1.TradingService.CancelAllOrders:output_type -> panda.trading.v1.CancelAllOrdersResponse
+	16, // 65: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
+	34, // 66: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
+	18, // 67: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
+	20, // 68: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
+	23, // 69: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
+	25, // 70: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
+	28, // 71: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
+	30, // 72: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
+	36, // 73: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
+	61, // [61:74] is the sub-list for method output_type
+	48, // [48:61] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_panda_trading_v1_trading_proto_init() }
@@ -2270,8 +3124,8 @@ func file_panda_trading_v1_trading_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_trading_v1_trading_proto_rawDesc), len(file_panda_trading_v1_trading_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   26,
+			NumEnums:      3,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,9 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	TradingService_PlaceOrder_FullMethodName          = "/panda.trading.v1.TradingService/PlaceOrder"
+	TradingService_ModifyOrder_FullMethodName         = "/panda.trading.v1.TradingService/ModifyOrder"
+	TradingService_CancelOrder_FullMethodName         = "/panda.trading.v1.TradingService/CancelOrder"
+	TradingService_CancelAllOrders_FullMethodName     = "/panda.trading.v1.TradingService/CancelAllOrders"
 	TradingService_GetOrder_FullMethodName            = "/panda.trading.v1.TradingService/GetOrder"
 	TradingService_GetBrokerComparison_FullMethodName = "/panda.trading.v1.TradingService/GetBrokerComparison"
 	TradingService_ListOrders_FullMethodName          = "/panda.trading.v1.TradingService/ListOrders"
@@ -37,12 +40,23 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Places, lists and watches orders; squares off positions.
+// Places, changes, lists and watches orders; squares off positions.
 type TradingServiceClient interface {
 	// Places a manual order: risk decides, then it is executed like any order. Answers when the order has ended, or at
 	// the deadline with its present status; the order continues in any case. A rejection by risk is an answer, not an
 	// error (status FAILED, reason RISK_REJECTED).
 	PlaceOrder(ctx context.Context, in *PlaceOrderRequest, opts ...grpc.CallOption) (*PlaceOrderResponse, error)
+	// Modifies a working order. Answers when the broker has, or at the deadline with its present status; it goes on in any
+	// case. A refusal by the broker or a check is an answer, not an error. NOT_FOUND where no order has that id,
+	// FAILED_PRECONDITION (ORDER_ENDED) where it has ended.
+	ModifyOrder(ctx context.Context, in *ModifyOrderRequest, opts ...grpc.CallOption) (*ModifyOrderResponse, error)
+	// Cancels what is left of an order; no kill switch forbids it. Answers when the order has ended, or at the deadline with
+	// its present status; it goes on in any case. NOT_FOUND where no order has that id, FAILED_PRECONDITION (ORDER_ENDED)
+	// where it has ended otherwise than by being cancelled.
+	CancelOrder(ctx context.Context, in *CancelOrderRequest, opts ...grpc.CallOption) (*CancelOrderResponse, error)
+	// Cancels all orders that match; no kill switch forbids it. It stops no strategy: a running one may order again, so stop
+	// it first. Answers like CancelOrder.
+	CancelAllOrders(ctx context.Context, in *CancelAllOrdersRequest, opts ...grpc.CallOption) (*CancelAllOrdersResponse, error)
 	// One order. NOT_FOUND where no order has that id.
 	GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*GetOrderResponse, error)
 	// A broker's own orders, positions and cash beside trading's, for a reconciliation.
@@ -77,6 +91,36 @@ func (c *tradingServiceClient) PlaceOrder(ctx context.Context, in *PlaceOrderReq
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PlaceOrderResponse)
 	err := c.cc.Invoke(ctx, TradingService_PlaceOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tradingServiceClient) ModifyOrder(ctx context.Context, in *ModifyOrderRequest, opts ...grpc.CallOption) (*ModifyOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ModifyOrderResponse)
+	err := c.cc.Invoke(ctx, TradingService_ModifyOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tradingServiceClient) CancelOrder(ctx context.Context, in *CancelOrderRequest, opts ...grpc.CallOption) (*CancelOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelOrderResponse)
+	err := c.cc.Invoke(ctx, TradingService_CancelOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tradingServiceClient) CancelAllOrders(ctx context.Context, in *CancelAllOrdersRequest, opts ...grpc.CallOption) (*CancelAllOrdersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelAllOrdersResponse)
+	err := c.cc.Invoke(ctx, TradingService_CancelAllOrders_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -186,12 +230,23 @@ func (c *tradingServiceClient) RecheckOrder(ctx context.Context, in *RecheckOrde
 // All implementations must embed UnimplementedTradingServiceServer
 // for forward compatibility.
 //
-// Places, lists and watches orders; squares off positions.
+// Places, changes, lists and watches orders; squares off positions.
 type TradingServiceServer interface {
 	// Places a manual order: risk decides, then it is executed like any order. Answers when the order has ended, or at
 	// the deadline with its present status; the order continues in any case. A rejection by risk is an answer, not an
 	// error (status FAILED, reason RISK_REJECTED).
 	PlaceOrder(context.Context, *PlaceOrderRequest) (*PlaceOrderResponse, error)
+	// Modifies a working order. Answers when the broker has, or at the deadline with its present status; it goes on in any
+	// case. A refusal by the broker or a check is an answer, not an error. NOT_FOUND where no order has that id,
+	// FAILED_PRECONDITION (ORDER_ENDED) where it has ended.
+	ModifyOrder(context.Context, *ModifyOrderRequest) (*ModifyOrderResponse, error)
+	// Cancels what is left of an order; no kill switch forbids it. Answers when the order has ended, or at the deadline with
+	// its present status; it goes on in any case. NOT_FOUND where no order has that id, FAILED_PRECONDITION (ORDER_ENDED)
+	// where it has ended otherwise than by being cancelled.
+	CancelOrder(context.Context, *CancelOrderRequest) (*CancelOrderResponse, error)
+	// Cancels all orders that match; no kill switch forbids it. It stops no strategy: a running one may order again, so stop
+	// it first. Answers like CancelOrder.
+	CancelAllOrders(context.Context, *CancelAllOrdersRequest) (*CancelAllOrdersResponse, error)
 	// One order. NOT_FOUND where no order has that id.
 	GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error)
 	// A broker's own orders, positions and cash beside trading's, for a reconciliation.
@@ -224,6 +279,15 @@ type UnimplementedTradingServiceServer struct{}
 
 func (UnimplementedTradingServiceServer) PlaceOrder(context.Context, *PlaceOrderRequest) (*PlaceOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PlaceOrder not implemented")
+}
+func (UnimplementedTradingServiceServer) ModifyOrder(context.Context, *ModifyOrderRequest) (*ModifyOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ModifyOrder not implemented")
+}
+func (UnimplementedTradingServiceServer) CancelOrder(context.Context, *CancelOrderRequest) (*CancelOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelOrder not implemented")
+}
+func (UnimplementedTradingServiceServer) CancelAllOrders(context.Context, *CancelAllOrdersRequest) (*CancelAllOrdersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelAllOrders not implemented")
 }
 func (UnimplementedTradingServiceServer) GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOrder not implemented")
@@ -287,6 +351,60 @@ func _TradingService_PlaceOrder_Handler(srv interface{}, ctx context.Context, de
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(TradingServiceServer).PlaceOrder(ctx, req.(*PlaceOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TradingService_ModifyOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ModifyOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TradingServiceServer).ModifyOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TradingService_ModifyOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TradingServiceServer).ModifyOrder(ctx, req.(*ModifyOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TradingService_CancelOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TradingServiceServer).CancelOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TradingService_CancelOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TradingServiceServer).CancelOrder(ctx, req.(*CancelOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TradingService_CancelAllOrders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelAllOrdersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TradingServiceServer).CancelAllOrders(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TradingService_CancelAllOrders_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TradingServiceServer).CancelAllOrders(ctx, req.(*CancelAllOrdersRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -456,6 +574,18 @@ var TradingService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PlaceOrder",
 			Handler:    _TradingService_PlaceOrder_Handler,
+		},
+		{
+			MethodName: "ModifyOrder",
+			Handler:    _TradingService_ModifyOrder_Handler,
+		},
+		{
+			MethodName: "CancelOrder",
+			Handler:    _TradingService_CancelOrder_Handler,
+		},
+		{
+			MethodName: "CancelAllOrders",
+			Handler:    _TradingService_CancelAllOrders_Handler,
 		},
 		{
 			MethodName: "GetOrder",

@@ -24,6 +24,74 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _OrderChangeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OrderChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderChangeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ORDER_CHANGE_KIND_UNSPECIFIED: _OrderChangeKind.ValueType  # 0
+    """Not set; never sent."""
+    ORDER_CHANGE_KIND_CANCEL: _OrderChangeKind.ValueType  # 1
+    """Cancels what is left of the order."""
+    ORDER_CHANGE_KIND_MODIFY: _OrderChangeKind.ValueType  # 2
+    """Gives the order another quantity or other prices."""
+
+class OrderChangeKind(_OrderChangeKind, metaclass=_OrderChangeKindEnumTypeWrapper):
+    """What a change of an order does."""
+
+ORDER_CHANGE_KIND_UNSPECIFIED: OrderChangeKind.ValueType  # 0
+"""Not set; never sent."""
+ORDER_CHANGE_KIND_CANCEL: OrderChangeKind.ValueType  # 1
+"""Cancels what is left of the order."""
+ORDER_CHANGE_KIND_MODIFY: OrderChangeKind.ValueType  # 2
+"""Gives the order another quantity or other prices."""
+Global___OrderChangeKind: _TypeAlias = OrderChangeKind  # noqa: Y015
+
+class _OrderChangeStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OrderChangeStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderChangeStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ORDER_CHANGE_STATUS_UNSPECIFIED: _OrderChangeStatus.ValueType  # 0
+    """Not set; never sent."""
+    ORDER_CHANGE_STATUS_PENDING: _OrderChangeStatus.ValueType  # 1
+    """Stored; its broker call was not begun."""
+    ORDER_CHANGE_STATUS_CALLING: _OrderChangeStatus.ValueType  # 2
+    """Its broker call may be under way."""
+    ORDER_CHANGE_STATUS_UNKNOWN: _OrderChangeStatus.ValueType  # 3
+    """Its broker call had no clear answer; the order is looked up until the broker shows what became of it."""
+    ORDER_CHANGE_STATUS_DONE: _OrderChangeStatus.ValueType  # 4
+    """Done. Final."""
+    ORDER_CHANGE_STATUS_REFUSED: _OrderChangeStatus.ValueType  # 5
+    """The broker, a kill switch or a check refused it, and nothing was done; `message` says why. Final."""
+    ORDER_CHANGE_STATUS_OVERTAKEN: _OrderChangeStatus.ValueType  # 6
+    """The order ended before the change took effect, for instance because it filled. Final."""
+    ORDER_CHANGE_STATUS_ABSENT: _OrderChangeStatus.ValueType  # 7
+    """The broker did not answer, and never showed the order as changed; it works on as it was. Final."""
+
+class OrderChangeStatus(_OrderChangeStatus, metaclass=_OrderChangeStatusEnumTypeWrapper):
+    """Status of a change of an order. The allowed transitions are one table, `alphapanda.trading.core.order_change.TRANSITIONS`."""
+
+ORDER_CHANGE_STATUS_UNSPECIFIED: OrderChangeStatus.ValueType  # 0
+"""Not set; never sent."""
+ORDER_CHANGE_STATUS_PENDING: OrderChangeStatus.ValueType  # 1
+"""Stored; its broker call was not begun."""
+ORDER_CHANGE_STATUS_CALLING: OrderChangeStatus.ValueType  # 2
+"""Its broker call may be under way."""
+ORDER_CHANGE_STATUS_UNKNOWN: OrderChangeStatus.ValueType  # 3
+"""Its broker call had no clear answer; the order is looked up until the broker shows what became of it."""
+ORDER_CHANGE_STATUS_DONE: OrderChangeStatus.ValueType  # 4
+"""Done. Final."""
+ORDER_CHANGE_STATUS_REFUSED: OrderChangeStatus.ValueType  # 5
+"""The broker, a kill switch or a check refused it, and nothing was done; `message` says why. Final."""
+ORDER_CHANGE_STATUS_OVERTAKEN: OrderChangeStatus.ValueType  # 6
+"""The order ended before the change took effect, for instance because it filled. Final."""
+ORDER_CHANGE_STATUS_ABSENT: OrderChangeStatus.ValueType  # 7
+"""The broker did not answer, and never showed the order as changed; it works on as it was. Final."""
+Global___OrderChangeStatus: _TypeAlias = OrderChangeStatus  # noqa: Y015
+
 class _SquareOffSkip:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -167,6 +235,76 @@ class Order(_message.Message):
 Global___Order: _TypeAlias = Order  # noqa: Y015
 
 @_typing.final
+class OrderChange(_message.Message):
+    """A cancellation or modification of an order. It is stored before the broker is asked for it, and asked for at most once
+    unless it is certain that nothing was done; a cancellation, which does no harm twice, up to four times.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    LIMIT_PRICE_FIELD_NUMBER: _builtins.int
+    TRIGGER_PRICE_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    change_id: _builtins.str
+    """Id of the change, a UUID."""
+    order_id: _builtins.str
+    """Id of the order."""
+    kind: Global___OrderChangeKind.ValueType
+    """What it does."""
+    status: Global___OrderChangeStatus.ValueType
+    """What has become of it."""
+    quantity: _builtins.int
+    """Of a modification: units that the order shall have in all, what has filled included. 0: as it had."""
+    requested_by: _builtins.str
+    """Who asked for it: a caller, or "risk" for a target that takes the order's place."""
+    reason: _builtins.str
+    """Why, for the record. May be empty."""
+    message: _builtins.str
+    """What became of it, one sentence for a person. Empty where there is nothing to say."""
+    @_builtins.property
+    def limit_price(self) -> _decimal_pb2.Decimal:
+        """Of a modification: the limit price it shall have, rupees. Absent: none."""
+
+    @_builtins.property
+    def trigger_price(self) -> _decimal_pb2.Decimal:
+        """Of a modification: the trigger price it shall have, rupees. Absent: none."""
+
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time at which it was asked for."""
+
+    def __init__(
+        self,
+        *,
+        change_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        kind: Global___OrderChangeKind.ValueType = ...,
+        status: Global___OrderChangeStatus.ValueType = ...,
+        quantity: _builtins.int = ...,
+        limit_price: _decimal_pb2.Decimal | None = ...,
+        trigger_price: _decimal_pb2.Decimal | None = ...,
+        requested_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "limit_price", b"limit_price", "trigger_price", b"trigger_price"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_id", b"change_id", "created_at", b"created_at", "kind", b"kind", "limit_price", b"limit_price", "message", b"message", "order_id", b"order_id", "quantity", b"quantity", "reason", b"reason", "requested_by", b"requested_by", "status", b"status", "trigger_price", b"trigger_price"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderChange: _TypeAlias = OrderChange  # noqa: Y015
+
+@_typing.final
 class PlaceOrderRequest(_message.Message):
     """Places a manual order."""
 
@@ -271,6 +409,258 @@ class PlaceOrderResponse(_message.Message):
 Global___PlaceOrderResponse: _TypeAlias = PlaceOrderResponse  # noqa: Y015
 
 @_typing.final
+class ModifyOrderRequest(_message.Message):
+    """Modifies a working order: whatever its strategy, its type and validity stay as they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    LIMIT_PRICE_FIELD_NUMBER: _builtins.int
+    TRIGGER_PRICE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    order_id: _builtins.str
+    """Id of the order, a UUID given by Alpha Panda."""
+    quantity: _builtins.int
+    """Units it shall have in all, what has filled included. 0: as it has. More units than it has only where that reduces a
+    position; for more of an entry place another order.
+    """
+    reason: _builtins.str
+    """Why, for the record, at most 200 characters."""
+    @_builtins.property
+    def limit_price(self) -> _decimal_pb2.Decimal:
+        """Limit price it shall have, rupees, > 0; of LIMIT and SL. Absent: as it has."""
+
+    @_builtins.property
+    def trigger_price(self) -> _decimal_pb2.Decimal:
+        """Trigger price it shall have, rupees, > 0; of SL and SL_M. Absent: as it has."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        limit_price: _decimal_pb2.Decimal | None = ...,
+        trigger_price: _decimal_pb2.Decimal | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limit_price", b"limit_price", "trigger_price", b"trigger_price"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit_price", b"limit_price", "order_id", b"order_id", "quantity", b"quantity", "reason", b"reason", "request_id", b"request_id", "trigger_price", b"trigger_price"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModifyOrderRequest: _TypeAlias = ModifyOrderRequest  # noqa: Y015
+
+@_typing.final
+class ModifyOrderResponse(_message.Message):
+    """What has become of the modification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def order(self) -> Global___Order:
+        """The order, as of this answer."""
+
+    @_builtins.property
+    def change(self) -> Global___OrderChange:
+        """The modification. Where its status is not final, it goes on; GetOrder follows it."""
+
+    def __init__(
+        self,
+        *,
+        order: Global___Order | None = ...,
+        change: Global___OrderChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModifyOrderResponse: _TypeAlias = ModifyOrderResponse  # noqa: Y015
+
+@_typing.final
+class CancelOrderRequest(_message.Message):
+    """Cancels what is left of an order, whatever its strategy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    order_id: _builtins.str
+    """Id of the order, a UUID given by Alpha Panda."""
+    reason: _builtins.str
+    """Why, for the record, at most 200 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelOrderRequest: _TypeAlias = CancelOrderRequest  # noqa: Y015
+
+@_typing.final
+class CancelOrderResponse(_message.Message):
+    """What has become of the cancellation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def order(self) -> Global___Order:
+        """The order, as of this answer."""
+
+    @_builtins.property
+    def change(self) -> Global___OrderChange:
+        """The cancellation. Where its status is not final, it goes on; GetOrder follows it. Absent where the order was cancelled
+        before.
+        """
+
+    def __init__(
+        self,
+        *,
+        order: Global___Order | None = ...,
+        change: Global___OrderChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelOrderResponse: _TypeAlias = CancelOrderResponse  # noqa: Y015
+
+@_typing.final
+class CancelAllOrdersRequest(_message.Message):
+    """Cancels all orders that have not ended and match all that is given; with nothing given, every order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVEN_IF_UNKNOWN_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    strategy_id: _builtins.str
+    """Name of the strategy; "manual" for orders placed by persons. Empty means every strategy."""
+    symbol: _builtins.str
+    """Exchange and symbol, such as "NSE:INFY". Empty means every instrument."""
+    broker: _builtins.str
+    """Broker namespace. Empty means every active broker."""
+    account: _builtins.str
+    """Account. Empty means every account of these brokers."""
+    reason: _builtins.str
+    """Why, for the record, at most 200 characters."""
+    even_if_unknown: _builtins.bool
+    """True: a strategy or an account that isn't known is no error. False: it is INVALID_ARGUMENT."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        even_if_unknown: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "even_if_unknown", b"even_if_unknown", "reason", b"reason", "request_id", b"request_id", "strategy_id", b"strategy_id", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelAllOrdersRequest: _TypeAlias = CancelAllOrdersRequest  # noqa: Y015
+
+@_typing.final
+class OrderCancellation(_message.Message):
+    """An order that is to be cancelled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def order(self) -> Global___Order:
+        """The order, as of this answer."""
+
+    @_builtins.property
+    def change(self) -> Global___OrderChange:
+        """Its cancellation. Where its status is not final, it goes on; GetOrder follows it."""
+
+    def __init__(
+        self,
+        *,
+        order: Global___Order | None = ...,
+        change: Global___OrderChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderCancellation: _TypeAlias = OrderCancellation  # noqa: Y015
+
+@_typing.final
+class CancelAllOrdersResponse(_message.Message):
+    """What has become of the cancellations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCELLATIONS_FIELD_NUMBER: _builtins.int
+    UNVERIFIED_FIELD_NUMBER: _builtins.int
+    unverified: _builtins.str
+    """Why it was not checked that the strategy exists, one sentence; the orders are cancelled all the same. Empty where it was
+    checked, or nothing had to be.
+    """
+    @_builtins.property
+    def cancellations(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderCancellation]:
+        """The orders that were to be cancelled, oldest first; at most 1000. Where there are more, cancel again."""
+
+    def __init__(
+        self,
+        *,
+        cancellations: _abc.Iterable[Global___OrderCancellation] | None = ...,
+        unverified: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancellations", b"cancellations", "unverified", b"unverified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelAllOrdersResponse: _TypeAlias = CancelAllOrdersResponse  # noqa: Y015
+
+@_typing.final
 class GetOrderRequest(_message.Message):
     """Asks for one order."""
 
@@ -299,18 +689,24 @@ class GetOrderResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order(self) -> Global___Order:
         """The order, as of this answer."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderChange]:
+        """What was asked for to be changed of it, the newest 100, oldest first."""
 
     def __init__(
         self,
         *,
         order: Global___Order | None = ...,
+        changes: _abc.Iterable[Global___OrderChange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "order", b"order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TradingServiceStub:
-    """Places, lists and watches orders; squares off positions.
+    """Places, changes, lists and watches orders; squares off positions.
     """
 
     def __init__(self, channel):
@@ -39,6 +39,21 @@ class TradingServiceStub:
                 '/panda.trading.v1.TradingService/PlaceOrder',
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.PlaceOrderRequest.SerializeToString,
                 response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.PlaceOrderResponse.FromString,
+                _registered_method=True)
+        self.ModifyOrder = channel.unary_unary(
+                '/panda.trading.v1.TradingService/ModifyOrder',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ModifyOrderRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.ModifyOrderResponse.FromString,
+                _registered_method=True)
+        self.CancelOrder = channel.unary_unary(
+                '/panda.trading.v1.TradingService/CancelOrder',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.CancelOrderRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.CancelOrderResponse.FromString,
+                _registered_method=True)
+        self.CancelAllOrders = channel.unary_unary(
+                '/panda.trading.v1.TradingService/CancelAllOrders',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.CancelAllOrdersRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.CancelAllOrdersResponse.FromString,
                 _registered_method=True)
         self.GetOrder = channel.unary_unary(
                 '/panda.trading.v1.TradingService/GetOrder',
@@ -88,13 +103,39 @@ class TradingServiceStub:
 
 
 class TradingServiceServicer:
-    """Places, lists and watches orders; squares off positions.
+    """Places, changes, lists and watches orders; squares off positions.
     """
 
     def PlaceOrder(self, request, context):
         """Places a manual order: risk decides, then it is executed like any order. Answers when the order has ended, or at
         the deadline with its present status; the order continues in any case. A rejection by risk is an answer, not an
         error (status FAILED, reason RISK_REJECTED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ModifyOrder(self, request, context):
+        """Modifies a working order. Answers when the broker has, or at the deadline with its present status; it goes on in any
+        case. A refusal by the broker or a check is an answer, not an error. NOT_FOUND where no order has that id,
+        FAILED_PRECONDITION (ORDER_ENDED) where it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelOrder(self, request, context):
+        """Cancels what is left of an order; no kill switch forbids it. Answers when the order has ended, or at the deadline with
+        its present status; it goes on in any case. NOT_FOUND where no order has that id, FAILED_PRECONDITION (ORDER_ENDED)
+        where it has ended otherwise than by being cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelAllOrders(self, request, context):
+        """Cancels all orders that match; no kill switch forbids it. It stops no strategy: a running one may order again, so stop
+        it first. Answers like CancelOrder.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,6 +214,21 @@ def add_TradingServiceServicer_to_server(servicer, server):
                     request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.PlaceOrderRequest.FromString,
                     response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.PlaceOrderResponse.SerializeToString,
             ),
+            'ModifyOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ModifyOrder,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.ModifyOrderRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ModifyOrderResponse.SerializeToString,
+            ),
+            'CancelOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOrder,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.CancelOrderRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.CancelOrderResponse.SerializeToString,
+            ),
+            'CancelAllOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelAllOrders,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.CancelAllOrdersRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.CancelAllOrdersResponse.SerializeToString,
+            ),
             'GetOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOrder,
                     request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetOrderRequest.FromString,
@@ -227,7 +283,7 @@ def add_TradingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TradingService:
-    """Places, lists and watches orders; squares off positions.
+    """Places, changes, lists and watches orders; squares off positions.
     """
 
     @staticmethod
@@ -247,6 +303,87 @@ class TradingService:
             '/panda.trading.v1.TradingService/PlaceOrder',
             panda_dot_trading_dot_v1_dot_trading__pb2.PlaceOrderRequest.SerializeToString,
             panda_dot_trading_dot_v1_dot_trading__pb2.PlaceOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ModifyOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/ModifyOrder',
+            panda_dot_trading_dot_v1_dot_trading__pb2.ModifyOrderRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.ModifyOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/CancelOrder',
+            panda_dot_trading_dot_v1_dot_trading__pb2.CancelOrderRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.CancelOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelAllOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/CancelAllOrders',
+            panda_dot_trading_dot_v1_dot_trading__pb2.CancelAllOrdersRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.CancelAllOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,13 +13,27 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TradingServiceStub:
-    """Places, lists and watches orders; squares off positions."""
+    """Places, changes, lists and watches orders; squares off positions."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PlaceOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.PlaceOrderRequest, _trading_pb2.PlaceOrderResponse]
     """Places a manual order: risk decides, then it is executed like any order. Answers when the order has ended, or at
     the deadline with its present status; the order continues in any case. A rejection by risk is an answer, not an
     error (status FAILED, reason RISK_REJECTED).
+    """
+    ModifyOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.ModifyOrderRequest, _trading_pb2.ModifyOrderResponse]
+    """Modifies a working order. Answers when the broker has, or at the deadline with its present status; it goes on in any
+    case. A refusal by the broker or a check is an answer, not an error. NOT_FOUND where no order has that id,
+    FAILED_PRECONDITION (ORDER_ENDED) where it has ended.
+    """
+    CancelOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.CancelOrderRequest, _trading_pb2.CancelOrderResponse]
+    """Cancels what is left of an order; no kill switch forbids it. Answers when the order has ended, or at the deadline with
+    its present status; it goes on in any case. NOT_FOUND where no order has that id, FAILED_PRECONDITION (ORDER_ENDED)
+    where it has ended otherwise than by being cancelled.
+    """
+    CancelAllOrders: _aio.UnaryUnaryMultiCallable[_trading_pb2.CancelAllOrdersRequest, _trading_pb2.CancelAllOrdersResponse]
+    """Cancels all orders that match; no kill switch forbids it. It stops no strategy: a running one may order again, so stop
+    it first. Answers like CancelOrder.
     """
     GetOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.GetOrderRequest, _trading_pb2.GetOrderResponse]
     """One order. NOT_FOUND where no order has that id."""
@@ -45,7 +59,7 @@ class TradingServiceStub:
     """
 
 class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Places, lists and watches orders; squares off positions."""
+    """Places, changes, lists and watches orders; squares off positions."""
 
     @_abc_1.abstractmethod
     def PlaceOrder(
@@ -56,6 +70,38 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Places a manual order: risk decides, then it is executed like any order. Answers when the order has ended, or at
         the deadline with its present status; the order continues in any case. A rejection by risk is an answer, not an
         error (status FAILED, reason RISK_REJECTED).
+        """
+
+    @_abc_1.abstractmethod
+    def ModifyOrder(
+        self,
+        request: _trading_pb2.ModifyOrderRequest,
+        context: _aio.ServicerContext[_trading_pb2.ModifyOrderRequest, _abc.Awaitable[_trading_pb2.ModifyOrderResponse]],
+    ) -> _abc.Awaitable[_trading_pb2.ModifyOrderResponse]:
+        """Modifies a working order. Answers when the broker has, or at the deadline with its present status; it goes on in any
+        case. A refusal by the broker or a check is an answer, not an error. NOT_FOUND where no order has that id,
+        FAILED_PRECONDITION (ORDER_ENDED) where it has ended.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelOrder(
+        self,
+        request: _trading_pb2.CancelOrderRequest,
+        context: _aio.ServicerContext[_trading_pb2.CancelOrderRequest, _abc.Awaitable[_trading_pb2.CancelOrderResponse]],
+    ) -> _abc.Awaitable[_trading_pb2.CancelOrderResponse]:
+        """Cancels what is left of an order; no kill switch forbids it. Answers when the order has ended, or at the deadline with
+        its present status; it goes on in any case. NOT_FOUND where no order has that id, FAILED_PRECONDITION (ORDER_ENDED)
+        where it has ended otherwise than by being cancelled.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelAllOrders(
+        self,
+        request: _trading_pb2.CancelAllOrdersRequest,
+        context: _aio.ServicerContext[_trading_pb2.CancelAllOrdersRequest, _abc.Awaitable[_trading_pb2.CancelAllOrdersResponse]],
+    ) -> _abc.Awaitable[_trading_pb2.CancelAllOrdersResponse]:
+        """Cancels all orders that match; no kill switch forbids it. It stops no strategy: a running one may order again, so stop
+        it first. Answers like CancelOrder.
         """
 
     @_abc_1.abstractmethod

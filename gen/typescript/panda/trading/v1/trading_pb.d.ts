@@ -155,6 +155,97 @@ export declare type Order = Message<"panda.trading.v1.Order"> & {
 export declare const OrderSchema: GenMessage<Order>;
 
 /**
+ * A cancellation or modification of an order. It is stored before the broker is asked for it, and asked for at most once
+ * unless it is certain that nothing was done; a cancellation, which does no harm twice, up to four times.
+ *
+ * @generated from message panda.trading.v1.OrderChange
+ */
+export declare type OrderChange = Message<"panda.trading.v1.OrderChange"> & {
+  /**
+   * Id of the change, a UUID.
+   *
+   * @generated from field: string change_id = 1;
+   */
+  changeId: string;
+
+  /**
+   * Id of the order.
+   *
+   * @generated from field: string order_id = 2;
+   */
+  orderId: string;
+
+  /**
+   * What it does.
+   *
+   * @generated from field: panda.trading.v1.OrderChangeKind kind = 3;
+   */
+  kind: OrderChangeKind;
+
+  /**
+   * What has become of it.
+   *
+   * @generated from field: panda.trading.v1.OrderChangeStatus status = 4;
+   */
+  status: OrderChangeStatus;
+
+  /**
+   * Of a modification: units that the order shall have in all, what has filled included. 0: as it had.
+   *
+   * @generated from field: int64 quantity = 5;
+   */
+  quantity: bigint;
+
+  /**
+   * Of a modification: the limit price it shall have, rupees. Absent: none.
+   *
+   * @generated from field: google.type.Decimal limit_price = 6;
+   */
+  limitPrice?: Decimal | undefined;
+
+  /**
+   * Of a modification: the trigger price it shall have, rupees. Absent: none.
+   *
+   * @generated from field: google.type.Decimal trigger_price = 7;
+   */
+  triggerPrice?: Decimal | undefined;
+
+  /**
+   * Who asked for it: a caller, or "risk" for a target that takes the order's place.
+   *
+   * @generated from field: string requested_by = 8;
+   */
+  requestedBy: string;
+
+  /**
+   * Why, for the record. May be empty.
+   *
+   * @generated from field: string reason = 9;
+   */
+  reason: string;
+
+  /**
+   * What became of it, one sentence for a person. Empty where there is nothing to say.
+   *
+   * @generated from field: string message = 10;
+   */
+  message: string;
+
+  /**
+   * Wall time at which it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 11;
+   */
+  createdAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message panda.trading.v1.OrderChange.
+ * Use `create(OrderChangeSchema)` to create a new message.
+ */
+export declare const OrderChangeSchema: GenMessage<OrderChange>;
+
+/**
  * Places a manual order.
  *
  * @generated from message panda.trading.v1.PlaceOrderRequest
@@ -281,6 +372,271 @@ export declare type PlaceOrderResponse = Message<"panda.trading.v1.PlaceOrderRes
 export declare const PlaceOrderResponseSchema: GenMessage<PlaceOrderResponse>;
 
 /**
+ * Modifies a working order: whatever its strategy, its type and validity stay as they are.
+ *
+ * @generated from message panda.trading.v1.ModifyOrderRequest
+ */
+export declare type ModifyOrderRequest = Message<"panda.trading.v1.ModifyOrderRequest"> & {
+  /**
+   * Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+   * effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Id of the order, a UUID given by Alpha Panda.
+   *
+   * @generated from field: string order_id = 2;
+   */
+  orderId: string;
+
+  /**
+   * Units it shall have in all, what has filled included. 0: as it has. More units than it has only where that reduces a
+   * position; for more of an entry place another order.
+   *
+   * @generated from field: int64 quantity = 3;
+   */
+  quantity: bigint;
+
+  /**
+   * Limit price it shall have, rupees, > 0; of LIMIT and SL. Absent: as it has.
+   *
+   * @generated from field: google.type.Decimal limit_price = 4;
+   */
+  limitPrice?: Decimal | undefined;
+
+  /**
+   * Trigger price it shall have, rupees, > 0; of SL and SL_M. Absent: as it has.
+   *
+   * @generated from field: google.type.Decimal trigger_price = 5;
+   */
+  triggerPrice?: Decimal | undefined;
+
+  /**
+   * Why, for the record, at most 200 characters.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message panda.trading.v1.ModifyOrderRequest.
+ * Use `create(ModifyOrderRequestSchema)` to create a new message.
+ */
+export declare const ModifyOrderRequestSchema: GenMessage<ModifyOrderRequest>;
+
+/**
+ * What has become of the modification.
+ *
+ * @generated from message panda.trading.v1.ModifyOrderResponse
+ */
+export declare type ModifyOrderResponse = Message<"panda.trading.v1.ModifyOrderResponse"> & {
+  /**
+   * The order, as of this answer.
+   *
+   * @generated from field: panda.trading.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+
+  /**
+   * The modification. Where its status is not final, it goes on; GetOrder follows it.
+   *
+   * @generated from field: panda.trading.v1.OrderChange change = 2;
+   */
+  change?: OrderChange | undefined;
+};
+
+/**
+ * Describes the message panda.trading.v1.ModifyOrderResponse.
+ * Use `create(ModifyOrderResponseSchema)` to create a new message.
+ */
+export declare const ModifyOrderResponseSchema: GenMessage<ModifyOrderResponse>;
+
+/**
+ * Cancels what is left of an order, whatever its strategy.
+ *
+ * @generated from message panda.trading.v1.CancelOrderRequest
+ */
+export declare type CancelOrderRequest = Message<"panda.trading.v1.CancelOrderRequest"> & {
+  /**
+   * Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+   * effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Id of the order, a UUID given by Alpha Panda.
+   *
+   * @generated from field: string order_id = 2;
+   */
+  orderId: string;
+
+  /**
+   * Why, for the record, at most 200 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message panda.trading.v1.CancelOrderRequest.
+ * Use `create(CancelOrderRequestSchema)` to create a new message.
+ */
+export declare const CancelOrderRequestSchema: GenMessage<CancelOrderRequest>;
+
+/**
+ * What has become of the cancellation.
+ *
+ * @generated from message panda.trading.v1.CancelOrderResponse
+ */
+export declare type CancelOrderResponse = Message<"panda.trading.v1.CancelOrderResponse"> & {
+  /**
+   * The order, as of this answer.
+   *
+   * @generated from field: panda.trading.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+
+  /**
+   * The cancellation. Where its status is not final, it goes on; GetOrder follows it. Absent where the order was cancelled
+   * before.
+   *
+   * @generated from field: panda.trading.v1.OrderChange change = 2;
+   */
+  change?: OrderChange | undefined;
+};
+
+/**
+ * Describes the message panda.trading.v1.CancelOrderResponse.
+ * Use `create(CancelOrderResponseSchema)` to create a new message.
+ */
+export declare const CancelOrderResponseSchema: GenMessage<CancelOrderResponse>;
+
+/**
+ * Cancels all orders that have not ended and match all that is given; with nothing given, every order.
+ *
+ * @generated from message panda.trading.v1.CancelAllOrdersRequest
+ */
+export declare type CancelAllOrdersRequest = Message<"panda.trading.v1.CancelAllOrdersRequest"> & {
+  /**
+   * Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+   * effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Name of the strategy; "manual" for orders placed by persons. Empty means every strategy.
+   *
+   * @generated from field: string strategy_id = 2;
+   */
+  strategyId: string;
+
+  /**
+   * Exchange and symbol, such as "NSE:INFY". Empty means every instrument.
+   *
+   * @generated from field: string symbol = 3;
+   */
+  symbol: string;
+
+  /**
+   * Broker namespace. Empty means every active broker.
+   *
+   * @generated from field: string broker = 4;
+   */
+  broker: string;
+
+  /**
+   * Account. Empty means every account of these brokers.
+   *
+   * @generated from field: string account = 5;
+   */
+  account: string;
+
+  /**
+   * Why, for the record, at most 200 characters.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * True: a strategy or an account that isn't known is no error. False: it is INVALID_ARGUMENT.
+   *
+   * @generated from field: bool even_if_unknown = 7;
+   */
+  evenIfUnknown: boolean;
+};
+
+/**
+ * Describes the message panda.trading.v1.CancelAllOrdersRequest.
+ * Use `create(CancelAllOrdersRequestSchema)` to create a new message.
+ */
+export declare const CancelAllOrdersRequestSchema: GenMessage<CancelAllOrdersRequest>;
+
+/**
+ * An order that is to be cancelled.
+ *
+ * @generated from message panda.trading.v1.OrderCancellation
+ */
+export declare type OrderCancellation = Message<"panda.trading.v1.OrderCancellation"> & {
+  /**
+   * The order, as of this answer.
+   *
+   * @generated from field: panda.trading.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+
+  /**
+   * Its cancellation. Where its status is not final, it goes on; GetOrder follows it.
+   *
+   * @generated from field: panda.trading.v1.OrderChange change = 2;
+   */
+  change?: OrderChange | undefined;
+};
+
+/**
+ * Describes the message panda.trading.v1.OrderCancellation.
+ * Use `create(OrderCancellationSchema)` to create a new message.
+ */
+export declare const OrderCancellationSchema: GenMessage<OrderCancellation>;
+
+/**
+ * What has become of the cancellations.
+ *
+ * @generated from message panda.trading.v1.CancelAllOrdersResponse
+ */
+export declare type CancelAllOrdersResponse = Message<"panda.trading.v1.CancelAllOrdersResponse"> & {
+  /**
+   * The orders that were to be cancelled, oldest first; at most 1000. Where there are more, cancel again.
+   *
+   * @generated from field: repeated panda.trading.v1.OrderCancellation cancellations = 1;
+   */
+  cancellations: OrderCancellation[];
+
+  /**
+   * Why it was not checked that the strategy exists, one sentence; the orders are cancelled all the same. Empty where it was
+   * checked, or nothing had to be.
+   *
+   * @generated from field: string unverified = 2;
+   */
+  unverified: string;
+};
+
+/**
+ * Describes the message panda.trading.v1.CancelAllOrdersResponse.
+ * Use `create(CancelAllOrdersResponseSchema)` to create a new message.
+ */
+export declare const CancelAllOrdersResponseSchema: GenMessage<CancelAllOrdersResponse>;
+
+/**
  * Asks for one order.
  *
  * @generated from message panda.trading.v1.GetOrderRequest
@@ -312,6 +668,13 @@ export declare type GetOrderResponse = Message<"panda.trading.v1.GetOrderRespons
    * @generated from field: panda.trading.v1.Order order = 1;
    */
   order?: Order | undefined;
+
+  /**
+   * What was asked for to be changed of it, the newest 100, oldest first.
+   *
+   * @generated from field: repeated panda.trading.v1.OrderChange changes = 2;
+   */
+  changes: OrderChange[];
 };
 
 /**
@@ -1067,6 +1430,107 @@ export declare type RecheckOrderResponse = Message<"panda.trading.v1.RecheckOrde
 export declare const RecheckOrderResponseSchema: GenMessage<RecheckOrderResponse>;
 
 /**
+ * What a change of an order does.
+ *
+ * @generated from enum panda.trading.v1.OrderChangeKind
+ */
+export enum OrderChangeKind {
+  /**
+   * Not set; never sent.
+   *
+   * @generated from enum value: ORDER_CHANGE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Cancels what is left of the order.
+   *
+   * @generated from enum value: ORDER_CHANGE_KIND_CANCEL = 1;
+   */
+  CANCEL = 1,
+
+  /**
+   * Gives the order another quantity or other prices.
+   *
+   * @generated from enum value: ORDER_CHANGE_KIND_MODIFY = 2;
+   */
+  MODIFY = 2,
+}
+
+/**
+ * Describes the enum panda.trading.v1.OrderChangeKind.
+ */
+export declare const OrderChangeKindSchema: GenEnum<OrderChangeKind>;
+
+/**
+ * Status of a change of an order. The allowed transitions are one table, `alphapanda.trading.core.order_change.TRANSITIONS`.
+ *
+ * @generated from enum panda.trading.v1.OrderChangeStatus
+ */
+export enum OrderChangeStatus {
+  /**
+   * Not set; never sent.
+   *
+   * @generated from enum value: ORDER_CHANGE_STATUS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Stored; its broker call was not begun.
+   *
+   * @generated from enum value: ORDER_CHANGE_STATUS_PENDING = 1;
+   */
+  PENDING = 1,
+
+  /**
+   * Its broker call may be under way.
+   *
+   * @generated from enum value: ORDER_CHANGE_STATUS_CALLING = 2;
+   */
+  CALLING = 2,
+
+  /**
+   * Its broker call had no clear answer; the order is looked up until the broker shows what became of it.
+   *
+   * @generated from enum value: ORDER_CHANGE_STATUS_UNKNOWN = 3;
+   */
+  UNKNOWN = 3,
+
+  /**
+   * Done. Final.
+   *
+   * @generated from enum value: ORDER_CHANGE_STATUS_DONE = 4;
+   */
+  DONE = 4,
+
+  /**
+   * The broker, a kill switch or a check refused it, and nothing was done; `message` says why. Final.
+   *
+   * @generated from enum value: ORDER_CHANGE_STATUS_REFUSED = 5;
+   */
+  REFUSED = 5,
+
+  /**
+   * The order ended before the change took effect, for instance because it filled. Final.
+   *
+   * @generated from enum value: ORDER_CHANGE_STATUS_OVERTAKEN = 6;
+   */
+  OVERTAKEN = 6,
+
+  /**
+   * The broker did not answer, and never showed the order as changed; it works on as it was. Final.
+   *
+   * @generated from enum value: ORDER_CHANGE_STATUS_ABSENT = 7;
+   */
+  ABSENT = 7,
+}
+
+/**
+ * Describes the enum panda.trading.v1.OrderChangeStatus.
+ */
+export declare const OrderChangeStatusSchema: GenEnum<OrderChangeStatus>;
+
+/**
  * Why a position is not squared off.
  *
  * @generated from enum panda.trading.v1.SquareOffSkip
@@ -1114,7 +1578,7 @@ export enum SquareOffSkip {
 export declare const SquareOffSkipSchema: GenEnum<SquareOffSkip>;
 
 /**
- * Places, lists and watches orders; squares off positions.
+ * Places, changes, lists and watches orders; squares off positions.
  *
  * @generated from service panda.trading.v1.TradingService
  */
@@ -1130,6 +1594,41 @@ export declare const TradingService: GenService<{
     methodKind: "unary";
     input: typeof PlaceOrderRequestSchema;
     output: typeof PlaceOrderResponseSchema;
+  },
+  /**
+   * Modifies a working order. Answers when the broker has, or at the deadline with its present status; it goes on in any
+   * case. A refusal by the broker or a check is an answer, not an error. NOT_FOUND where no order has that id,
+   * FAILED_PRECONDITION (ORDER_ENDED) where it has ended.
+   *
+   * @generated from rpc panda.trading.v1.TradingService.ModifyOrder
+   */
+  modifyOrder: {
+    methodKind: "unary";
+    input: typeof ModifyOrderRequestSchema;
+    output: typeof ModifyOrderResponseSchema;
+  },
+  /**
+   * Cancels what is left of an order; no kill switch forbids it. Answers when the order has ended, or at the deadline with
+   * its present status; it goes on in any case. NOT_FOUND where no order has that id, FAILED_PRECONDITION (ORDER_ENDED)
+   * where it has ended otherwise than by being cancelled.
+   *
+   * @generated from rpc panda.trading.v1.TradingService.CancelOrder
+   */
+  cancelOrder: {
+    methodKind: "unary";
+    input: typeof CancelOrderRequestSchema;
+    output: typeof CancelOrderResponseSchema;
+  },
+  /**
+   * Cancels all orders that match; no kill switch forbids it. It stops no strategy: a running one may order again, so stop
+   * it first. Answers like CancelOrder.
+   *
+   * @generated from rpc panda.trading.v1.TradingService.CancelAllOrders
+   */
+  cancelAllOrders: {
+    methodKind: "unary";
+    input: typeof CancelAllOrdersRequestSchema;
+    output: typeof CancelAllOrdersResponseSchema;
   },
   /**
    * One order. NOT_FOUND where no order has that id.
