@@ -17,6 +17,7 @@ from alphapanda.resilience.failures import in_one_line
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, LiveArming, Venue
 from alphapanda.risk.core.limits import Limits
+from alphapanda.risk.core.restricted import RestrictedList
 from alphapanda.risk.store.port import AccountFacts
 from alphapanda.risk.strategy_statuses import StrategyStatuses
 from alphapanda.storage.price_cache import MarketViews
@@ -44,6 +45,7 @@ class DecisionInputs:
         venues: where a broker's orders go; a broker that is absent is paper as live.
         live: brokers whose orders reach a real exchange; their accounts take entries only while they are armed.
         limits_at: the limits from the settings at brokers that have limits of their own.
+        restricted: returns what the exchange restricts; None: there is no list.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class DecisionInputs:
         venues: Mapping[str, Venue] | None = None,
         live: Collection[str] = (),
         limits_at: Mapping[str, Limits] | None = None,
+        restricted: Callable[[], RestrictedList] | None = None,
     ) -> None:
         self.instruments = instruments
         self.calendar = calendar
@@ -69,6 +72,7 @@ class DecisionInputs:
         self._funds: Mapping[str, FundsTerms] = funds or MappingProxyType({})
         self._venues: Mapping[str, Venue] = venues or MappingProxyType({})
         self._limits_at: Mapping[str, Limits] = limits_at or MappingProxyType({})
+        self._restricted = restricted
 
     def limits_at(self, broker: str) -> Limits:
         """The limits from the settings that hold at a broker."""
@@ -115,4 +119,5 @@ class DecisionInputs:
             self._funds.get(broker),
             self._venues.get(broker, Venue.AS_LIVE),
             LiveArming(facts.armed_day) if broker in self.live else None,
+            self._restricted() if self._restricted is not None and broker in self.live else None,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import Field, field_validator
@@ -154,6 +155,18 @@ class ZerodhaSettings(Section):
                 "-1, or more than 0 and at most 100: Zerodha refuses market orders without protection"
             )
         return percent
+
+    restricted_file: Path | None = Field(
+        None,
+        description="TOML file with the shares that the exchange restricts (ASM, GSM, F&O ban), read again when it changes;"
+        " without one a stock's futures and options take no entries at Zerodha",
+    )
+    restricted_most_days: int = Field(
+        3,
+        ge=1,
+        le=30,
+        description="days after which that list is too old: live entries in shares are refused",
+    )
 
     max_order_value: Annotated[Decimal, Field(gt=0, max_digits=19, decimal_places=4)] | None = Field(
         None, description="rupees of one entry at Zerodha; zerodha.enabled needs it"

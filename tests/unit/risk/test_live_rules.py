@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+import os
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 from tests.values import replace
 
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import PositionEffect, Product, Side
@@ -16,6 +19,7 @@ from alphapanda.domain.verdict import Approved, Refused
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, LiveArming, Venue
 from alphapanda.risk.core.position import OrderProgress, PositionState, TradeHistory
+from alphapanda.risk.restricted_file import RestrictedFile, read_restricted
 
 LIVE = ("zerodha",)
 
@@ -165,3 +169,114 @@ def test_rule_19_a_stocks_contract_takes_no_entry_from_the_fourth_session_before
     assert (entry.reason, "physical delivery" in entry.message) == ("CAPABILITY", True)
     book = RiskBook([PositionState(key, 75)])
     assert isinstance(judged(book, market.target(0, key=key, token=9, valid_until=later), inputs), Approved)
+
+
+LIST = """
+as_of = 2026-03-03
+[[restricted]]
+symbol = "NSE:INFY"
+refuses = "{refuses}"
+list = "ASM stage 2"
+"""
+
+
+def restricted(tmp_path, refuses: str = "MIS", days: int = 3):
+    file = tmp_path / "restricted.toml"
+    file.write_text(LIST.format(refuses=refuses))
+    return read_restricted(file, days)
+
+
+@pytest.mark.parametrize(
+    ("refuses", "product", "passes"),
+    [
+        ("MIS", Product.MIS, False),
+        ("MIS", Product.CNC, True),
+        ("entries", Product.CNC, False),
+        ("contracts", Product.CNC, True),
+    ],
+)
+def test_rule_22_what_the_exchange_restricts_takes_no_live_entry(
+    market, tmp_path, refuses, product, passes
+) -> None:
+    """By the dated list: MIS, or all entries; exits pass, and paper asks no list."""
+    key = replace(market.key, product=product)
+    inputs = replace(live(market.inputs()), restricted=restricted(tmp_path, refuses))
+    verdict = judged(RiskBook(), market.target(10, key=key), inputs)
+    assert isinstance(verdict, Approved) is passes
+    if isinstance(verdict, Refused):
+        assert verdict.message == f"NSE:INFY is on the exchange's list 'ASM stage 2', which refuses {refuses}"
+    assert isinstance(judged(RiskBook([owned(key, 10)]), market.target(0, key=key), inputs), Approved)
+    assert isinstance(judged(RiskBook(), market.target(10, key=key), replace(inputs, arming=None)), Approved)
+
+
+@pytest.mark.parametrize(
+    ("days", "refuses", "says"),
+    [
+        (None, "", "may be in the F&O ban"),
+        (0, "MIS", "the list of restricted instruments is of 2026-03-03, more than 0 days old"),
+        (3, "contracts", "which refuses contracts"),
+        (3, "MIS", ""),
+    ],
+)
+def test_rule_22_a_stocks_contract_needs_a_list_that_is_not_too_old(
+    market, tmp_path, days, refuses, says
+) -> None:
+    """Without one, with an old one, or on it: refused by name. A share needs none, but no old one either; an index's contract is free."""
+    future = contract("INFY", "FUT")
+    plain = market.inputs()
+    inputs = replace(
+        live(plain),
+        instruments=InstrumentDirectory([future, *plain.instruments]),
+        market=replace(plain.market, prices={**plain.market.prices, 9: LastPrice(Decimal(1500), market.now)}),
+        restricted=None if days is None else restricted(tmp_path, refuses, days),
+    )
+    key = replace(market.key, instrument_id=future.instrument_id, product=Product.NRML)
+    verdict = judged(RiskBook(), market.target(75, key=key, token=9), inputs)
+    assert says in getattr(verdict, "message", "")
+    assert isinstance(verdict, Refused) is bool(says)
+    share = judged(RiskBook(), market.target(10, key=replace(market.key, product=Product.CNC)), inputs)
+    assert isinstance(share, Refused) is (days == 0)
+
+
+def test_rule_22_an_old_list_is_an_alarm_once_a_day_and_a_new_one_is_read(tmp_path) -> None:
+    """The file is looked at every ten seconds; one that can't be read leaves the list before it."""
+    clock, now = [0.0], [datetime(2026, 3, 6, 4, 0, tzinfo=UTC)]
+    path = tmp_path / "restricted.toml"
+    path.write_text(LIST.format(refuses="MIS"))
+    with capture_logs() as logs:
+        file = RestrictedFile(path, 3, lambda: now[0], lambda: clock[0])
+        for day in (6, 7, 7, 8):
+            now[0] = now[0].replace(day=day)
+            clock[0] += 10
+            file()
+        for content, stamp in (
+            ("as_of = 'x'", 1),
+            (LIST.format(refuses="entries").replace("03-03", "03-08"), 2),
+        ):
+            path.write_text(content)
+            os.utime(path, (stamp, stamp))
+            clock[0] += 10
+            file()
+    events = [one["event"] for one in logs]
+    outdated = ["restricted_list.outdated"] * 2
+    assert events == [*outdated, "restricted_list.unreadable", "restricted_list.read"]
+    assert file().as_of == date(2026, 3, 8)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "as_of"),
+        ("as_of = 2026-03-03\n[[restricted]]\nsymbol = 'INFY'", "a share such as NSE:INFY"),
+        (
+            "as_of = 2026-03-03\n[[restricted]]\nsymbol = 'NSE:INFY'\nrefuses = 'all'",
+            "MIS, contracts, entries",
+        ),
+    ],
+)
+def test_a_wrong_list_of_restricted_instruments_is_named(tmp_path, content, says) -> None:
+    """At the start it stops the service, which says what is wrong."""
+    path = tmp_path / "restricted.toml"
+    path.write_text(content)
+    with pytest.raises(InvalidInput, match=says):
+        RestrictedFile(path, 3, lambda: datetime.now(tz=UTC))

@@ -29,6 +29,7 @@ from alphapanda.risk.measuring import DecisionFigures
 from alphapanda.risk.names import Names
 from alphapanda.risk.reconciliation import BrokerReconciliation
 from alphapanda.risk.reservations import ReservationReleaser
+from alphapanda.risk.restricted_file import RestrictedFile
 from alphapanda.risk.square_off_timer import SquareOffTimer
 from alphapanda.risk.store.gauges import RiskGauges
 from alphapanda.risk.store.postgres import PostgresRiskStore
@@ -58,6 +59,8 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
     store = PostgresRiskStore(resources.engine, events, cash, settings.account)
     limits = limits_of(settings.risk, settings.paper_trading.square_off_time)
     live = resources.brokers.live(settings.active_brokers)
+    listed = settings.zerodha.restricted_file
+    restricted = RestrictedFile(listed, settings.zerodha.restricted_most_days, wall_clock) if listed else None
     strategy_statuses = StrategyStatuses(STRATEGY_STATUS_TIMEOUT_SECONDS, time.monotonic)
     inputs = DecisionInputs(
         views=resources.prices,
@@ -70,6 +73,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
         venues=dict.fromkeys(settings.active_brokers, Venue.LIVE) | dict.fromkeys(simulated, venue_of(paper)),
         live=live,
         limits_at=limits_at_brokers(settings, limits),
+        restricted=restricted,
     )
     measured = DecisionFigures(resources.figures)
     channel = resources.channel("trading", TRADING_SERVICE, caller="risk")

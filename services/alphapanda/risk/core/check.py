@@ -23,6 +23,7 @@ from alphapanda.risk.core.limit import Limit
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.position import PositionState
 from alphapanda.risk.core.rejections import Rejections
+from alphapanda.risk.core.restricted import RestrictedList
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 
 
@@ -76,6 +77,7 @@ class Inputs(Struct, frozen=True, gc=False):
         unknown_positions: (strategy id, instrument token) whose records are parked because of a bug; nothing passes there.
         funds: how the broker's simulated accounts' funds are measured; None: a live broker, or they aren't tracked.
         venue: where the broker's orders go.
+        restricted: what the exchange restricts, asked at live brokers alone; None: there is no list.
         arming: for which day the account is armed; None: a simulated broker, which needs no arming.
     """
 
@@ -92,6 +94,7 @@ class Inputs(Struct, frozen=True, gc=False):
     funds: FundsTerms | None = None
     venue: Venue = Venue.AS_LIVE
     arming: LiveArming | None = None
+    restricted: RestrictedList | None = None
 
     def limits_for(self, key: PositionKey) -> Limits:
         """The limits in force for a position key."""

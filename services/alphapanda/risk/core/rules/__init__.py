@@ -22,6 +22,7 @@ _FILES: Final = (
     "capability",
     "self_trade",
     "intraday_short",
+    "restricted",
     "price",
     "order_quantity",
     "position_quantity",
