@@ -11,6 +11,12 @@ from datetime import datetime
 from operator import attrgetter
 
 from google.protobuf.message import Message
+from tests.in_memory.protections import (
+    KeptProtection,
+    MemoryProtectionReads,
+    MemoryProtections,
+    armed,
+)
 from typing_extensions import override
 
 from alphapanda.domain.order import OrderStatus, TradingState
@@ -56,6 +62,7 @@ class _Tables:
         self.events: dict[str, Event] = {}
         self.revisions: dict[Account, int] = {}
         self.changes: dict[str, StoredChange] = {}
+        self.protections: dict[str, KeptProtection] = {}
 
     def copy(self) -> _Tables:
         """Rows are replaced, never changed, so the tables are copied and the rows are not."""
@@ -70,7 +77,12 @@ class _Tables:
         twin.events = dict(self.events)
         twin.revisions = dict(self.revisions)
         twin.changes = dict(self.changes)
+        twin.protections = dict(self.protections)
         return twin
+
+    def changes_of(self, order_id: str) -> Sequence[ChangeRequest]:
+        """The changes of an order, oldest first."""
+        return [replace(one.change) for one in self.changes.values() if one.change.order_id == order_id]
 
 
 class _ChangesInMemory(ChangesInTransaction, ChangeReads):
@@ -128,6 +140,7 @@ class _MemoryTransaction(TradingTransaction):
         self._wall_time = wall_time
         self._switches_read = switches_read
         self.changes = _ChangesInMemory(lambda: tables, wall_time)
+        self.protections = MemoryProtections(tables, wall_time)
 
     @override
     async def add(self, changes: Sequence[OrderChange]) -> Collection[str]:
@@ -139,6 +152,7 @@ class _MemoryTransaction(TradingTransaction):
                 continue
             tables.order_of_signal[order.signal_id] = order.order_id
             self._store(change, len(tables.orders) + 1, self._wall_time)
+            armed(tables, order, self._wall_time)
             added.add(order.order_id)
         return added
 
@@ -260,6 +274,7 @@ class MemoryTradingStore(TradingStore):
         self._switches_read: dict[SwitchScope, KillSwitchCopy] = {}
         self._epoch = 0
         self.changes = _ChangesInMemory(lambda: self._tables, None)
+        self.protections = MemoryProtectionReads(lambda: self._tables)
 
     @property
     def events(self) -> Sequence[Event]:

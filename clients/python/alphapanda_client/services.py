@@ -13,6 +13,7 @@ from panda.ops.v1 import ops_pb2 as ops
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.risk.v1 import risk_pb2 as risk
 from panda.strategy.v1 import strategy_pb2 as strategy
+from panda.trading.v1 import protections_pb2 as protections
 from panda.trading.v1 import trading_pb2 as trading
 
 
@@ -156,6 +157,9 @@ class TradingService(Protocol):
     GetBrokerComparison: Call[trading.GetBrokerComparisonRequest, trading.GetBrokerComparisonResponse]
     ListOrders: Call[trading.ListOrdersRequest, trading.ListOrdersResponse]
     WatchOrders: StreamCall[trading.WatchOrdersRequest, trading.WatchOrdersResponse]
+    GetProtection: Call[protections.GetProtectionRequest, protections.GetProtectionResponse]
+    ListProtections: Call[protections.ListProtectionsRequest, protections.ListProtectionsResponse]
+    CancelProtection: Call[protections.CancelProtectionRequest, protections.CancelProtectionResponse]
     SquareOff: Call[trading.SquareOffRequest, trading.SquareOffResponse]
     ApplyKillSwitch: Call[trading.ApplyKillSwitchRequest, trading.ApplyKillSwitchResponse]
     GetKillSwitchCopies: Call[trading.GetKillSwitchCopiesRequest, trading.GetKillSwitchCopiesResponse]

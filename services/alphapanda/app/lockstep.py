@@ -71,7 +71,7 @@ class Barrier:
             for consumer in room.consumers:
                 if not await consumer.settled():
                     return False
-            if room.relay is not None and not room.relay.idle():
+            if room.busy() or (room.relay is not None and not room.relay.idle()):
                 return False
         return True
 

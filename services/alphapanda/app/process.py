@@ -83,6 +83,7 @@ class Room:
         probes: periodic health checks, by name.
         gauges: return the figures that it is asked for when metrics are collected.
         start_checks: checks of its own, made before it starts and shown with those of the process.
+        busy: whether it does something that neither its consumers nor its tables show; lockstep waits for it.
     """
 
     service: str
@@ -100,6 +101,7 @@ class Room:
     probes: Mapping[str, Probe] = field(default_factory=dict)
     gauges: Sequence[Gauges] = ()
     start_checks: Sequence[Callable[[], Awaitable[StartCheck]]] = ()
+    busy: Callable[[], bool] = bool
 
     def of_phase(self, phase: Phase) -> Iterable[Sequence[Startable]]:
         """Returns its parts of a phase, in rows: a row's parts stop in reverse order, the rows stop concurrently."""

@@ -322,7 +322,7 @@ def compose_replay(
     return Replay(
         host=host,
         trading=SynchronousTrading(
-            checks, directory, {DEFAULT_BROKER: PaperBook(DEFAULT_BROKER, market, calendar)}
+            checks, directory, {DEFAULT_BROKER: PaperBook(DEFAULT_BROKER, market, calendar)}, calendar
         ),
         books=[PortfolioBook(DEFAULT_BROKER, account, paper.starting_cash) for account in accounts],
         instruments=directory,

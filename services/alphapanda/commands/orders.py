@@ -21,11 +21,12 @@ from alphapanda.commands.asking import (
 from alphapanda.commands.console import warn
 from alphapanda.commands.finding import Target
 from alphapanda.commands.order_changing import cancel_all_orders, cancel_order, modify_order
+from alphapanda.commands.order_protecting import list_protections, unprotect
 from alphapanda.commands.order_tables import fills_table, orders_table
 from alphapanda.commands.prices import RUPEES, wire
 from alphapanda.commands.tables import row, side, table
 from alphapanda.commands.wording import count, word
-from panda.common.v1.common_pb2 import OrderStatus, OrderType, Product, Side, Validity
+from panda.common.v1.common_pb2 import OrderStatus, OrderType, Product, Protection, Side, Validity
 from panda.portfolio.v1.portfolio_pb2 import ListFillsRequest
 from panda.trading.v1.trading_pb2 import (
     GetOrderRequest,
@@ -42,10 +43,6 @@ STATUSES = [name.removeprefix("ORDER_STATUS_").lower() for name in OrderStatus.k
 @click.group(cls=ListsByDefault)
 def orders() -> None:
     """Show orders and fills, place, modify and cancel orders, square off positions."""
-
-
-for _command in (modify_order, cancel_order, cancel_all_orders):
-    orders.add_command(_command)
 
 
 @orders.command("list")
@@ -156,6 +153,11 @@ def list_fills(
     "--trigger", "trigger_price", type=RUPEES, help="trigger price in rupees: SL-M, or SL with --limit"
 )
 @click.option("--ioc", is_flag=True, help="cancel at once what doesn't fill at once")
+@click.option("--stop-loss", type=RUPEES, help="price in rupees of a stop that rests from its first fill on")
+@click.option("--take-profit", "take_at", type=RUPEES, help="price in rupees at which the profit is taken")
+@click.option(
+    "--trail", type=RUPEES, help="rupees by which the stop follows the best price; with --stop-loss"
+)
 @click.option("--broker", default="", help="[default: paper]")
 @click.option("--account", default="", help="[default: default]")
 @click.option("--request-id", help="idempotency key: the same one places one order  [default: a new one]")
@@ -169,6 +171,9 @@ def place_order(
     order_type: str | None,
     limit_price: Decimal | None,
     trigger_price: Decimal | None,
+    stop_loss: Decimal | None,
+    take_at: Decimal | None,
+    trail: Decimal | None,
     broker: str,
     account: str,
     request_id: str | None,
@@ -180,7 +185,8 @@ def place_order(
 ) -> None:
     """Place an order, such as `buy NSE:INFY 10 --limit 1500`; risk decides on it as on any order.
 
-    Without a price it is a MARKET order.
+    Without a price it is a MARKET order. With --stop-loss and --take-profit a stop rests from its first fill on and a target stands
+    by, of which one cancels the other; `orders protections` shows them.
     """
     if order_type is None:
         order_type = ("MARKET", "LIMIT", "SL-M", "SL")[
@@ -198,6 +204,7 @@ def place_order(
         validity=Validity.VALIDITY_IOC if ioc else Validity.VALIDITY_DAY,
         limit_price=wire(limit_price),
         trigger_price=wire(trigger_price),
+        protection=_protection(stop_loss, take_at, trail),
         even_if_unknown=even_if_unknown,
     )
     answer = ask(target, lambda services: services.trading.PlaceOrder(request))
@@ -240,6 +247,18 @@ def square_off(
         click.echo(f"the broker's limits let these exits be sent within about {seconds:g} s")
     if answer.unverified:
         warn(answer.unverified)
+
+
+for _command in (modify_order, cancel_order, cancel_all_orders, list_protections, unprotect):
+    orders.add_command(_command)
+
+
+def _protection(
+    stop_loss: Decimal | None, target: Decimal | None, trail: Decimal | None
+) -> Protection | None:
+    if (stop_loss, target, trail) == (None, None, None):
+        return None
+    return Protection(stop_loss=wire(stop_loss), target=wire(target), trail=wire(trail))
 
 
 def _plan(answer: SquareOffResponse) -> RenderableType:

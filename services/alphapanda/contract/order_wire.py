@@ -52,6 +52,7 @@ def order_state(order: OrderState) -> orders_pb2.OrderState:
         limit_price=decimal(order.terms.limit_price),
         trigger_price=decimal(order.terms.trigger_price),
         trigger_pending=order.trigger_pending,
+        protective=order.protective,
         position_effect=common.PositionEffect.ValueType(order.effect or 0),
         status=common.OrderStatus.ValueType(order.status),
         order_revision=order.revision,
@@ -82,6 +83,7 @@ def order_state_from(m: orders_pb2.OrderState, broker: str) -> OrderState:
         market_time=optional_moment(m, "market_time"),
         charges=exact(m.charges.amount) if m.HasField("charges") else None,
         trigger_pending=m.trigger_pending,
+        protective=m.protective,
     )
 
 

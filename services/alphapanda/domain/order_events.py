@@ -34,6 +34,7 @@ class OrderState(Struct, frozen=True, gc=False):
         market_time: of the change; None if it was unknown.
         charges: commission and charges of all fills so far, rupees; None if the event doesn't say.
         trigger_pending: whether its stop waits at the exchange for its trigger.
+        protective: whether trading itself made it to protect the position; no signal asked for it.
     """
 
     order_id: str
@@ -52,6 +53,7 @@ class OrderState(Struct, frozen=True, gc=False):
     market_time: datetime | None
     charges: Decimal | None = None
     trigger_pending: bool = False
+    protective: bool = False
 
 
 class Fill(Struct, frozen=True, gc=False):

@@ -21,7 +21,7 @@ from alphapanda.domain.market import MarketView
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import Product, TradingState
 from alphapanda.domain.order_events import Cancelled, Fill, Filled, OrderUpdate
-from alphapanda.domain.signal import Signal, in_turn
+from alphapanda.domain.signal import PositionKey, Signal, in_turn
 from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.drawdown import EquityTracker
@@ -171,7 +171,7 @@ class Replay:
         target_frame = bisect_right(ends, waiting[0].tick) if waiting else len(frames)
         position = 0
         while position < len(frames):
-            one_frame = self._trading.holds
+            one_frame = self._trading.waits
             if one_frame:
                 self._settle_held(frames[position])
             due = bisect_left(times, max(self._watch.next_ns, self._market_time_ns + 1), position)
@@ -200,7 +200,7 @@ class Replay:
         mark, on_frame, trading = self.tracker.mark, self._host.on_frame, self._trading
         market_time_ns = self._market_time_ns
         for frame in frames:
-            if trading.holds:
+            if trading.waits:
                 self._settle_held(frame)
             else:
                 self._prices.quote(frame)
@@ -235,6 +235,33 @@ class Replay:
             self._settle(due, inputs)
             self.tally.expired += isinstance(updates[-1], Cancelled)
             self._watch.opened(frame.market_time_ns)
+            if self._trading.protections:
+                self._protect(updates[-1].order.key, frame)
+        while any(self._protect(key, frame) for key in self._trading.protections.keys):
+            pass
+
+    def _protect(self, key: PositionKey, frame: Frame) -> bool:
+        """Steps the protections of a position; returns whether anything has changed."""
+        tokens = self._tokens([self._risk.position(key)])
+        if self._account_wide:
+            tokens += self._tokens(state for state in self._risk.positions.values() if state.quantity)
+        inputs = self._inputs(self._prices.view(tokens, frame.market_time, frame.feed_run))
+        changed = False
+        for updates in self._trading.step(key, inputs.market):
+            changed = True
+            due: deque[Verdict] = deque()
+            self._apply_protected(updates, inputs, due)
+            self._settle(due, inputs)
+            self._watch.opened(frame.market_time_ns)
+        return changed
+
+    def _apply_protected(self, updates: Sequence[OrderUpdate], inputs: Inputs, due: deque[Verdict]) -> None:
+        """Books an order's updates where positions are protected: it may be a stop or an exit, which nobody counted yet."""
+        if updates:
+            protective = updates[0].order.protective
+            self.tally.orders += protective and updates[0].order.revision == 1
+            self.tally.cancelled += protective and isinstance(updates[-1], Cancelled)
+            self._apply(updates, inputs, due)
 
     def _end_held(self) -> None:
         """Cancels the orders that still wait for the open of a next bar, which the recording doesn't have."""
@@ -324,7 +351,11 @@ class Replay:
     def _execute(self, verdict: Approved, inputs: Inputs, due: deque[Verdict]) -> None:
         """Executes an approved signal until its order ends or is held; adds the verdicts that follow to `due`."""
         self.tally.orders += 1
-        self._apply(self._trading.execute(verdict, inputs.market), inputs, due)
+        if verdict.protection is None and not self._trading.protections:
+            self._apply(self._trading.execute(verdict, inputs.market), inputs, due)
+            return
+        for updates in self._trading.executed(verdict, inputs.market):
+            self._apply_protected(updates, inputs, due)
 
     def _apply(self, updates: Sequence[OrderUpdate], inputs: Inputs, due: deque[Verdict]) -> None:
         """Books an order's updates and shows them to strategies and risk; adds the verdicts that follow to `due`."""

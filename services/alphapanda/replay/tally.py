@@ -27,6 +27,7 @@ class Tally:
         first_unsized: why the first of them didn't.
         expired: orders that were held for the open of a next bar, of which the day had none.
         held: orders that were still held when the recording ended, and were cancelled.
+        cancelled: stops and exits of protected positions that were cancelled because another exit took their place.
     """
 
     signals: int = 0
@@ -40,6 +41,7 @@ class Tally:
     fills: int = 0
     expired: int = 0
     held: int = 0
+    cancelled: int = 0
 
     def count(self, verdict: Verdict) -> None:
         """Counts a verdict, and with it an entry that can't be."""

@@ -235,6 +235,10 @@ class TradingSettings(Section):
         le=100_000,
         description="manual orders of one account under way at once; one more is refused",
     )
+    protection_interval_seconds: Seconds = Field(
+        1.0,
+        description="how often prices are compared with the targets and trails of protected positions",
+    )
 
 
 class PortfolioManagerSettings(Section):

@@ -40,15 +40,15 @@ from alphapanda.trading.core.square_off import SquareOffCommand
 from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.manual import ManualOrders
-from alphapanda.trading.messages import change_message, order_message
+from alphapanda.trading.messages import change_message, copies_message, order_message
 from alphapanda.trading.order_spans import subject
+from alphapanda.trading.protection_commands import ProtectionCommands, ProtectionRpcs
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.port import Account, OrderFilter, PositionFilter, TradingStore
 from alphapanda.trading.traders.trader import Trader
 from alphapanda.trading.watching import OrderWatches
 from panda.common.v1 import common_pb2 as common
 from panda.trading.v1 import trading_pb2 as trading
-from panda.trading.v1.trading_pb2_grpc import TradingServiceServicer
 
 MANUAL_ORDER_LIFE = timedelta(seconds=60)
 DEFAULT_PAGE = 50
@@ -63,7 +63,7 @@ _DEFAULT_WAIT = 10.0
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class TradingApi(TradingServiceServicer):
+class TradingApi(ProtectionRpcs):
     """The gRPC servicer of TradingService.
 
     Args:
@@ -71,6 +71,7 @@ class TradingApi(TradingServiceServicer):
         executor: executes orders.
         manual: stores manual orders and gets risk's verdict on them.
         changes: the commands that change orders.
+        protections: the questions about protections.
         square_offs: squares positions off.
         watches: watches on orders.
         traders: one for each active broker, by name.
@@ -89,6 +90,7 @@ class TradingApi(TradingServiceServicer):
         executor: OrderExecutor,
         manual: ManualOrders,
         changes: ChangeCommands,
+        protections: ProtectionCommands,
         square_offs: SquareOffs,
         watches: OrderWatches,
         traders: Mapping[str, Trader],
@@ -104,6 +106,7 @@ class TradingApi(TradingServiceServicer):
         self._executor = executor
         self._manual = manual
         self._changes = changes
+        self._protections = protections
         self._square_offs = square_offs
         self._watches = watches
         self._traders = traders
@@ -281,17 +284,7 @@ class TradingApi(TradingServiceServicer):
         self, request: trading.GetKillSwitchCopiesRequest, context: Context
     ) -> trading.GetKillSwitchCopiesResponse:
         self._trader(request.broker)
-        held = await self._store.kill_switch_copies(request.broker)
-        return trading.GetKillSwitchCopiesResponse(
-            copies=[
-                trading.KillSwitchCopy(
-                    strategy_id=scope.strategy_id,
-                    state=common.TradingState.ValueType(copy.state),
-                    revision=copy.revision,
-                )
-                for scope, copy in held.items()
-            ]
-        )
+        return copies_message(await self._store.kill_switch_copies(request.broker))
 
     @override
     async def ConfirmNoOrder(
@@ -366,6 +359,7 @@ class TradingApi(TradingServiceServicer):
 
     # -- names --------------------------------------------------------------------------------------------------------
 
+    @override
     async def _check_filter(self, broker: str, account: str, strategy_id: str) -> str:
         """Refuses what names nothing known: an empty answer would read as if there were nothing. Empty names any.
 

@@ -79,7 +79,7 @@ class ChangeCommands:
 
         Raises:
             NotFound: there is no such order.
-            FailedPrecondition: it has ended.
+            FailedPrecondition: it has ended, or protects a position.
             InvalidInput: nothing is asked for, or what can't be of this order.
             RequestReused: the request_id came with another body.
         """
@@ -117,7 +117,7 @@ class ChangeCommands:
 
         Raises:
             NotFound: there is no such order.
-            FailedPrecondition: it has ended otherwise than by being cancelled.
+            FailedPrecondition: it has ended otherwise than by being cancelled, or protects a position.
             RequestReused: the request_id came with another body.
         """
         key, command_id = _command("CancelOrder", request.request_id)
@@ -162,7 +162,9 @@ class ChangeCommands:
             before = await transaction.claim(key, request)
             if before is None:
                 asked = [
-                    _cancellation(command_id, one.order.order_id, request.reason) for one in reversed(found)
+                    _cancellation(command_id, one.order.order_id, request.reason)
+                    for one in reversed(found)
+                    if not one.order.protective  # what is held would be left without its stop
                 ]
                 first = trading.CancelAllOrdersResponse(
                     cancellations=[trading.OrderCancellation(change=_named(change)) for change in asked]
@@ -233,6 +235,12 @@ async def _open_order(transaction: TradingTransaction, order_id: str, *, or_canc
     order = await transaction.locked(order_id)
     if order is None:
         raise _unknown(order_id)
+    if order.protective:
+        raise FailedPrecondition(
+            "ORDER_PROTECTIVE",
+            f"order {order_id} protects a position; CancelProtection (`alphapanda orders unprotect`) ends its protection",
+            order_id=order_id,
+        )
     if order.status.is_final and not (or_cancelled and order.status is OrderStatus.CANCELLED):
         raise FailedPrecondition(
             "ORDER_ENDED",

@@ -27,6 +27,7 @@ from alphapanda.trading.decision_commits import DecisionCommits, Outcome
 from alphapanda.trading.execution_context import ExecutionContext, Step
 from alphapanda.trading.inquiry import Inquiry, LookUps
 from alphapanda.trading.options import TradingOptions
+from alphapanda.trading.protection_gate import NothingProtected, ProtectionGate
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +47,7 @@ class OrderDriver:
         commits: stores decisions.
         calls: makes broker calls and stores their answers.
         look_ups: the orders that are looked up in the background.
+        protections: holds exits of protected positions back.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class OrderDriver:
         self.calls = BrokerCalls(context, options, self.attempts, at)
         self.look_ups = LookUps(self._follow, context.boot_clock, look_up_interval)
         self._inquiry = Inquiry(context, options, self.look_ups)
+        self.protections: ProtectionGate = NothingProtected()
 
     async def drive(self, order_id: str, known: Order | None = None) -> None:
         """Drives an order as far as possible now: to its end, or until it needs look-ups, which run in the background.
@@ -76,10 +79,16 @@ class OrderDriver:
         """
         async with self.order_lock(order_id):
             try:
-                await self._drive(known or await self.order(order_id))
+                driven = await self._drive(known or await self.order(order_id))
             except asyncio.CancelledError:
                 self.look_ups.follow(order_id)  # if its call was not begun, it is decided again (rule 18)
                 raise
+        await self.nudge(driven)
+
+    async def nudge(self, order: Order) -> None:
+        """Has the protections of an order's position stepped, because it has changed; its lock isn't held any more."""
+        if self.protections.concerns(order.key):
+            await self.protections.nudge(order.key)
 
     async def wait_for_end(
         self, order_id: str, timeout: float, *, is_new: bool = False, or_rests: bool = False
@@ -194,12 +203,15 @@ class OrderDriver:
                 if (ended := waiting.pop(order.order_id, None)) is not None:
                     ended.set()
 
-    async def _drive(self, order: Order, *, told: bool = False) -> None:
+    async def _drive(self, order: Order, *, told: bool = False) -> Order:
         """Drives an order whose lock this task holds.
 
         Args:
             order: as it is stored.
             told: whether the broker has just told its state.
+
+        Returns:
+            The order afterwards.
         """
         while (intent := order.current) is not None:
             if order.key.broker not in self._context.traders:
@@ -209,15 +221,14 @@ class OrderDriver:
                     broker=order.key.broker,
                     strategy_id=order.key.strategy_id,
                 )
-                return
-            if intent.status is OrderStatus.PENDING_SUBMIT and self.has_to_wait(order):
-                if self.look_ups.follow(order.order_id):
-                    _log.warning("order.waits_for_broker", order_id=order.order_id, broker=order.key.broker)
-                return
+                return order
             # Who tells of its fills is asked only to learn what happened meanwhile: once, and not in the background.
             waits = not intent.unanswered and self._context.traders[order.key.broker].tells_of_fills
             if intent.status is OrderStatus.PENDING_SUBMIT:
-                order = await self._send(order)
+                ready = await self._ready(order)
+                if ready is None:
+                    return order
+                order = await self._send(ready) if ready.current is not None else ready
                 told = True
             elif self.attempts.was_never_called(order, intent):
                 _log.warning("order.never_called", order_id=order.order_id, tag=intent.tag)
@@ -227,14 +238,28 @@ class OrderDriver:
                 self.look_ups.forget(order.order_id)
                 if order.terms.rests and (resting := self._rests.pop(order.order_id, None)):
                     resting.set()
-                return
+                return order
             else:
                 order, settled = await self._inquiry.look_up(order, intent)
                 told = True
                 if not settled and not waits:
                     self.look_ups.follow(order.order_id)
-                    return
+                    return order
         self.settle(order)
+        return order
+
+    async def _ready(self, order: Order) -> Order | None:
+        """An order as its next intent may be sent, or as it has ended; None: it is followed until it may be sent."""
+        if self.has_to_wait(order):
+            if self.look_ups.follow(order.order_id):
+                _log.warning("order.waits_for_broker", order_id=order.order_id, broker=order.key.broker)
+            return None
+        if not self.protections.holds(order):
+            return order
+        passed = await self.protections.may_go(order)
+        if passed is None:
+            self.look_ups.follow(order.order_id)
+        return passed
 
     async def _follow(self, order_id: str) -> None:
         """Drives an order that is being followed; one whose row was never committed is no longer followed."""

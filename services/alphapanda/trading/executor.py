@@ -89,6 +89,7 @@ class OrderExecutor:
         Raises:
             asyncio's and the database's errors where the rows can't be read; call it again.
         """
+        await self.driver.protections.reload()
         still_open = await self._context.store.open_orders()
         for order_id in self.driver.attempts.orders() - still_open:
             if not self.driver.order_lock(order_id).locked():
@@ -133,6 +134,8 @@ class OrderExecutor:
             order = Order.approved(verdict, causation_id, self._parts(verdict))
             if orders.setdefault(order.order_id, order) is order:
                 by_key[order.key].append(order)
+                if order.protection is not None:
+                    self.driver.protections.expect(order)
         received: asyncio.Future[Mapping[str, Outcome] | None] = asyncio.get_running_loop().create_future()
         with ExitStack() as until_driven:
             held = await self._hold_orders([line[0] for line in by_key.values()], until_driven)
@@ -226,6 +229,7 @@ class OrderExecutor:
             slots = self.driver.call_slots(order)
             if (
                 self.driver.has_to_wait(order)
+                or self.driver.protections.holds(order)
                 or self._lines.is_busy(order.key)
                 or lock.locked()
                 or slots.locked()
@@ -276,11 +280,13 @@ class OrderExecutor:
         elif hold is None:
             async with self.driver.order_lock(order.order_id):
                 await self.driver.drive_known_signal(order)
+            await self.driver.nudge(order)
         else:
             try:
                 await self.driver.drive_held(order, outcome, hold)
             finally:
                 hold.release()
+            await self.driver.nudge(order)
 
     def _resuming(self) -> Callable[[str], Coroutine[Any, Any, None]]:
         """Drives an open order, 16 of a broker at a time."""

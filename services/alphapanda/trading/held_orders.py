@@ -9,6 +9,7 @@ from functools import partial
 from alphapanda.domain.frame import Frame
 from alphapanda.trading.driver import OrderDriver
 from alphapanda.trading.paper_exchange import FundsAtFill, PaperExchange, everything_paid
+from alphapanda.trading.protections import Protections
 from alphapanda.trading.store.port import TradingStore
 
 
@@ -24,6 +25,7 @@ class HeldOrders:
         store: trading's orders.
         driver: drives orders.
         payable: what an account's funds pay of an order that is about to fill.
+        protections: stepped at the present prices once nothing is to be settled; None: there are none.
 
     Attributes:
         in_lockstep: whether the publisher calls `step` for each frame, before all else; else the exchange follows the frames.
@@ -35,27 +37,42 @@ class HeldOrders:
         store: TradingStore,
         driver: OrderDriver,
         payable: FundsAtFill = everything_paid,
+        protections: Protections | None = None,
     ) -> None:
-        self.in_lockstep = False
+        self._in_lockstep = False
         self._exchange = exchange
         self._payable = payable
         self._store = store
         self._driver = driver
+        self._protections = protections
         self._settled: deque[str] | None = None
 
+    @property
+    def in_lockstep(self) -> bool:
+        """Whether `step` is called for each frame."""
+        return self._in_lockstep
+
+    @in_lockstep.setter
+    def in_lockstep(self, value: bool) -> None:
+        self._in_lockstep = value
+        if self._protections is not None:
+            self._protections.in_lockstep = value
+
     async def step(self) -> bool:
-        """Settles one order that can be settled at the present prices, and drives it.
+        """Settles one order that can be settled at the present prices, and drives it; steps a protection where none can.
 
         The first call drives all orders that the exchange has accepted: of those settled by an earlier process trading may
         not know.
 
         Returns:
-            Whether it drove an order; call it again then, after what that has caused.
+            Whether it did either; call it again then, after what that has caused.
 
         Raises:
             Redis' and the database's errors; call it again.
         """
-        return await self._drive(partial(self._exchange.settle, self._payable))
+        if await self._drive(partial(self._exchange.settle, self._payable)):
+            return True
+        return self._protections is not None and await self._protections.step()
 
     async def end(self) -> bool:
         """Cancels one order that is still held, because the recording has ended, and drives it.

@@ -143,6 +143,8 @@ class ManualOrders:
             TooMany: as many orders of the account as may be are under way. A repeated command is never refused so.
         """
         account = _account(order.key)
+        if order.protection is not None:
+            self._executor.driver.protections.expect(order)
         if self._under_way[account] >= self._most and not await self._is_known(order.order_id):
             raise TooMany(
                 "TOO_MANY_ORDERS",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from alphapanda.contract.order_wire import order_state
 from alphapanda.contract.wire import decimal, protection, timestamp
 from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.store.change_port import StoredChange
-from alphapanda.trading.store.port import StoredOrder
+from alphapanda.trading.store.port import KillSwitchCopy, StoredOrder, SwitchScope
 from panda.common.v1 import common_pb2 as common
 from panda.events.v1 import orders_pb2
 from panda.trading.v1 import trading_pb2 as trading
@@ -27,6 +29,20 @@ def change_message(stored: StoredChange) -> trading.OrderChange:
         reason=change.reason,
         message=change.message,
         created_at=timestamp(stored.created_at),
+    )
+
+
+def copies_message(held: Mapping[SwitchScope, KillSwitchCopy]) -> trading.GetKillSwitchCopiesResponse:
+    """The message of trading's copies of a broker's kill switches."""
+    return trading.GetKillSwitchCopiesResponse(
+        copies=[
+            trading.KillSwitchCopy(
+                strategy_id=scope.strategy_id,
+                state=common.TradingState.ValueType(copy.state),
+                revision=copy.revision,
+            )
+            for scope, copy in held.items()
+        ]
     )
 
 

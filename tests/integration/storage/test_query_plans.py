@@ -134,6 +134,8 @@ MADE_IN_FUNCTIONS: dict[str, Callable[[], Sequence[TextClause]]] = {
         trading.newest("strategy_id"),
         trading.changed(),
         trading.held("broker", "account"),
+        trading.newest_protections(live_only=True),
+        trading.newest_protections("broker", "account", live_only=False),
     ],
 }
 

@@ -51,6 +51,8 @@ from alphapanda.trading.manual import ManualOrders, verdict_event_id
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.order_changes import OrderChanges
 from alphapanda.trading.paper_exchange import PaperExchange
+from alphapanda.trading.protection_commands import ProtectionCommands
+from alphapanda.trading.protections import Protections
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.port import Account
 from alphapanda.trading.store.postgres import SCHEMA, PostgresTradingStore
@@ -140,6 +142,7 @@ class Room:
     context: ExecutionContext
     changes: OrderChanges
     hints: OrderHints
+    protections: Protections
     opted_in: set[str] = field(default_factory=set)
 
     async def market_is(self, at: datetime = NOON, rupees: int = 100) -> None:
@@ -254,6 +257,8 @@ async def open_room(
         look_up_interval=0.05,
     )
     changes = OrderChanges(context, executor.driver, options, interval=0.05)
+    protections = Protections(context, executor.driver, changes, CALENDAR, interval_seconds=60.0)
+    executor.driver.protections = protections
     manual = ManualOrders(store, executor, risk or NoRisk(), (options or PATIENT).manual_orders_under_way)
     revisions = Revisions(store.account_revisions, 0.02)
     await revisions.start()
@@ -262,6 +267,7 @@ async def open_room(
         executor,
         manual,
         ChangeCommands(store, changes, prices, CALENDAR, lambda: instruments, wall_clock),
+        ProtectionCommands(store, protections, lambda: instruments),
         SquareOffs(store, enabled, prices, CALENDAR, lambda: instruments, wall_clock),
         OrderWatches(store, revisions, lambda: instruments),
         traders,
@@ -289,6 +295,7 @@ async def open_room(
         context,
         changes,
         OrderHints(store, executor.driver, traders.values()),
+        protections,
         opted_in,
     )
     try:

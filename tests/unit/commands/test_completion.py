@@ -91,7 +91,21 @@ def test_a_folder_that_cannot_be_written_is_named(home) -> None:
     ("words", "found"),
     [
         (("ord",), ["orders"]),
-        (("orders", ""), ["list", "show", "fills", "place", "square-off"]),
+        (
+            ("orders", ""),
+            [
+                "list",
+                "show",
+                "fills",
+                "place",
+                "square-off",
+                "modify",
+                "cancel",
+                "cancel-all",
+                "protections",
+                "unprotect",
+            ],
+        ),
         (("orders", "place", "NSE:INFY", "--prod"), ["--product"]),
         (("orders", "--sta"), ["--status"]),
         (("orders", "list", "--status", "partially"), ["partially_filled"]),

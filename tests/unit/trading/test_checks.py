@@ -15,7 +15,7 @@ from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import FailureReason, OrderType, PositionEffect, Product, Side, TradingState
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import MANUAL
-from alphapanda.domain.terms import Terms
+from alphapanda.domain.terms import Protection, Terms
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.checks import CheckInputs, Go, NotSent, PreSubmitChecks
 from alphapanda.trading.core.order import Order
@@ -53,6 +53,15 @@ def test_slices_follow_the_freeze_quantity(judge: Judge, approve: Approve) -> No
     assert why(judge(approve(quantity=1005))) is FailureReason.NOT_EXECUTABLE
     assert why(judge(approve(quantity=7))) is FailureReason.NOT_EXECUTABLE
     assert why(judge(approve(), instrument=None)) is FailureReason.NOT_EXECUTABLE
+
+
+def test_an_entry_whose_stop_could_not_rest_whole_is_not_sent(judge: Judge, approve: Approve) -> None:
+    """A stop of more than the freeze quantity would rest with its first slice only; a target is held here and has no limit."""
+    refused = judge(approve(quantity=105, protection=Protection(Decimal(1400))))
+    assert isinstance(refused, NotSent)
+    assert "can't be larger than the exchange's freeze quantity 100" in refused.message
+    assert judge(approve(quantity=100, protection=Protection(Decimal(1400)))) == Go((100,))
+    assert judge(approve(quantity=105, protection=Protection(target=Decimal(1600)))) == Go((100, 5))
 
 
 def test_the_router_is_asked_again(judge: Judge, approve: Approve) -> None:

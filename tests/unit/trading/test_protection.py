@@ -16,6 +16,7 @@ from alphapanda.trading.core.protection import (
     MOST_EXITS,
     MOST_STEPS,
     CancelEntry,
+    CancelExit,
     CancelStop,
     Decision,
     End,
@@ -69,6 +70,18 @@ def test_the_target_cancels_the_stop_and_only_then_exits_what_is_left() -> None:
     away = OwnOrder(Standing.WORKING, 6)
     assert decide(guard, Facts(6, gone, away)).action is None
     assert decide(guard, Facts(0, gone, replace(away, standing=Standing.FILLED))).action == End(Reason.TARGET)
+
+
+def test_an_exit_of_its_own_that_waits_at_the_exchange_makes_room_for_another() -> None:
+    """An exit that waits for the next open is cancelled once, and the other exit passes when it has ended."""
+    guard, gone = replace(LONG, leaving=Reason.TARGET), replace(WORKING, standing=Standing.CANCELLED)
+    away = OwnOrder(Standing.WORKING, 10)
+    waits = Facts(10, gone, away, exit_waits=True)
+    assert decide(guard, waits).action == CancelExit()
+    assert decide(guard, replace(waits, exit=replace(away, cancelling=True))).action is None
+    ended = replace(waits, exit=replace(away, standing=Standing.CANCELLED))
+    assert may_pass(ended)
+    assert decide(guard, ended).action is None
 
 
 def test_a_short_position_is_protected_the_other_way_round() -> None:
@@ -184,7 +197,7 @@ class _AtExchange:
     filled: int = 0
     ended: Standing | None = None
     known: OwnOrder = field(init=False)
-    asked: list[ModifyStop | CancelStop | CancelEntry] = field(default_factory=list)
+    asked: list[ModifyStop | CancelStop | CancelExit | CancelEntry] = field(default_factory=list)
     modifications: int = 0
     cancelling: bool = False
 
@@ -256,6 +269,11 @@ class _World:
                 self.stop.asked.append(change)
                 self.stop.known = replace(self.stop.known, changing=True)
                 assert self.stop.modifications <= MODIFICATIONS
+            case CancelExit() as change:
+                assert self.exit is not None
+                self.exit.asked.append(change)
+                self.exit.cancelling = True
+                self.exit.known = replace(self.exit.known, changing=True, cancelling=True)
             case CancelEntry() as change:
                 self.entry.asked.append(change)
                 self.entry.cancelling = True

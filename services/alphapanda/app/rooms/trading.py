@@ -45,6 +45,8 @@ from alphapanda.trading.order_changes import OrderChanges
 from alphapanda.trading.order_spans import OrderSpans
 from alphapanda.trading.paper_exchange import FundsAtFill, PaperExchange, everything_paid
 from alphapanda.trading.paper_frames import PaperFrames
+from alphapanda.trading.protection_commands import ProtectionCommands
+from alphapanda.trading.protections import Protections
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.gauges import TradingGauges
 from alphapanda.trading.store.paper_exchange_rows import look_ups_purge
@@ -127,6 +129,14 @@ def trading_room(
     foreign = ForeignTrades(context)
     escalations = Escalations(context, settings.zerodha.escalate_after_seconds)
     changes = OrderChanges(context, executor.driver, options)
+    protections = Protections(
+        context,
+        executor.driver,
+        changes,
+        resources.calendar,
+        settings.trading.protection_interval_seconds,
+    )
+    executor.driver.protections = protections
     hints = OrderHints(store, executor.driver, traders.by_broker.values())
     channel = resources.channel("risk", RISK_SERVICE, caller="trading")
     manual = ManualOrders(
@@ -156,6 +166,7 @@ def trading_room(
             resources.instruments,
             wall_clock,
         ),
+        protections=ProtectionCommands(store, protections, resources.instruments),
         square_offs=SquareOffs(
             store,
             resources.router.enabled,
@@ -182,7 +193,7 @@ def trading_room(
         tombstones_purge(timedelta(hours=retention.decisions_hours)),
         look_ups_purge(timedelta(hours=retention.look_ups_hours)),
     )
-    held = HeldOrders(exchange, store, executor.driver, payable)
+    held = HeldOrders(exchange, store, executor.driver, payable, protections)
     room = Room(
         service="trading",
         full_name=TRADING_SERVICE,
@@ -205,6 +216,7 @@ def trading_room(
             (Phase.WAKE, executor),
             (Phase.WAKE, PaperFrames(exchange, held, resources.log, resources.topic_map)),
             (Phase.WAKE, changes),
+            (Phase.WAKE, protections.rounds),
             (Phase.WAKE, hints),
             (Phase.WAKE, late_arrivals.rounds),
             *([(Phase.WAKE, one.rounds) for one in (foreign, escalations)] if resources.kite else []),
@@ -214,12 +226,13 @@ def trading_room(
         ],
         brokers=lambda: broker_reports(traders.by_broker),
         channels=[channel],
-        checks=[late_arrivals.rounds, foreign.rounds, escalations.rounds, purges.rounds],
+        checks=[late_arrivals.rounds, protections.rounds, foreign.rounds, escalations.rounds, purges.rounds],
         degradable=[traders],
         gauges=[
             TradingGauges(resources.engine, settings.active_brokers).points,
             limiters(settings, executor, manual),
         ],
+        busy=lambda: protections.busy,
     )
     return room, store, held
 

@@ -120,6 +120,7 @@ class PreSubmitChecks:
         return (
             self._accepted(order, instrument, inputs)
             or self._priced(order, inputs)
+            or _protectable(order, freeze)
             or _fitting(quantity, instrument.lot_size, freeze)
         )
 
@@ -232,6 +233,17 @@ def _in_time(order: Order, inputs: CheckInputs, ask_after: timedelta) -> int | N
             f"{late}: an exit that is later than {minutes:g} minutes is for a person; the position is {inputs.position}",
         )
     return quantity
+
+
+def _protectable(order: Order, freeze_quantity: int) -> NotSent | None:
+    """A stop of more than the freeze quantity would rest with its first slice only: such an entry isn't sent."""
+    wanted = order.protection
+    if wanted is None or wanted.stop_loss is None or not 0 < freeze_quantity < order.quantity:
+        return None
+    return NotSent(
+        FailureReason.NOT_EXECUTABLE,
+        f"{order.quantity} units with a stop: a stop can't be larger than the exchange's freeze quantity {freeze_quantity}",
+    )
 
 
 @lru_cache(maxsize=4096)

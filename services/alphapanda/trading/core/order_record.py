@@ -37,6 +37,7 @@ class OrderRecord:
         fill_ids: ids of the fills applied.
         protection: exits that stand by for what it fills; None: none.
         trigger_pending: whether its stop waits at the exchange for its trigger.
+        protective: whether it is a stop or an exit that trading itself makes to protect the position; no signal asked for it.
         version: of the order's row, set by the store; a compare-and-set compares it.
     """
 
@@ -64,6 +65,7 @@ class OrderRecord:
     fill_ids: set[str] = field(default_factory=set)
     protection: Protection | None = None
     trigger_pending: bool = False
+    protective: bool = False
     version: int = field(default=0, compare=False)
 
     @classmethod
@@ -170,6 +172,7 @@ class OrderRecord:
             self.market_time,
             self.charges,
             self.trigger_pending,
+            self.protective,
         )
 
 

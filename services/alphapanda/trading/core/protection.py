@@ -120,6 +120,7 @@ class Facts(Struct, frozen=True, gc=False):
         stop: the newest stop; None if there never was one.
         exit: the newest exit; None if there never was one.
         price: last price in rupees; None: unknown, or not to be looked at now.
+        best: the best price for the position since it was last looked at, such as a recorded bar's high; None: `price`.
         entry_open: whether entries that it protects may still fill.
         entry_cancelling: whether their cancellation was asked for.
         exit_waits: whether another order that reduces or flips the position is open: a strategy's, a person's, a square-off.
@@ -133,6 +134,7 @@ class Facts(Struct, frozen=True, gc=False):
     stop: OwnOrder | None = None
     exit: OwnOrder | None = None
     price: Decimal | None = None
+    best: Decimal | None = None
     entry_open: bool = False
     entry_cancelling: bool = False
     exit_waits: bool = False
@@ -199,6 +201,10 @@ class CancelStop(Struct, frozen=True, gc=False):
     why: str
 
 
+class CancelExit(Struct, frozen=True, gc=False):
+    """Cancel what is left of the exit, because another one takes its place."""
+
+
 class CancelEntry(Struct, frozen=True, gc=False):
     """Cancel what may still fill of the entries, because the position is being left."""
 
@@ -216,7 +222,7 @@ class End(Struct, frozen=True, gc=False):
     reason: Reason
 
 
-Action = PlaceStop | ModifyStop | CancelStop | CancelEntry | SendExit | End
+Action = PlaceStop | ModifyStop | CancelStop | CancelExit | CancelEntry | SendExit | End
 
 
 class Decision(Struct, frozen=True, gc=False):
@@ -237,7 +243,7 @@ def decide(guard: Guard, facts: Facts) -> Decision:
     """Decides what a protection needs next. Answers on every input."""
     guard = _following(guard, facts)
     if facts.exit is not None and not facts.exit.standing.is_final:
-        return _with_exit(guard, facts)
+        return _with_exit(guard, facts.exit, facts)
     guard, alarm = _judged(guard, facts)
     if guard.leaving is not None and facts.entry_open and not facts.entry_cancelling:
         return Decision(guard, CancelEntry(), alarm)
@@ -271,7 +277,7 @@ def with_levels(
 
 def _following(guard: Guard, facts: Facts) -> Guard:
     """Follows the price: remembers the best one, and moves the stop after it."""
-    price = facts.price
+    price = facts.price if facts.best is None else facts.best
     if price is None or guard.trail is None or guard.stop_loss is None or not facts.held:
         return guard
     if guard.best is not None and (price - guard.best) * guard.side.sign <= 0:
@@ -310,19 +316,22 @@ def _touched(guard: Guard, facts: Facts) -> Reason | None:
     """Which level the price has reached: the target, or a stop that doesn't work at the exchange."""
     if facts.price is None:
         return None
-    if guard.target is not None and guard.is_reached(facts.price, guard.target):
+    if guard.target is not None and guard.is_reached(facts.best or facts.price, guard.target):
         return Reason.TARGET
-    works = facts.stop is not None and not facts.stop.standing.is_final
+    stop = facts.stop
+    works = stop is not None and not stop.standing.is_final and stop.trigger == guard.stop_loss
     if guard.stop_loss is not None and not works and guard.is_through(facts.price, guard.stop_loss):
         return Reason.STOPPED
     return None
 
 
-def _with_exit(guard: Guard, facts: Facts) -> Decision:
+def _with_exit(guard: Guard, exit_: OwnOrder, facts: Facts) -> Decision:
     """The exit is at the exchange, or may be. A stop beside it would be one too many: it is cancelled should there be one."""
     stop = facts.stop
     if stop is not None and stop.standing is Standing.WORKING and not stop.changing:
         return Decision(guard, CancelStop("an exit is on its way"))
+    if facts.exit_waits and not (exit_.awaited or exit_.cancelling):
+        return Decision(guard, CancelExit())
     if facts.entry_open and not facts.entry_cancelling:
         return Decision(guard, CancelEntry())
     return Decision(guard)

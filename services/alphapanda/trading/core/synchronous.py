@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import TradingState
@@ -21,8 +22,10 @@ from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
 from alphapanda.trading.core.held_order import NOT_WORKING, NotChanged, PayableAtFill
 from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.order_change import ChangeKind, ChangeRequest
 from alphapanda.trading.core.paper_book import PaperBook
 from alphapanda.trading.core.paper_charges import PaperOrder
+from alphapanda.trading.core.synchronous_protection import SynchronousProtections
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,19 @@ class SynchronousTrading:
         checks: the checks before sending.
         instruments: what can be traded.
         books: the in-memory paper exchange of each broker, by name.
+        calendar: sessions, for protections; None: it isn't known when one is open.
 
     Attributes:
         measures_volume: whether the market's views need the volume traded so far.
+        protections: the protections of positions.
     """
 
     def __init__(
-        self, checks: PreSubmitChecks, instruments: InstrumentDirectory, books: Mapping[str, PaperBook]
+        self,
+        checks: PreSubmitChecks,
+        instruments: InstrumentDirectory,
+        books: Mapping[str, PaperBook],
+        calendar: TradingCalendar | None = None,
     ) -> None:
         self._checks = checks
         self._instruments = instruments
@@ -55,6 +64,7 @@ class SynchronousTrading:
         self._positions: defaultdict[PositionKey, int] = defaultdict(int)
         self._held: dict[str, _Held] = {}
         self.measures_volume = any(book.measures_volume for book in books.values())
+        self.protections = SynchronousProtections(self, calendar)
 
     @property
     def held_tokens(self) -> list[int]:
@@ -66,12 +76,64 @@ class SynchronousTrading:
         """Whether an order is held."""
         return bool(self._held)
 
+    @property
+    def waits(self) -> bool:
+        """Whether an order is held or a position protected, so that each frame counts."""
+        return bool(self._held) or bool(self.protections)
+
+    def position(self, key: PositionKey) -> int:
+        """Units held under a key, signed."""
+        return self._positions[key]
+
     def execute(self, verdict: Approved, market: MarketView, causation_id: str = "") -> list[OrderUpdate]:
         """The updates of the signal's order, oldest first; the last one is terminal unless the order is held."""
-        key = verdict.key
         order = Order.approved(verdict, causation_id, (verdict.quantity,))
-        position = self._positions[key]
+        return self.submit(order, self._instruments.by_id(verdict.key.instrument_id), market)
+
+    def executed(
+        self, verdict: Approved, market: MarketView, causation_id: str = ""
+    ) -> Iterator[list[OrderUpdate]]:
+        """Executes a signal where positions may be protected; yields the updates of each order that this changes."""
+        order = Order.approved(verdict, causation_id, (verdict.quantity,))
+        instrument, protections = self._instruments.by_id(order.key.instrument_id), self.protections
+        protections.arm(order)
+        if instrument is None or not protections.concerns(order.key):
+            yield self.submit(order, instrument, market)
+            return
+        protections.note(order)
+        for ended in protections.before(order, instrument, market):
+            if isinstance(ended, NotSent):
+                yield order.not_sent(ended.reason, ended.message, market.market_time)
+                break
+            if isinstance(ended, list):
+                yield ended
+            else:
+                protections.note(ended)
+                yield self.submit(ended, instrument, market)
+        yield from protections.advance(order.key, instrument, market)
+
+    def step(self, key: PositionKey, market: MarketView) -> Iterator[list[OrderUpdate]]:
+        """Steps the protections of a position at the present prices; yields the updates of each order that this changes."""
         instrument = self._instruments.by_id(key.instrument_id)
+        if instrument is not None and self.protections.concerns(key):
+            yield from self.protections.advance(key, instrument, market)
+
+    def change(self, order: Order, change: ChangeRequest, market: MarketView) -> list[OrderUpdate]:
+        """Carries out a change of an order of one slice.
+
+        Raises:
+            NotChanged: it isn't held, or an exchange wouldn't take it so.
+        """
+        if change.kind is ChangeKind.CANCEL:
+            return self.cancel(order.order_id, market)
+        return self.modify(
+            order.order_id, change.quantity or order.quantity, change.terms or order.terms, market
+        )
+
+    def submit(self, order: Order, instrument: Instrument | None, market: MarketView) -> list[OrderUpdate]:
+        """Checks and sends an order; returns its updates, of which the last one is terminal unless it is held."""
+        key = order.key
+        position = self._positions[key]
         at = CheckInputs(instrument, market, position, TradingState.ACTIVE, True)  # noqa: FBT003 - simulated
         decision = self._checks.judge(order, at)
         if isinstance(decision, NotSent):

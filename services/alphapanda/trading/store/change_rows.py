@@ -60,7 +60,7 @@ class PostgresChanges(ChangesInTransaction):
     @override
     async def unresolved(self, order_id: str) -> Sequence[ChangeRequest]:
         return [
-            _change(row) for row in await self._connection.execute(_UNRESOLVED_OF, {"order_id": order_id})
+            change_of(row) for row in await self._connection.execute(_UNRESOLVED_OF, {"order_id": order_id})
         ]
 
     @override
@@ -80,7 +80,9 @@ class PostgresChangeReads(ChangeReads):
     @override
     async def unresolved(self, order_id: str) -> Sequence[ChangeRequest]:
         async with self._autocommit.connect() as connection:
-            return [_change(row) for row in await connection.execute(_UNRESOLVED_OF, {"order_id": order_id})]
+            return [
+                change_of(row) for row in await connection.execute(_UNRESOLVED_OF, {"order_id": order_id})
+            ]
 
     @override
     async def orders_with_unresolved(self) -> Sequence[str]:
@@ -118,7 +120,8 @@ def _row(change: ChangeRequest) -> dict[str, Any]:
     }
 
 
-def _change(row: Row[Any]) -> ChangeRequest:
+def change_of(row: Row[Any]) -> ChangeRequest:
+    """The change of a row of trading.order_changes."""
     return ChangeRequest(
         str(row.change_id),
         str(row.order_id),
@@ -136,4 +139,4 @@ def _change(row: Row[Any]) -> ChangeRequest:
 
 
 def _stored(row: Row[Any]) -> StoredChange:
-    return StoredChange(_change(row), row.created_at)
+    return StoredChange(change_of(row), row.created_at)

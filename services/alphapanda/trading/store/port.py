@@ -18,6 +18,7 @@ from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.square_off import Exposure
 from alphapanda.trading.store.change_port import ChangeReads, ChangesInTransaction
+from alphapanda.trading.store.protection_port import ProtectionReads, ProtectionsInTransaction
 from panda.events.v1.events_pb2 import Event
 
 
@@ -154,6 +155,8 @@ class TradingTransaction(Protocol):
 
     changes: ChangesInTransaction
     """The cancellations and modifications of orders."""
+    protections: ProtectionsInTransaction
+    """The protections of positions."""
 
     async def add(self, changes: Sequence[OrderChange]) -> Collection[str]:
         """Stores new orders.
@@ -231,6 +234,9 @@ class TradingTransaction(Protocol):
 
 class TradingStore(Protocol):
     """Orders, intents, fills, positions and kill-switch copies."""
+
+    protections: ProtectionReads
+    """The protections of positions."""
 
     changes: ChangeReads
     """The cancellations and modifications of orders."""

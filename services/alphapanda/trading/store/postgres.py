@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
-from sqlalchemy import Row, TextClause
+from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import override
 
@@ -25,6 +25,7 @@ from alphapanda.trading.core.square_off import Exposure
 from alphapanda.trading.order_log import log_orders
 from alphapanda.trading.store import statements as sql
 from alphapanda.trading.store.change_rows import PostgresChangeReads, PostgresChanges
+from alphapanda.trading.store.order_reading import read_orders, stored_order
 from alphapanda.trading.store.port import (
     Account,
     ChangedOrder,
@@ -42,7 +43,8 @@ from alphapanda.trading.store.port import (
     strictest,
     with_brokers,
 )
-from alphapanda.trading.store.rows import key_columns, order_from
+from alphapanda.trading.store.protection_rows import PostgresProtectionReads, PostgresProtections
+from alphapanda.trading.store.rows import key_columns
 from alphapanda.trading.store.writer import OrderWriter, Written
 from panda.events.v1.events_pb2 import Event
 
@@ -72,6 +74,7 @@ class PostgresTradingTransaction(TradingTransaction):
         self._switches_read = switches_read
         self.published: list[Event] = []
         self.changes = PostgresChanges(connection, wall_time)
+        self.protections = PostgresProtections(connection, wall_time)
 
     @override
     async def add(self, changes: Sequence[OrderChange]) -> Collection[str]:
@@ -204,6 +207,7 @@ class PostgresTradingStore(TradingStore):
         self._finding = GroupCommit(self._find, _FOUND_TOGETHER)
         self._switches_read: dict[SwitchScope, KillSwitchCopy] = {}
         self.changes = PostgresChangeReads(self._autocommit)
+        self.protections = PostgresProtectionReads(self._autocommit)
 
     @override
     def switches_last_read(
@@ -348,7 +352,7 @@ class PostgresTradingStore(TradingStore):
         where = account._asdict() | given | {"after": after, "limit": limit}
         async with self._autocommit.connect() as connection:
             return [
-                ChangedOrder(_stored(row), row.account_revision)
+                ChangedOrder(stored_order(row), row.account_revision)
                 for row in await connection.execute(sql.changed(*given), where)
             ]
 
@@ -375,17 +379,6 @@ class PostgresTradingStore(TradingStore):
         async with self._autocommit.connect() as connection:
             found = await read_orders(connection, query, parameters)
         return found[0] if found else None
-
-
-async def read_orders(
-    connection: AsyncConnection, query: Any, parameters: dict[str, Any]
-) -> list[StoredOrder]:
-    """Executes a query on trading.orders and returns the orders with their intents and fills."""
-    return [_stored(row) for row in await connection.execute(query, parameters)]
-
-
-def _stored(row: Row[Any]) -> StoredOrder:
-    return StoredOrder(order_from(row), row.seq, row.created_at)
 
 
 def _switch_columns(scopes: Collection[SwitchScope]) -> dict[str, object]:

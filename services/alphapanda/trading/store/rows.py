@@ -19,7 +19,7 @@ Columns = dict[str, Any]
 ORDER_COLUMNS = (
     "order_id", "signal_id", "correlation_id", "causation_id", "broker", "account", "strategy_id", "instrument_id",
     "product", "instrument_token", "config_revision", "side", "quantity", "order_type", "validity",
-    "limit_price", "trigger_price", "stop_loss", "target", "trail", "trigger_pending", "effect", "valid_until",
+    "limit_price", "trigger_price", "stop_loss", "target", "trail", "trigger_pending", "protective", "effect", "valid_until",
     "status", "revision", "filled", "turnover", "charges", "failure", "message", "market_time",
 )  # fmt: skip
 CHANGING_COLUMNS = (
@@ -60,6 +60,7 @@ def _order_row(order: Order) -> Columns:
         **terms_columns(order.terms),
         **protection_columns(order.protection),
         "trigger_pending": order.trigger_pending,
+        "protective": order.protective,
         "effect": int(order.effect),
         "valid_until": order.valid_until,
         "status": int(order.status),
@@ -148,5 +149,6 @@ def order_from(row: Row[Any]) -> Order:
         fill_ids={str(fill_id) for fill_id in row.fill_ids or ()},
         protection=protection_of(row),
         trigger_pending=row.trigger_pending,
+        protective=row.protective,
         version=row.account_revision,
     )

@@ -13,7 +13,7 @@ from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.purging import Purge, oldest
 from alphapanda.storage.recordset import rows_of
 from alphapanda.trading.store.rows import CHANGING_COLUMNS, INTENT_COLUMNS, ORDER_COLUMNS
-from alphapanda.trading.store.tables import ABSENT_CONDITIONS, OPEN, ended_short
+from alphapanda.trading.store.tables import ABSENT_CONDITIONS, LIVE, OPEN, ended_short
 
 _ABSENT: Final = " AND ".join(f"i.{condition}" for condition in ABSENT_CONDITIONS)
 # Of the orders whose index this is, a rejected intent without a fill never reached the exchange.
@@ -90,6 +90,15 @@ _FILLS = (
     f" FROM {rows_of('trading.fills', 'fills')} AS given JOIN stored USING (order_id)"
     " RETURNING order_id, quantity)"
 )
+_PROTECTION: Final = (
+    "order_id", "broker", "account", "strategy_id", "instrument_id", "product", "instrument_token", "correlation_id", "side",
+    "stop_loss", "target", "trail", "created_at"
+)  # fmt: skip
+_ARMED = (
+    f"armed AS (INSERT INTO trading.protections ({', '.join(_PROTECTION)}, stop_trigger, entries)"
+    f" SELECT {', '.join(_PROTECTION)}, stop_loss, ARRAY[order_id] FROM numbered JOIN stored USING (order_id)"
+    " WHERE stop_loss IS NOT NULL OR target IS NOT NULL ORDER BY ordinality)"
+)
 _POSITION: Final = ("broker", "account", "strategy_id", "instrument_id", "product")
 _KEY = ", ".join(_POSITION)
 _MOVED = (
@@ -102,6 +111,8 @@ _MOVED = (
 
 class OrderWrites:
     """The statements that add and change orders; each is made with only the parts that are needed.
+
+    A new order that carries a protection has it stored as ARMED.
 
     Parameters: the recordsets `orders`, `intents` and `fills`, and the outbox's parameters with `outbox_order_id`.
     They return the `order_id` and `account_revision` of each order stored. `add_if_unchanged` takes kill switches too, and
@@ -118,15 +129,17 @@ class OrderWrites:
         self.add_if_unchanged = cache(self._add_if_unchanged)
         self.save = cache(self._save)
 
-    def _add(self, *, fills: bool, events: bool) -> TextClause:
-        return self._statement([_NEW, _RAISED, _NUMBERED, _ADDED, _INTENTS], fills=fills, events=events)
+    def _add(self, *, fills: bool, events: bool, protected: bool) -> TextClause:
+        parts = [_NEW, _RAISED, _NUMBERED, _ADDED, _INTENTS, *([_ARMED] if protected else [])]
+        return self._statement(parts, fills=fills, events=events)
 
-    def _add_if_unchanged(self, *, fills: bool, events: bool) -> TextClause:
+    def _add_if_unchanged(self, *, fills: bool, events: bool, protected: bool) -> TextClause:
         parts = [_SWITCHES_HELD, _NEW_IF_UNCHANGED, _RAISED, _NUMBERED, _ADDED, _INTENTS]
+        parts += [_ARMED] if protected else []
         source = "compared LEFT JOIN stored ON true"
         return self._statement(parts, fills=fills, events=events, more="unchanged, ", source=source)
 
-    def _save(self, *, fills: bool, events: bool) -> TextClause:
+    def _save(self, *, fills: bool, events: bool, protected: bool) -> TextClause:  # noqa: ARG002 - only new orders arm
         parts = [_UNCHANGED, _RAISED, _NUMBERED, _SAVED, _INTENTS, _INTENTS_DROPPED]
         return self._statement(parts, fills=fills, events=events)
 
@@ -187,6 +200,16 @@ def newest(*filters: str) -> TextClause:
 
 
 @cache
+def newest_protections(*filters: str, live_only: bool) -> TextClause:
+    """Protections, newest first, whose columns named in `filters` equal the parameters of the same name."""
+    live = f" AND {LIVE}" if live_only else ""
+    return text(
+        f"SELECT p.* FROM trading.protections p WHERE {_conditions(filters)}{live} AND seq < :before"
+        " ORDER BY seq DESC LIMIT :limit"
+    )
+
+
+@cache
 def changed(*filters: str) -> TextClause:
     """Orders of an account that changed after a revision and match the columns named in `filters`."""
     return text(
@@ -214,6 +237,9 @@ def _conditions(filters: tuple[str, ...]) -> str:
     return " AND ".join(conditions) or "true"
 
 
+AROUND = text(
+    f"{_SELECT} WHERE order_id = ANY(CAST(:order_ids AS uuid[])) OR ({OPEN} AND {_conditions(_POSITION)})"
+)
 POSITION = text(f"SELECT quantity FROM trading.positions WHERE {_conditions(_POSITION)}")
 REVISION = text("SELECT revision FROM trading.accounts WHERE broker = :broker AND account = :account")
 REVISIONS = text("SELECT broker, account, revision FROM trading.accounts")

@@ -21,14 +21,18 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from alphapanda.domain.order import OrderStatus
 from alphapanda.storage.order_terms import prices_of_order, terms_of_order
 from alphapanda.storage.tables import EXACT, INSTANT, add_parking, column, service_tables
 from alphapanda.trading.core.order_change import ChangeStatus
+from alphapanda.trading.core.protection_record import ProtectionState
 
 UNRESOLVED: Final = f"status < {int(ChangeStatus.DONE)}"
 """Condition of changes that have not ended: the final statuses are the highest numbers, from DONE on."""
+LIVE: Final = f"state < {int(ProtectionState.ENDED)}"
+"""Condition of protections that have not ended."""
 OPEN: Final = f"status < {int(OrderStatus.FILLED)}"
 """Condition of orders that have not ended: the final statuses are the highest numbers, from FILLED on."""
 ABSENT_CONDITIONS: Final = (f"status = {int(OrderStatus.FAILED)}", "epoch > 0", "broker_order_id = ''")
@@ -65,6 +69,7 @@ ORDERS = Table(
     column("order_type", SmallInteger),
     *terms_of_order(),
     column("trigger_pending", Boolean, server_default=text("false")),
+    column("protective", Boolean, server_default=text("false")),
     column("effect", SmallInteger),
     column("valid_until", INSTANT),
     column("status", SmallInteger),
@@ -138,6 +143,52 @@ ORDER_CHANGES = Table(
     column("created_at", INSTANT),
     Index("order_changes_unresolved", "order_id", postgresql_where=text(UNRESOLVED)),
     Index("order_changes_of_order", "order_id", "seq"),
+)
+
+# The protection of a position; its id is that of its first entry. stop_loss, target and trail are as asked for.
+PROTECTIONS = Table(
+    "protections",
+    METADATA,
+    column("order_id", Uuid, ForeignKey(ORDERS.c.order_id), primary_key=True),
+    column("seq", BigInteger, Identity(always=True), unique=True),
+    column("broker", Text),
+    column("account", Text),
+    column("strategy_id", Text),
+    column("instrument_id", Text),
+    column("product", SmallInteger),
+    column("instrument_token", BigInteger),
+    column("correlation_id", Text),
+    column("side", SmallInteger),
+    Column("stop_loss", EXACT),
+    Column("target", EXACT),
+    Column("trail", EXACT),
+    Column("stop_trigger", EXACT),
+    Column("best", EXACT),
+    column("leaving", Text, server_default=""),
+    column("attempts", Integer, server_default=text("0")),
+    column("alarmed", Text, server_default=""),
+    column("state", SmallInteger, server_default=text("1")),
+    column("entries", ARRAY(Uuid)),
+    Column("stop_order_id", Uuid),
+    Column("exit_order_id", Uuid),
+    column("stops", Integer, server_default=text("0")),
+    column("exits", Integer, server_default=text("0")),
+    Column("since", INSTANT),
+    column("ended", Text, server_default=""),
+    Column("ended_at", INSTANT),
+    column("message", Text, server_default=""),
+    column("created_at", INSTANT),
+    Index("protections_live", "seq", postgresql_where=text(LIVE)),
+    Index("protections_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
+    Index(
+        "protections_in_force",
+        *("broker", "account", "strategy_id", "instrument_id", "product"),
+        unique=True,
+        postgresql_where=text(f"state = {int(ProtectionState.ACTIVE)}"),
+    ),
+    Index("protections_of_position", "broker", "account", "strategy_id", "instrument_id", "product", "seq"),
+    Index("protections_of_stop", "stop_order_id", postgresql_where=text("stop_order_id IS NOT NULL")),
+    Index("protections_of_exit", "exit_order_id", postgresql_where=text("exit_order_id IS NOT NULL")),
 )
 
 POSITIONS = Table(

@@ -105,7 +105,9 @@ class OrderWriter:
         if events:
             parameters |= self._outbox.values([event for event, _ in events])
             parameters["outbox_order_id"] = [order_id for _, order_id in events]
-        found = await connection.execute(statement(fills=bool(fills), events=bool(events)), parameters)
+        protected = any(change.order.protection for change in changes)
+        made = statement(fills=bool(fills), events=bool(events), protected=protected)
+        found = await connection.execute(made, parameters)
         return found.all()
 
 

@@ -178,8 +178,11 @@ type OrderState struct {
 	TriggerPrice *decimal.Decimal `protobuf:"bytes,21,opt,name=trigger_price,json=triggerPrice,proto3" json:"trigger_price,omitempty"`
 	// True where its stop waits at the exchange for its trigger.
 	TriggerPending bool `protobuf:"varint,22,opt,name=trigger_pending,json=triggerPending,proto3" json:"trigger_pending,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// True for a stop or an exit that trading itself makes to protect the position. No signal asked for it, and signal_id is
+	// an id of trading's own.
+	Protective    bool `protobuf:"varint,23,opt,name=protective,proto3" json:"protective,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OrderState) Reset() {
@@ -362,6 +365,13 @@ func (x *OrderState) GetTriggerPrice() *decimal.Decimal {
 func (x *OrderState) GetTriggerPending() bool {
 	if x != nil {
 		return x.TriggerPending
+	}
+	return false
+}
+
+func (x *OrderState) GetProtective() bool {
+	if x != nil {
+		return x.Protective
 	}
 	return false
 }
@@ -645,7 +655,7 @@ var File_panda_events_v1_orders_proto protoreflect.FileDescriptor
 
 const file_panda_events_v1_orders_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpanda/events/v1/orders.proto\x12\x0fpanda.events.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\"\x90\t\n" +
+	"\x1cpanda/events/v1/orders.proto\x12\x0fpanda.events.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\"\xb0\t\n" +
 	"\n" +
 	"OrderState\x12#\n" +
 	"\border_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\aorderId\x12%\n" +
@@ -678,7 +688,10 @@ const file_panda_events_v1_orders_proto_rawDesc = "" +
 	"\vlimit_price\x18\x14 \x01(\v2\x14.google.type.DecimalR\n" +
 	"limitPrice\x129\n" +
 	"\rtrigger_price\x18\x15 \x01(\v2\x14.google.type.DecimalR\ftriggerPrice\x12'\n" +
-	"\x0ftrigger_pending\x18\x16 \x01(\bR\x0etriggerPending\"K\n" +
+	"\x0ftrigger_pending\x18\x16 \x01(\bR\x0etriggerPending\x12\x1e\n" +
+	"\n" +
+	"protective\x18\x17 \x01(\bR\n" +
+	"protective\"K\n" +
 	"\x0eOrderSubmitted\x129\n" +
 	"\x05order\x18\x01 \x01(\v2\x1b.panda.events.v1.OrderStateB\x06\xbaH\x03\xc8\x01\x01R\x05order\"\xba\x03\n" +
 	"\vOrderFilled\x129\n" +

@@ -2722,7 +2722,7 @@ var File_panda_trading_v1_trading_proto protoreflect.FileDescriptor
 
 const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\n" +
-	"\x1epanda/trading/v1/trading.proto\x12\x10panda.trading.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1cpanda/events/v1/orders.proto\x1a\x1epanda/options/v1/options.proto\"\xdf\x01\n" +
+	"\x1epanda/trading/v1/trading.proto\x12\x10panda.trading.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\x1a\x1cpanda/common/v1/common.proto\x1a\x1cpanda/events/v1/orders.proto\x1a\x1epanda/options/v1/options.proto\x1a\"panda/trading/v1/protections.proto\"\xdf\x01\n" +
 	"\vOrderIntent\x12\x1b\n" +
 	"\tintent_id\x18\x01 \x01(\tR\bintentId\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x1a\n" +
@@ -2947,7 +2947,7 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\x1aSQUARE_OFF_SKIP_BROKER_OFF\x10\x01\x12\x1a\n" +
 	"\x16SQUARE_OFF_SKIP_HALTED\x10\x02\x12&\n" +
 	"\"SQUARE_OFF_SKIP_INSTRUMENT_UNKNOWN\x10\x03\x12!\n" +
-	"\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x042\xb1\v\n" +
+	"\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x042\x8f\x0e\n" +
 	"\x0eTradingService\x12d\n" +
 	"\n" +
 	"PlaceOrder\x12#.panda.trading.v1.PlaceOrderRequest\x1a$.panda.trading.v1.PlaceOrderResponse\"\v\x8a\xb5\x18\a\b\x02\x10\x02\x18\x90N\x12g\n" +
@@ -2958,7 +2958,10 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\x13GetBrokerComparison\x12,.panda.trading.v1.GetBrokerComparisonRequest\x1a-.panda.trading.v1.GetBrokerComparisonResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x90N\x12d\n" +
 	"\n" +
 	"ListOrders\x12#.panda.trading.v1.ListOrdersRequest\x1a$.panda.trading.v1.ListOrdersResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12i\n" +
-	"\vWatchOrders\x12$.panda.trading.v1.WatchOrdersRequest\x1a%.panda.trading.v1.WatchOrdersResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'0\x01\x12c\n" +
+	"\vWatchOrders\x12$.panda.trading.v1.WatchOrdersRequest\x1a%.panda.trading.v1.WatchOrdersResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'0\x01\x12m\n" +
+	"\rGetProtection\x12&.panda.trading.v1.GetProtectionRequest\x1a'.panda.trading.v1.GetProtectionResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\xd0\x0f\x12s\n" +
+	"\x0fListProtections\x12(.panda.trading.v1.ListProtectionsRequest\x1a).panda.trading.v1.ListProtectionsResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12x\n" +
+	"\x10CancelProtection\x12).panda.trading.v1.CancelProtectionRequest\x1a*.panda.trading.v1.CancelProtectionResponse\"\r\x8a\xb5\x18\t\b\x02\x10\x02\x18\x88' \x01\x12c\n" +
 	"\tSquareOff\x12\".panda.trading.v1.SquareOffRequest\x1a#.panda.trading.v1.SquareOffResponse\"\r\x8a\xb5\x18\t\b\x02\x10\x02\x18\x88' \x01\x12u\n" +
 	"\x0fApplyKillSwitch\x12(.panda.trading.v1.ApplyKillSwitchRequest\x1a).panda.trading.v1.ApplyKillSwitchResponse\"\r\x8a\xb5\x18\t\b\x05\x10\x02\x18\xd0\x0f \x01\x12\x81\x01\n" +
 	"\x13GetKillSwitchCopies\x12,.panda.trading.v1.GetKillSwitchCopiesRequest\x1a-.panda.trading.v1.GetKillSwitchCopiesResponse\"\r\x8a\xb5\x18\t\b\x01\x10\x01\x18\xd0\x0f \x01\x12p\n" +
@@ -3031,6 +3034,12 @@ var file_panda_trading_v1_trading_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),         // 47: google.protobuf.Duration
 	(v1.TradingState)(0),                // 48: panda.common.v1.TradingState
 	(*v1.Money)(nil),                    // 49: panda.common.v1.Money
+	(*GetProtectionRequest)(nil),        // 50: panda.trading.v1.GetProtectionRequest
+	(*ListProtectionsRequest)(nil),      // 51: panda.trading.v1.ListProtectionsRequest
+	(*CancelProtectionRequest)(nil),     // 52: panda.trading.v1.CancelProtectionRequest
+	(*GetProtectionResponse)(nil),       // 53: panda.trading.v1.GetProtectionResponse
+	(*ListProtectionsResponse)(nil),     // 54: panda.trading.v1.ListProtectionsResponse
+	(*CancelProtectionResponse)(nil),    // 55: panda.trading.v1.CancelProtectionResponse
 }
 var file_panda_trading_v1_trading_proto_depIdxs = []int32{
 	37, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
@@ -3089,26 +3098,32 @@ var file_panda_trading_v1_trading_proto_depIdxs = []int32{
 	31, // 53: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
 	17, // 54: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
 	19, // 55: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
-	21, // 56: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
-	24, // 57: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
-	26, // 58: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
-	29, // 59: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
-	35, // 60: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
-	7,  // 61: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
-	9,  // 62: panda.trading.v1.TradingService.ModifyOrder:output_type -> panda.trading.v1.ModifyOrderResponse
-	11, // 63: panda.trading.v1.TradingService.CancelOrder:output_type -> panda.trading.v1.CancelOrderResponse
-	14, // 64: panda.trading.v1.TradingService.CancelAllOrders:output_type -> panda.trading.v1.CancelAllOrdersResponse
-	16, // 65: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
-	34, // 66: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
-	18, // 67: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
-	20, // 68: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
-	23, // 69: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
-	25, // 70: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
-	28, // 71: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
-	30, // 72: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
-	36, // 73: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
-	61, // [61:74] is the sub-list for method output_type
-	48, // [48:61] is the sub-list for method input_type
+	50, // 56: panda.trading.v1.TradingService.GetProtection:input_type -> panda.trading.v1.GetProtectionRequest
+	51, // 57: panda.trading.v1.TradingService.ListProtections:input_type -> panda.trading.v1.ListProtectionsRequest
+	52, // 58: panda.trading.v1.TradingService.CancelProtection:input_type -> panda.trading.v1.CancelProtectionRequest
+	21, // 59: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
+	24, // 60: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
+	26, // 61: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
+	29, // 62: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
+	35, // 63: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
+	7,  // 64: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
+	9,  // 65: panda.trading.v1.TradingService.ModifyOrder:output_type -> panda.trading.v1.ModifyOrderResponse
+	11, // 66: panda.trading.v1.TradingService.CancelOrder:output_type -> panda.trading.v1.CancelOrderResponse
+	14, // 67: panda.trading.v1.TradingService.CancelAllOrders:output_type -> panda.trading.v1.CancelAllOrdersResponse
+	16, // 68: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
+	34, // 69: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
+	18, // 70: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
+	20, // 71: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
+	53, // 72: panda.trading.v1.TradingService.GetProtection:output_type -> panda.trading.v1.GetProtectionResponse
+	54, // 73: panda.trading.v1.TradingService.ListProtections:output_type -> panda.trading.v1.ListProtectionsResponse
+	55, // 74: panda.trading.v1.TradingService.CancelProtection:output_type -> panda.trading.v1.CancelProtectionResponse
+	23, // 75: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
+	25, // 76: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
+	28, // 77: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
+	30, // 78: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
+	36, // 79: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
+	64, // [64:80] is the sub-list for method output_type
+	48, // [48:64] is the sub-list for method input_type
 	48, // [48:48] is the sub-list for extension type_name
 	48, // [48:48] is the sub-list for extension extendee
 	0,  // [0:48] is the sub-list for field type_name
@@ -3119,6 +3134,7 @@ func file_panda_trading_v1_trading_proto_init() {
 	if File_panda_trading_v1_trading_proto != nil {
 		return
 	}
+	file_panda_trading_v1_protections_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -29,6 +29,9 @@ const (
 	TradingService_GetBrokerComparison_FullMethodName = "/panda.trading.v1.TradingService/GetBrokerComparison"
 	TradingService_ListOrders_FullMethodName          = "/panda.trading.v1.TradingService/ListOrders"
 	TradingService_WatchOrders_FullMethodName         = "/panda.trading.v1.TradingService/WatchOrders"
+	TradingService_GetProtection_FullMethodName       = "/panda.trading.v1.TradingService/GetProtection"
+	TradingService_ListProtections_FullMethodName     = "/panda.trading.v1.TradingService/ListProtections"
+	TradingService_CancelProtection_FullMethodName    = "/panda.trading.v1.TradingService/CancelProtection"
 	TradingService_SquareOff_FullMethodName           = "/panda.trading.v1.TradingService/SquareOff"
 	TradingService_ApplyKillSwitch_FullMethodName     = "/panda.trading.v1.TradingService/ApplyKillSwitch"
 	TradingService_GetKillSwitchCopies_FullMethodName = "/panda.trading.v1.TradingService/GetKillSwitchCopies"
@@ -65,6 +68,13 @@ type TradingServiceClient interface {
 	ListOrders(ctx context.Context, in *ListOrdersRequest, opts ...grpc.CallOption) (*ListOrdersResponse, error)
 	// An account's orders as they change. Any replica can continue from a revision.
 	WatchOrders(ctx context.Context, in *WatchOrdersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOrdersResponse], error)
+	// The protection of an order's position. NOT_FOUND where the order has none.
+	GetProtection(ctx context.Context, in *GetProtectionRequest, opts ...grpc.CallOption) (*GetProtectionResponse, error)
+	// Protections of positions, newest first, a page at a time.
+	ListProtections(ctx context.Context, in *ListProtectionsRequest, opts ...grpc.CallOption) (*ListProtectionsResponse, error)
+	// Ends the protection of a position: its stop is cancelled, its target forgotten; the position stays. NOT_FOUND where the
+	// order has none, FAILED_PRECONDITION (PROTECTION_ENDED) where it has ended.
+	CancelProtection(ctx context.Context, in *CancelProtectionRequest, opts ...grpc.CallOption) (*CancelProtectionResponse, error)
 	// Closes positions: a signal with target 0 for each, on which risk decides as on any signal. It stops no strategy: a
 	// running one may open again, so stop it first. Answers once the plan is certain to be executed.
 	SquareOff(ctx context.Context, in *SquareOffRequest, opts ...grpc.CallOption) (*SquareOffResponse, error)
@@ -176,6 +186,36 @@ func (c *tradingServiceClient) WatchOrders(ctx context.Context, in *WatchOrdersR
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TradingService_WatchOrdersClient = grpc.ServerStreamingClient[WatchOrdersResponse]
 
+func (c *tradingServiceClient) GetProtection(ctx context.Context, in *GetProtectionRequest, opts ...grpc.CallOption) (*GetProtectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetProtectionResponse)
+	err := c.cc.Invoke(ctx, TradingService_GetProtection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tradingServiceClient) ListProtections(ctx context.Context, in *ListProtectionsRequest, opts ...grpc.CallOption) (*ListProtectionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListProtectionsResponse)
+	err := c.cc.Invoke(ctx, TradingService_ListProtections_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tradingServiceClient) CancelProtection(ctx context.Context, in *CancelProtectionRequest, opts ...grpc.CallOption) (*CancelProtectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelProtectionResponse)
+	err := c.cc.Invoke(ctx, TradingService_CancelProtection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *tradingServiceClient) SquareOff(ctx context.Context, in *SquareOffRequest, opts ...grpc.CallOption) (*SquareOffResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SquareOffResponse)
@@ -255,6 +295,13 @@ type TradingServiceServer interface {
 	ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error)
 	// An account's orders as they change. Any replica can continue from a revision.
 	WatchOrders(*WatchOrdersRequest, grpc.ServerStreamingServer[WatchOrdersResponse]) error
+	// The protection of an order's position. NOT_FOUND where the order has none.
+	GetProtection(context.Context, *GetProtectionRequest) (*GetProtectionResponse, error)
+	// Protections of positions, newest first, a page at a time.
+	ListProtections(context.Context, *ListProtectionsRequest) (*ListProtectionsResponse, error)
+	// Ends the protection of a position: its stop is cancelled, its target forgotten; the position stays. NOT_FOUND where the
+	// order has none, FAILED_PRECONDITION (PROTECTION_ENDED) where it has ended.
+	CancelProtection(context.Context, *CancelProtectionRequest) (*CancelProtectionResponse, error)
 	// Closes positions: a signal with target 0 for each, on which risk decides as on any signal. It stops no strategy: a
 	// running one may open again, so stop it first. Answers once the plan is certain to be executed.
 	SquareOff(context.Context, *SquareOffRequest) (*SquareOffResponse, error)
@@ -300,6 +347,15 @@ func (UnimplementedTradingServiceServer) ListOrders(context.Context, *ListOrders
 }
 func (UnimplementedTradingServiceServer) WatchOrders(*WatchOrdersRequest, grpc.ServerStreamingServer[WatchOrdersResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchOrders not implemented")
+}
+func (UnimplementedTradingServiceServer) GetProtection(context.Context, *GetProtectionRequest) (*GetProtectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetProtection not implemented")
+}
+func (UnimplementedTradingServiceServer) ListProtections(context.Context, *ListProtectionsRequest) (*ListProtectionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListProtections not implemented")
+}
+func (UnimplementedTradingServiceServer) CancelProtection(context.Context, *CancelProtectionRequest) (*CancelProtectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelProtection not implemented")
 }
 func (UnimplementedTradingServiceServer) SquareOff(context.Context, *SquareOffRequest) (*SquareOffResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SquareOff not implemented")
@@ -474,6 +530,60 @@ func _TradingService_WatchOrders_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TradingService_WatchOrdersServer = grpc.ServerStreamingServer[WatchOrdersResponse]
 
+func _TradingService_GetProtection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetProtectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TradingServiceServer).GetProtection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TradingService_GetProtection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TradingServiceServer).GetProtection(ctx, req.(*GetProtectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TradingService_ListProtections_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListProtectionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TradingServiceServer).ListProtections(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TradingService_ListProtections_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TradingServiceServer).ListProtections(ctx, req.(*ListProtectionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TradingService_CancelProtection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelProtectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TradingServiceServer).CancelProtection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TradingService_CancelProtection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TradingServiceServer).CancelProtection(ctx, req.(*CancelProtectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TradingService_SquareOff_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SquareOffRequest)
 	if err := dec(in); err != nil {
@@ -598,6 +708,18 @@ var TradingService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListOrders",
 			Handler:    _TradingService_ListOrders_Handler,
+		},
+		{
+			MethodName: "GetProtection",
+			Handler:    _TradingService_GetProtection_Handler,
+		},
+		{
+			MethodName: "ListProtections",
+			Handler:    _TradingService_ListProtections_Handler,
+		},
+		{
+			MethodName: "CancelProtection",
+			Handler:    _TradingService_CancelProtection_Handler,
 		},
 		{
 			MethodName: "SquareOff",

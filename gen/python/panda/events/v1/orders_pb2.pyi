@@ -128,6 +128,7 @@ class OrderState(_message.Message):
     LIMIT_PRICE_FIELD_NUMBER: _builtins.int
     TRIGGER_PRICE_FIELD_NUMBER: _builtins.int
     TRIGGER_PENDING_FIELD_NUMBER: _builtins.int
+    PROTECTIVE_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Id of the order, a UUID given by Alpha Panda."""
     signal_id: _builtins.str
@@ -162,6 +163,10 @@ class OrderState(_message.Message):
     """How long it works. UNSPECIFIED means DAY."""
     trigger_pending: _builtins.bool
     """True where its stop waits at the exchange for its trigger."""
+    protective: _builtins.bool
+    """True for a stop or an exit that trading itself makes to protect the position. No signal asked for it, and signal_id is
+    an id of trading's own.
+    """
     @_builtins.property
     def average_price(self) -> _decimal_pb2.Decimal:
         """Average price of the fills, rupees. Absent while nothing is filled."""
@@ -207,10 +212,11 @@ class OrderState(_message.Message):
         limit_price: _decimal_pb2.Decimal | None = ...,
         trigger_price: _decimal_pb2.Decimal | None = ...,
         trigger_pending: _builtins.bool = ...,
+        protective: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["average_price", b"average_price", "charges", b"charges", "limit_price", b"limit_price", "market_time", b"market_time", "trigger_price", b"trigger_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "average_price", b"average_price", "charges", b"charges", "filled_quantity", b"filled_quantity", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "market_time", b"market_time", "order_id", b"order_id", "order_revision", b"order_revision", "order_type", b"order_type", "position_effect", b"position_effect", "product", b"product", "quantity", b"quantity", "side", b"side", "signal_id", b"signal_id", "status", b"status", "strategy_id", b"strategy_id", "trigger_pending", b"trigger_pending", "trigger_price", b"trigger_price", "validity", b"validity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "average_price", b"average_price", "charges", b"charges", "filled_quantity", b"filled_quantity", "instrument_id", b"instrument_id", "instrument_token", b"instrument_token", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "market_time", b"market_time", "order_id", b"order_id", "order_revision", b"order_revision", "order_type", b"order_type", "position_effect", b"position_effect", "product", b"product", "protective", b"protective", "quantity", b"quantity", "side", b"side", "signal_id", b"signal_id", "status", b"status", "strategy_id", b"strategy_id", "trigger_pending", b"trigger_pending", "trigger_price", b"trigger_price", "validity", b"validity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from panda.trading.v1 import protections_pb2 as panda_dot_trading_dot_v1_dot_protections__pb2
 from panda.trading.v1 import trading_pb2 as panda_dot_trading_dot_v1_dot_trading__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -74,6 +75,21 @@ class TradingServiceStub:
                 '/panda.trading.v1.TradingService/WatchOrders',
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.WatchOrdersRequest.SerializeToString,
                 response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.WatchOrdersResponse.FromString,
+                _registered_method=True)
+        self.GetProtection = channel.unary_unary(
+                '/panda.trading.v1.TradingService/GetProtection',
+                request_serializer=panda_dot_trading_dot_v1_dot_protections__pb2.GetProtectionRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_protections__pb2.GetProtectionResponse.FromString,
+                _registered_method=True)
+        self.ListProtections = channel.unary_unary(
+                '/panda.trading.v1.TradingService/ListProtections',
+                request_serializer=panda_dot_trading_dot_v1_dot_protections__pb2.ListProtectionsRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_protections__pb2.ListProtectionsResponse.FromString,
+                _registered_method=True)
+        self.CancelProtection = channel.unary_unary(
+                '/panda.trading.v1.TradingService/CancelProtection',
+                request_serializer=panda_dot_trading_dot_v1_dot_protections__pb2.CancelProtectionRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_protections__pb2.CancelProtectionResponse.FromString,
                 _registered_method=True)
         self.SquareOff = channel.unary_unary(
                 '/panda.trading.v1.TradingService/SquareOff',
@@ -169,6 +185,28 @@ class TradingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetProtection(self, request, context):
+        """The protection of an order's position. NOT_FOUND where the order has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProtections(self, request, context):
+        """Protections of positions, newest first, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelProtection(self, request, context):
+        """Ends the protection of a position: its stop is cancelled, its target forgotten; the position stays. NOT_FOUND where the
+        order has none, FAILED_PRECONDITION (PROTECTION_ENDED) where it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SquareOff(self, request, context):
         """Closes positions: a signal with target 0 for each, on which risk decides as on any signal. It stops no strategy: a
         running one may open again, so stop it first. Answers once the plan is certain to be executed.
@@ -248,6 +286,21 @@ def add_TradingServiceServicer_to_server(servicer, server):
                     servicer.WatchOrders,
                     request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.WatchOrdersRequest.FromString,
                     response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.WatchOrdersResponse.SerializeToString,
+            ),
+            'GetProtection': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProtection,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_protections__pb2.GetProtectionRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_protections__pb2.GetProtectionResponse.SerializeToString,
+            ),
+            'ListProtections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProtections,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_protections__pb2.ListProtectionsRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_protections__pb2.ListProtectionsResponse.SerializeToString,
+            ),
+            'CancelProtection': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelProtection,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_protections__pb2.CancelProtectionRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_protections__pb2.CancelProtectionResponse.SerializeToString,
             ),
             'SquareOff': grpc.unary_unary_rpc_method_handler(
                     servicer.SquareOff,
@@ -492,6 +545,87 @@ class TradingService:
             '/panda.trading.v1.TradingService/WatchOrders',
             panda_dot_trading_dot_v1_dot_trading__pb2.WatchOrdersRequest.SerializeToString,
             panda_dot_trading_dot_v1_dot_trading__pb2.WatchOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProtection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/GetProtection',
+            panda_dot_trading_dot_v1_dot_protections__pb2.GetProtectionRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_protections__pb2.GetProtectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProtections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/ListProtections',
+            panda_dot_trading_dot_v1_dot_protections__pb2.ListProtectionsRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_protections__pb2.ListProtectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelProtection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/CancelProtection',
+            panda_dot_trading_dot_v1_dot_protections__pb2.CancelProtectionRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_protections__pb2.CancelProtectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

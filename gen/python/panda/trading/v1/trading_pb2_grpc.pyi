@@ -5,6 +5,7 @@ Orders."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from panda.trading.v1 import protections_pb2 as _protections_pb2
 from panda.trading.v1 import trading_pb2 as _trading_pb2
 import abc as _abc_1
 
@@ -43,6 +44,14 @@ class TradingServiceStub:
     """Orders, newest first, a page at a time."""
     WatchOrders: _aio.UnaryStreamMultiCallable[_trading_pb2.WatchOrdersRequest, _trading_pb2.WatchOrdersResponse]
     """An account's orders as they change. Any replica can continue from a revision."""
+    GetProtection: _aio.UnaryUnaryMultiCallable[_protections_pb2.GetProtectionRequest, _protections_pb2.GetProtectionResponse]
+    """The protection of an order's position. NOT_FOUND where the order has none."""
+    ListProtections: _aio.UnaryUnaryMultiCallable[_protections_pb2.ListProtectionsRequest, _protections_pb2.ListProtectionsResponse]
+    """Protections of positions, newest first, a page at a time."""
+    CancelProtection: _aio.UnaryUnaryMultiCallable[_protections_pb2.CancelProtectionRequest, _protections_pb2.CancelProtectionResponse]
+    """Ends the protection of a position: its stop is cancelled, its target forgotten; the position stays. NOT_FOUND where the
+    order has none, FAILED_PRECONDITION (PROTECTION_ENDED) where it has ended.
+    """
     SquareOff: _aio.UnaryUnaryMultiCallable[_trading_pb2.SquareOffRequest, _trading_pb2.SquareOffResponse]
     """Closes positions: a signal with target 0 for each, on which risk decides as on any signal. It stops no strategy: a
     running one may open again, so stop it first. Answers once the plan is certain to be executed.
@@ -135,6 +144,32 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_trading_pb2.WatchOrdersRequest, _abc.AsyncIterator[_trading_pb2.WatchOrdersResponse]],
     ) -> _abc.AsyncIterator[_trading_pb2.WatchOrdersResponse]:
         """An account's orders as they change. Any replica can continue from a revision."""
+
+    @_abc_1.abstractmethod
+    def GetProtection(
+        self,
+        request: _protections_pb2.GetProtectionRequest,
+        context: _aio.ServicerContext[_protections_pb2.GetProtectionRequest, _abc.Awaitable[_protections_pb2.GetProtectionResponse]],
+    ) -> _abc.Awaitable[_protections_pb2.GetProtectionResponse]:
+        """The protection of an order's position. NOT_FOUND where the order has none."""
+
+    @_abc_1.abstractmethod
+    def ListProtections(
+        self,
+        request: _protections_pb2.ListProtectionsRequest,
+        context: _aio.ServicerContext[_protections_pb2.ListProtectionsRequest, _abc.Awaitable[_protections_pb2.ListProtectionsResponse]],
+    ) -> _abc.Awaitable[_protections_pb2.ListProtectionsResponse]:
+        """Protections of positions, newest first, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def CancelProtection(
+        self,
+        request: _protections_pb2.CancelProtectionRequest,
+        context: _aio.ServicerContext[_protections_pb2.CancelProtectionRequest, _abc.Awaitable[_protections_pb2.CancelProtectionResponse]],
+    ) -> _abc.Awaitable[_protections_pb2.CancelProtectionResponse]:
+        """Ends the protection of a position: its stop is cancelled, its target forgotten; the position stays. NOT_FOUND where the
+        order has none, FAILED_PRECONDITION (PROTECTION_ENDED) where it has ended.
+        """
 
     @_abc_1.abstractmethod
     def SquareOff(

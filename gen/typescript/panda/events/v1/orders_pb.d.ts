@@ -173,6 +173,14 @@ export declare type OrderState = Message<"panda.events.v1.OrderState"> & {
    * @generated from field: bool trigger_pending = 22;
    */
   triggerPending: boolean;
+
+  /**
+   * True for a stop or an exit that trading itself makes to protect the position. No signal asked for it, and signal_id is
+   * an id of trading's own.
+   *
+   * @generated from field: bool protective = 23;
+   */
+  protective: boolean;
 };
 
 /**

@@ -10,6 +10,7 @@ import type { Money, OrderStatus, OrderType, Product, Protection, Side, TradingS
 import type { FailureReason, OrderState } from "../../events/v1/orders_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Decimal } from "../../../google/type/decimal_pb.js";
+import type { CancelProtectionRequestSchema, CancelProtectionResponseSchema, GetProtectionRequestSchema, GetProtectionResponseSchema, ListProtectionsRequestSchema, ListProtectionsResponseSchema } from "./protections_pb.js";
 
 /**
  * Describes the file panda/trading/v1/trading.proto.
@@ -1669,6 +1670,37 @@ export declare const TradingService: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchOrdersRequestSchema;
     output: typeof WatchOrdersResponseSchema;
+  },
+  /**
+   * The protection of an order's position. NOT_FOUND where the order has none.
+   *
+   * @generated from rpc panda.trading.v1.TradingService.GetProtection
+   */
+  getProtection: {
+    methodKind: "unary";
+    input: typeof GetProtectionRequestSchema;
+    output: typeof GetProtectionResponseSchema;
+  },
+  /**
+   * Protections of positions, newest first, a page at a time.
+   *
+   * @generated from rpc panda.trading.v1.TradingService.ListProtections
+   */
+  listProtections: {
+    methodKind: "unary";
+    input: typeof ListProtectionsRequestSchema;
+    output: typeof ListProtectionsResponseSchema;
+  },
+  /**
+   * Ends the protection of a position: its stop is cancelled, its target forgotten; the position stays. NOT_FOUND where the
+   * order has none, FAILED_PRECONDITION (PROTECTION_ENDED) where it has ended.
+   *
+   * @generated from rpc panda.trading.v1.TradingService.CancelProtection
+   */
+  cancelProtection: {
+    methodKind: "unary";
+    input: typeof CancelProtectionRequestSchema;
+    output: typeof CancelProtectionResponseSchema;
   },
   /**
    * Closes positions: a signal with target 0 for each, on which risk decides as on any signal. It stops no strategy: a

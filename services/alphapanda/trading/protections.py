@@ -1,0 +1,394 @@
+"""Carries out the protections of positions: their stops at the exchange, their targets held here.
+
+Each step is decided on rows and stored before anything follows from it: the protection's row is locked, its orders and changes
+are read, and a new stop or exit is stored in the same transaction, as an order like any other. So processes that step the same
+protection come one after the other, and a restart continues from the rows. Prices are read from the price cache at an interval
+of its own; in lockstep, and after each change of the position's orders, it is stepped at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+from weakref import WeakValueDictionary
+
+import structlog
+from redis.exceptions import RedisError
+from typing_extensions import override
+
+from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
+from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.market import NOTHING_KNOWN, MarketView
+from alphapanda.domain.order import OrderStatus, Side, TradingState
+from alphapanda.domain.session import Session
+from alphapanda.domain.signal import PositionKey
+from alphapanda.resilience.rounds import Rounds
+from alphapanda.trading.core.checks import NotSent
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.protection_facts import Surroundings
+from alphapanda.trading.core.protection_plan import Plan, cancelled, next_plan, passing
+from alphapanda.trading.core.protection_record import ProtectionRecord, ProtectionState
+from alphapanda.trading.driver import OrderDriver
+from alphapanda.trading.execution_context import ExecutionContext, locked_order
+from alphapanda.trading.protection_gate import ProtectionGate
+from alphapanda.trading.store.port import SwitchScope, TradingTransaction
+from alphapanda.trading.traders.trader import ExecutionMode
+
+MOST_STEPS: Final = 8
+"""Steps of a protection in one go; what is left is done at the next interval."""
+CHANGE_SECONDS: Final = 2.0
+"""How long a step waits for what it asked to be changed; then it goes on at the next one."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Changes(Protocol):
+    """What carries out changes of orders; OrderChanges implements it."""
+
+    def follow(self, order_id: str) -> None:
+        """Takes an order's stored changes further."""
+
+    async def wait(self, order_ids: Sequence[str], seconds: float) -> None:
+        """Returns once no change of these orders is unresolved, or after some seconds."""
+
+
+class Protections(ProtectionGate):
+    """Steps the protections of positions, and holds other exits back until they may pass.
+
+    Args:
+        context: store, traders, market and clocks.
+        driver: drives orders.
+        changes: carries out changes of orders.
+        calendar: sessions.
+        interval_seconds: wall time between two looks at prices.
+
+    Attributes:
+        in_lockstep: whether `step` is called for each frame; prices are looked at then alone.
+        rounds: the looks at an interval; the owner starts and stops them.
+    """
+
+    def __init__(
+        self,
+        context: ExecutionContext,
+        driver: OrderDriver,
+        changes: Changes,
+        calendar: TradingCalendar,
+        interval_seconds: float,
+    ) -> None:
+        self._context = context
+        self._driver = driver
+        self._changes = changes
+        self._calendar = calendar
+        self._sides: dict[PositionKey, frozenset[Side]] = {}
+        self._locks: WeakValueDictionary[PositionKey, asyncio.Lock] = WeakValueDictionary()
+        self._triggered: dict[str, datetime] = {}
+        self.in_lockstep = False
+        self._again: set[PositionKey] = set()
+        self._busy = 0
+        self.rounds = Rounds("protections", self.look, interval_seconds, _log, at_once=True)
+
+    # -- when -----------------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step is under way."""
+        return self._busy > 0
+
+    @override
+    def expect(self, order: Order) -> None:
+        known = self._sides.get(order.key, frozenset())
+        self._sides[order.key] = known | {order.side}
+
+    @override
+    def concerns(self, key: PositionKey) -> bool:
+        return key in self._sides
+
+    @override
+    def holds(self, order: Order) -> bool:
+        sides = self._sides.get(order.key)
+        return sides is not None and not order.protective and any(side is not order.side for side in sides)
+
+    @override
+    async def nudge(self, key: PositionKey) -> None:
+        if self._lock(key).locked():
+            self._again.add(key)  # whoever steps it now looks again
+        else:
+            await self.advance(key)
+
+    async def look(self) -> None:
+        """Reads which positions are protected, and steps each.
+
+        Raises:
+            Redis' and the database's errors; call it again.
+        """
+        await self.reload()
+        for key in [] if self.in_lockstep else list(self._sides):
+            await self.advance(key)
+
+    async def step(self) -> bool:
+        """Steps the first protection that has something to do at the present prices.
+
+        Returns:
+            Whether one had; call it again then, after what that has caused.
+        """
+        for key in sorted(self._sides, key=_by_key):
+            if await self.advance(key):
+                return True
+        return False
+
+    @override
+    async def reload(self) -> None:
+        live = await self._context.store.protections.live(self._context.wall_clock())
+        for key, records in live.items():
+            self._sides[key] = frozenset(record.guard.side for record in records)
+        for key in [key for key in self._sides if key not in live and not self._lock(key).locked()]:
+            del self._sides[key]
+
+    async def advance(self, key: PositionKey) -> bool:
+        """Takes a position's protections as far as they go now; returns whether there was anything to do."""
+        if key.broker not in self._context.traders:
+            return False
+        done = False
+        self._busy += 1
+        try:
+            async with self._lock(key):
+                for _ in range(MOST_STEPS):
+                    self._again.discard(key)
+                    if not await self._once(key) and key not in self._again:
+                        break
+                    done = True
+        finally:
+            self._busy -= 1
+        return done
+
+    # -- what -----------------------------------------------------------------------------------------------------
+
+    @override
+    async def may_go(self, order: Order) -> Order | None:
+        """What becomes of another exit of a protected position, before it is sent.
+
+        Args:
+            order: the order as it is stored; its lock is held.
+
+        Returns:
+            The order as it is stored then: as it was, cut to what is held, or ended. None: it has to wait.
+        """
+        order = order.copy()
+        if not await self._context.store.save(
+            [self._context.change(order)]
+        ):  # an exit that waits has to be seen
+            return None
+        await self.advance(order.key)
+        market = await self._market(order.key.broker, order.instrument_token)
+        self._busy += 1
+        try:
+            async with self._lock(order.key), self._context.store.transaction() as transaction:
+                order = await locked_order(transaction, order.order_id)
+                if order.status.is_final:
+                    return order
+                records = await transaction.protections.locked(order.key)
+                around = await self._around(transaction, order.key, records, *market)
+                verdict = order if around is None else passing(order, records, around)
+                if verdict is None or verdict is order:
+                    return verdict
+                if isinstance(verdict, NotSent):
+                    events = order.not_sent(verdict.reason, verdict.message, market[0].market_time)
+                    await transaction.save([self._context.change(order, events)])
+                    return order
+                await transaction.save([self._context.change(verdict)])
+                _log.warning(
+                    "order.cut_to_position",
+                    order_id=order.order_id,
+                    broker=order.key.broker,
+                    account=order.key.account,
+                    strategy_id=order.key.strategy_id,
+                    instrument_id=order.key.instrument_id,
+                    quantity=verdict.quantity,
+                )
+                return verdict
+        finally:
+            self._busy -= 1
+
+    async def cancel(self, transaction: TradingTransaction, record: ProtectionRecord) -> Callable[[], None]:
+        """Ends a protection in a transaction; returns what to call once that is committed.
+
+        Args:
+            transaction: the command's.
+            record: the protection, not locked yet.
+        """
+        records = await transaction.protections.locked(record.key)
+        found = next((one for one in records if one.protection_id == record.protection_id), None)
+        if found is None or found.state is ProtectionState.ENDED:
+            return lambda: None
+        around = await self._around(transaction, record.key, records, NOTHING_KNOWN, {})
+        if around is None:
+            found.state = ProtectionState.ENDED
+            await transaction.protections.save([found])
+            return lambda: None
+        plan = cancelled(found, around)
+        await self._store(transaction, plan)
+        return lambda: self._begin_changes(plan)
+
+    def _lock(self, key: PositionKey) -> asyncio.Lock:
+        return self._locks.setdefault(key, asyncio.Lock())
+
+    async def _once(self, key: PositionKey) -> bool:
+        """Takes one step of a position's protections; returns whether there may be more to do at once."""
+        known = await self._token(key)
+        if known is None:
+            return False
+        market = await self._market(key.broker, known)
+        async with self._context.store.transaction() as transaction:
+            records = await transaction.protections.locked(key)
+            if not records:
+                self._sides.pop(key, None)
+                return False
+            self._sides[key] = frozenset(record.guard.side for record in records)
+            around = await self._around(transaction, key, records, *market)
+            plan = None if around is None else next_plan(records, around)
+            if plan is None:
+                return False
+            await self._store(transaction, plan)
+        self._tell(key, plan)
+        if plan.order is not None:
+            await self._driver.drive(plan.order.order_id, plan.order)
+        self._begin_changes(plan)
+        if plan.changes:
+            await self._changes.wait([change.order_id for change in plan.changes], CHANGE_SECONDS)
+        return plan.done
+
+    async def _store(self, transaction: TradingTransaction, plan: Plan) -> None:
+        if plan.changes:
+            await transaction.changes.add(plan.changes)
+        await transaction.protections.save(plan.records)
+        if plan.order is not None:
+            await transaction.add([self._context.change(plan.order)])
+
+    def _begin_changes(self, plan: Plan) -> None:
+        for change in plan.changes:
+            self._changes.follow(change.order_id)
+
+    def _tell(self, key: PositionKey, plan: Plan) -> None:
+        fields = {
+            "broker": key.broker,
+            "account": key.account,
+            "strategy_id": key.strategy_id,
+            "instrument_id": key.instrument_id,
+        }
+        for record in plan.records:
+            named = {**fields, "order_id": record.protection_id}
+            if plan.alarm and record is plan.record:
+                _log.error("protection.incident", alarm=True, reason=plan.alarm, **named)
+            if record.state is ProtectionState.ENDED:
+                _log.info("protection.ended", reason=record.ended, **named)
+            elif plan.order is not None:
+                _log.info(
+                    "protection.order_placed",
+                    reason=record.guard.leaving or "",
+                    order_type=plan.order.terms.order_type.name,
+                    quantity=plan.order.quantity,
+                    **named,
+                )
+
+    # -- what is known --------------------------------------------------------------------------------------------
+
+    async def _token(self, key: PositionKey) -> int | None:
+        instrument = self._context.instruments().by_id(key.instrument_id)
+        if instrument is None:
+            _log.error(
+                "protection.instrument_unknown",
+                alarm=True,
+                broker=key.broker,
+                account=key.account,
+                strategy_id=key.strategy_id,
+                instrument_id=key.instrument_id,
+            )
+            return None
+        return instrument.instrument_token
+
+    async def _market(self, broker: str, token: int) -> tuple[MarketView, dict[str, TradingState]]:
+        """Prices, market time and the broker's kill switch in Redis; nothing where it can't be read."""
+        try:
+            market, states = await self._context.market.view_with_states([token], [broker])
+        except (RedisError, OSError):
+            return NOTHING_KNOWN, {}
+        return market, dict(states)
+
+    async def _around(
+        self,
+        transaction: TradingTransaction,
+        key: PositionKey,
+        records: Sequence[ProtectionRecord],
+        market: MarketView,
+        states: dict[str, TradingState],
+    ) -> Surroundings | None:
+        instrument = self._context.instruments().by_id(key.instrument_id)
+        if instrument is None:
+            return None
+        named = {order_id for record in records for order_id in (*record.own_orders, *record.entries)}
+        orders = await transaction.protections.orders_around(key, named)
+        changes = await transaction.protections.changes_of(named)
+        scope = SwitchScope(key.broker, key.strategy_id)
+        own = (await transaction.kill_switches([scope]))[scope]
+        switch = own.or_stricter(key.broker, states.get(key.broker, own.state))
+        session, closed = self._session(instrument, market.market_time)
+        return Surroundings(
+            position=await transaction.position(key),
+            orders=orders,
+            changes=changes,
+            market=market,
+            wall_time=self._context.wall_clock(),
+            instrument=instrument,
+            session=session,
+            closed=closed,
+            blocked=self._blocked(key, market, switch.state, switch.scope.words),
+            ended_in_session=frozenset(
+                order_id for order_id, order in orders.items() if self._ended_in_session(instrument, order)
+            ),
+            triggered_at=self._note_triggered(orders, records, market.market_time),
+        )
+
+    def _blocked(self, key: PositionKey, market: MarketView, state: TradingState, whose: str) -> str:
+        """Why nothing can be sent though the session is open, in one line; empty: it can."""
+        trader = self._context.traders[key.broker]
+        if state is TradingState.HALTED:
+            return f"{whose} is HALTED"
+        if trader.get_execution_mode() is ExecutionMode.OFF:
+            return f"broker {key.broker!r} is off"
+        if trader.get_execution_mode() is ExecutionMode.PAPER and market.market_time is None:
+            return "market time is unknown"
+        return trader.not_ready
+
+    def _session(self, instrument: Instrument, at: datetime | None) -> tuple[Session | None, bool]:
+        """The session that is open; and whether it is known that none is."""
+        if at is None:
+            return None, False
+        try:
+            session = self._calendar.session_at(at, instrument.session_segment)
+        except CalendarNotCovered:
+            return None, False
+        return session, session is None
+
+    def _ended_in_session(self, instrument: Instrument, order: Order) -> bool:
+        return order.status.is_final and not self._session(instrument, order.market_time)[1]
+
+    def _note_triggered(
+        self, orders: Mapping[str, Order], records: Sequence[ProtectionRecord], at: datetime | None
+    ) -> dict[str, datetime]:
+        """When it was first seen that a working stop had triggered."""
+        for record in records:
+            stop = orders.get(record.stop_order_id)
+            if stop is None or stop.status.is_final:
+                self._triggered.pop(record.stop_order_id, None)
+            elif stop.status in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED) and not stop.trigger_pending:
+                if at is not None:
+                    self._triggered.setdefault(stop.order_id, at)
+            else:
+                self._triggered.pop(stop.order_id, None)
+        return self._triggered
+
+
+def _by_key(key: PositionKey) -> tuple[str, str, str, str, int]:
+    return key.broker, key.account, key.strategy_id, key.instrument_id, int(key.product)
