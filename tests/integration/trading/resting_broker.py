@@ -35,6 +35,7 @@ class RestingBroker(Trader):
         calls: calls by (method, tag).
         lost: methods whose next calls are carried out and not answered, how many of each.
         dropped: methods whose next calls are neither carried out nor answered.
+        last: the price of fills, rupees.
         before: called with the tag before a cancellation or modification is carried out.
     """
 
@@ -49,6 +50,7 @@ class RestingBroker(Trader):
         self.before: Callable[[str], object] = lambda _: None
         self._changed: Changed = lambda *_: None
         self._trades = 0
+        self.last = Decimal(100)
 
     def __call__(self, _: Any) -> RestingBroker:
         """The trader for a room."""
@@ -75,7 +77,7 @@ class RestingBroker(Trader):
         self._trades += 1
         order = self.orders[tag]
         fill = Fill(
-            ids.derived_id("trade", self._trades), str(self._trades), units, Decimal(100), Decimal(0), NOON
+            ids.derived_id("trade", self._trades), str(self._trades), units, self.last, Decimal(0), NOON
         )
         fills = (*order.fills, fill)
         filled = sum(one.quantity for one in fills)

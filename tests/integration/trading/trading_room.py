@@ -220,9 +220,10 @@ async def open_room(
     bars: bool = False,
     models: FillModels = AS_ALWAYS,
     zerodha: Trader | None = None,
+    third: Trader | None = None,
     instruments: InstrumentDirectory = INSTRUMENTS,
 ) -> AsyncIterator[Room]:
-    """The room; `trader` takes the place of paper's, and then calls end soon without an answer; `zerodha` enables that broker."""
+    """The room; `trader` takes the place of paper's, and then calls end soon without an answer; `zerodha` enables that broker, `third` one more."""
     engine, own_engine = open_engine(database, 10), open_engine(database, 10)
     redis = Redis.from_url(redis_url)
     prices = PriceCache(redis, 10, wall_clock, bars=bars)
@@ -235,7 +236,8 @@ async def open_room(
         CALENDAR,
         lambda: instruments,
     )
-    store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(ACTIVE, ("zerodha",))), wall_clock)
+    active = ACTIVE if third is None else (*ACTIVE, third.broker)
+    store = PostgresTradingStore(engine, Outbox(SCHEMA, TopicMap(active, ("zerodha",))), wall_clock)
     options = options or (SETTINGS if trader else PATIENT)
     raw = dict(REGISTRY.traders(ACTIVE, ENABLED, TraderParts(exchange, VISIBILITY_WINDOW)))
     if trader is not None:
@@ -243,11 +245,13 @@ async def open_room(
     enabled = ENABLED
     if zerodha is not None:
         raw["zerodha"], enabled = zerodha, ACTIVE
+    if third is not None:
+        raw[third.broker], enabled = third, (*enabled, third.broker)
     isolated = IsolatedTraders(raw, options.call_timeout_seconds, start_seconds=start_seconds)
     traders = isolated.by_broker
     await isolated.start()
     router = ExecutionRouter(enabled)
-    opted_in: set[str] = {"papertwo"}
+    opted_in: set[str] = {"papertwo", *([third.broker] if third is not None else ())}
     context = ExecutionContext(store, traders, decided_with, lambda: instruments, boot, wall_clock)
     executor = OrderExecutor(
         context,
