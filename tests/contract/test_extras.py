@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from alphapanda.domain.errors import InvalidInput
-from alphapanda.trading.paper_exchange import PaperExchange
+from alphapanda.paper_exchange.exchange import PaperExchange
 from alphapanda.trading.traders import zerodha
 from alphapanda.trading.traders.registry import TraderParts
 

@@ -10,9 +10,9 @@ from itertools import count
 
 from typing_extensions import override
 
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.ids import derived_id
 from alphapanda.domain.order_events import Fill
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.traders.registry import BrokerRegistration, TraderParts
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
 

@@ -20,6 +20,7 @@ from sqlalchemy import make_url
 
 from alphapanda.consuming.dead_letters import Letter, letter_or_outcome
 from alphapanda.contract.topics import DEAD_LETTER_SUFFIX, TopicMap
+from alphapanda.domain.broker_order import BrokerOrderStatus
 from alphapanda.domain.charges import charges_from_text
 from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.embedded.directory import DataDirectory
@@ -28,7 +29,6 @@ from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.eventlog.decode import CONTENT_TYPE, from_record
 from alphapanda.eventlog.port import EventLog, Start, StoredRecord
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
-from alphapanda.trading.core.broker_order import BrokerOrderStatus
 from panda.events.v1.events_pb2 import Event
 
 Row = dict[str, Any]

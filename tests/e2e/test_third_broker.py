@@ -19,11 +19,11 @@ from recordings import DAY, walk
 from alphapanda.app.embedded import Embedded
 from alphapanda.app.resources import ProcessResources
 from alphapanda.app.up_options import UpOptions
+from alphapanda.domain.broker_order import BrokerOrderStatus
 from alphapanda.domain.order import OrderStatus, Side
 from alphapanda.mesh.channel import open_channel
 from alphapanda.settings.sources import load_settings
 from alphapanda.strategy.consumer import StrategyTicks
-from alphapanda.trading.core.broker_order import BrokerOrderStatus
 from alphapanda.trading.traders.brokers import BROKERS
 from panda.ops.v1.ops_pb2 import GetStatusRequest, GetStatusResponse
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub

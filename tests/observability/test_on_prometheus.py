@@ -21,13 +21,13 @@ from tests.observability.prometheus import Prometheus
 from typing_extensions import override
 
 from alphapanda.app.embedded import Embedded, UpOptions
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.eventlog.decode import from_record, to_record
 from alphapanda.eventlog.port import Record, Start, StoredRecord
 from alphapanda.mesh.channel import open_channel
 from alphapanda.settings.sources import load_settings
 from alphapanda.telemetry.logs import configure_logging
 from alphapanda.telemetry.options import LoggingOptions
-from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.traders.brokers import BROKERS
 from alphapanda.trading.traders.registry import BrokerRegistration
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement

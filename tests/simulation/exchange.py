@@ -14,11 +14,11 @@ from tests.simulation.market import Market
 from tests.simulation.world import World
 from typing_extensions import override
 
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.order_events import Fill
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.paper_charges import PercentCharges
-from alphapanda.trading.core.paper_market import PaperMarket
-from alphapanda.trading.paper_exchange import paper_order
+from alphapanda.paper_exchange.core.paper_charges import PercentCharges
+from alphapanda.paper_exchange.core.paper_market import PaperMarket
+from alphapanda.trading.traders.paper import paper_order
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement, Trader
 
 LATE_TRADES = 0.5

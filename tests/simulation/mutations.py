@@ -12,12 +12,12 @@ from typing_extensions import override
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.topics import TopicPartition
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.resilience.attempts import attempted
 from alphapanda.risk.consumer import RawSignalHandler
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.trading.broker_calls import BrokerCalls
-from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.decision import Call, Decision

@@ -12,13 +12,13 @@ from alphapanda.app.tables import TABLES
 from alphapanda.auth.store.broker_statements import trading_sessions_purge
 from alphapanda.auth.store.statements import REVOCATIONS_PURGE, sessions_purge
 from alphapanda.contract.topics import payload_policies
+from alphapanda.paper_exchange.store.rows import look_ups_purge
 from alphapanda.risk.store.statements import verdicts_purge
 from alphapanda.settings.model import Settings
 from alphapanda.storage.audit import audit_purge
 from alphapanda.storage.purging import outbox_purge, requests_purge
 from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE
 from alphapanda.telemetry.gauges import GAUGES
-from alphapanda.trading.store.paper_exchange_rows import look_ups_purge
 from alphapanda.trading.store.statements import tombstones_purge
 from panda.options.v1 import options_pb2 as options
 

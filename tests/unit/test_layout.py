@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app",),
     ("settings", "replay"),
     ("marketdata", "instruments", "strategy", "risk", "trading", "portfolio", "auth", "ops"),
-    ("consuming", "mesh", "kite", "embedded"),
+    ("consuming", "mesh", "kite", "paper_exchange", "embedded"),
     ("storage",),
     ("eventlog",),
     ("resilience",),

@@ -15,7 +15,17 @@ import pytest
 from alembic.script import ScriptDirectory
 
 PACKAGE = Path(__file__).resolve().parents[2] / "services" / "alphapanda"
-ROOMS = ("marketdata", "instruments", "strategy", "risk", "trading", "portfolio", "auth", "ops")
+ROOMS = (
+    "marketdata",
+    "instruments",
+    "strategy",
+    "risk",
+    "trading",
+    "portfolio",
+    "auth",
+    "ops",
+    "paper_exchange",
+)
 
 # -- what the walls allow, in one place -------------------------------------------------------------------------------
 

@@ -12,9 +12,9 @@ from alphapanda.domain.charge_rates import Sureness
 from alphapanda.domain.charges import NO_CHARGES, Charges
 from alphapanda.domain.fill_rule import FillRule
 from alphapanda.domain.margin import MarginKind
+from alphapanda.paper_exchange.core.fill_models import Queue, Slippage
 from alphapanda.settings.model import Settings
 from alphapanda.settings.services import PaperTradingSettings
-from alphapanda.trading.core.fill_models import Queue, Slippage
 
 ASSUMED_CHARGES: Final = "ASSUMED charges"
 """Name of the line that says which charges are at rates that nobody knows; absent where there are none."""

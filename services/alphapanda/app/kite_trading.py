@@ -9,8 +9,8 @@ from alphapanda.app.kite_parts import KiteParts
 from alphapanda.app.resources import ProcessResources
 from alphapanda.domain.charge_rates import load_charge_rates
 from alphapanda.kite.order_updates import OrderUpdates
+from alphapanda.paper_exchange.core.paper_charges import KiteCharges
 from alphapanda.settings.zerodha import ZerodhaSettings
-from alphapanda.trading.core.paper_charges import KiteCharges
 from alphapanda.trading.traders.kite_parts import ZerodhaOptions, ZerodhaParts
 
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 from decimal import Decimal
 
 from alphapanda.domain.charge_rates import load_charge_rates
+from alphapanda.paper_exchange.core.fill_models import FillModels
+from alphapanda.paper_exchange.core.paper_charges import KiteCharges, PaperCharges, PercentCharges
+from alphapanda.paper_exchange.core.paper_market import PaperMarket
 from alphapanda.settings.model import Settings
 from alphapanda.settings.services import PaperTradingSettings
-from alphapanda.trading.core.fill_models import FillModels
-from alphapanda.trading.core.paper_charges import KiteCharges, PaperCharges, PercentCharges
-from alphapanda.trading.core.paper_market import PaperMarket
 
 
 def paper_market(settings: Settings) -> PaperMarket:

@@ -34,6 +34,7 @@ from alphapanda.marketdata.core.sanitiser import Sanitiser
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
 from alphapanda.marketdata.feeds.extent import Extent
 from alphapanda.marketdata.feeds.replay import RecordingWanted, named_symbols, replay_frames
+from alphapanda.paper_exchange.core.paper_book import PaperBook
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.replay.core import Replay
 from alphapanda.replay.deciding import Deciding
@@ -48,7 +49,6 @@ from alphapanda.strategy.core.host import StrategyHost
 from alphapanda.strategy.core.registry import StrategyRegistry
 from alphapanda.strategy.folder import BadStrategyFile, registry_with
 from alphapanda.trading.core.checks import PreSubmitChecks
-from alphapanda.trading.core.paper_book import PaperBook
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
 ALL_DAYS: Final = WantedDays()

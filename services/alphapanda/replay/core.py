@@ -23,6 +23,7 @@ from alphapanda.domain.order import Product, TradingState
 from alphapanda.domain.order_events import Cancelled, Fill, Filled, OrderUpdate
 from alphapanda.domain.signal import PositionKey, Signal, in_turn
 from alphapanda.domain.verdict import Approved, Verdict
+from alphapanda.paper_exchange.core.held_order import HeldOrder
 from alphapanda.portfolio.core.book import PortfolioBook
 from alphapanda.portfolio.core.drawdown import EquityTracker
 from alphapanda.portfolio.core.profit import Statement, statement, totals_of
@@ -39,7 +40,6 @@ from alphapanda.risk.core.position import PositionState
 from alphapanda.risk.core.rejections import rejection_of
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.strategy.core.watching import StrategyFailure
-from alphapanda.trading.core.held_order import HeldOrder
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field, create_model
 
 from alphapanda.domain.fill_rule import FillRule
+from alphapanda.paper_exchange.core.fill_models import Queue, Slippage
 from alphapanda.risk.core.limit import Limit, Unit, Value
 from alphapanda.risk.core.named_limits import NAMED_LIMITS
 from alphapanda.risk.core.switch_copies import COMPARE_SECONDS
 from alphapanda.settings.section import Seconds, Section
-from alphapanda.trading.core.fill_models import Queue, Slippage
 from alphapanda.trading.options import TradingOptions
 
 Rupees = Annotated[Decimal, Field(gt=0, max_digits=19, decimal_places=4)]

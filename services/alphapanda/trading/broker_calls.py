@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import structlog
 
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.order import OrderStatus
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.storage.group_commit import GroupCommits
 from alphapanda.telemetry.spans import EXECUTE_ORDER
 from alphapanda.trading.attempts import Attempts
-from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.decision import Call
 from alphapanda.trading.execution_context import ExecutionContext, Step, locked_order, reported

@@ -10,11 +10,11 @@ from datetime import datetime
 
 import structlog
 
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.telemetry.spans import CANCEL_ORDER, LOOK_UP, MODIFY_ORDER
-from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_change import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from alphapanda.contract.wire import money
-from alphapanda.trading.core.broker_books import Holding, differences
+from alphapanda.domain.broker_books import Holding
+from alphapanda.trading.core.broker_books import differences
 from alphapanda.trading.store.port import OrderFilter, PositionFilter, TradingStore
 from alphapanda.trading.traders.trader import NoClearAnswer, Trader
 from panda.common.v1 import common_pb2 as common

@@ -11,12 +11,12 @@ import structlog
 from redis.exceptions import RedisError
 
 from alphapanda.contract.order_wire import order_event
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order import TradingState
 from alphapanda.domain.order_events import Filled, OrderUpdate
 from alphapanda.storage.price_cache import ExecutionViews
-from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import PRODUCER, ImpossibleReport, Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_record import event_id_of

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from alphapanda.domain.frame import Frame
+from alphapanda.paper_exchange.exchange import FundsAtFill, PaperExchange, everything_paid
 from alphapanda.trading.driver import OrderDriver
-from alphapanda.trading.paper_exchange import FundsAtFill, PaperExchange, everything_paid
 from alphapanda.trading.protections import Protections
 from alphapanda.trading.store.port import TradingStore
 

@@ -10,12 +10,12 @@ from typing import Final
 
 import structlog
 
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.telemetry.spans import LOOK_UP
-from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import ImpossibleReport, Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices

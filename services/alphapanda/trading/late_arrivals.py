@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.resilience.rounds import Rounds
-from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.intent import ImpossibleReport, Intent
 from alphapanda.trading.core.late_arrival import (
     adopt,

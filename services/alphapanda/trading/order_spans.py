@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from alphapanda.consuming.delivery import Delivery
 from alphapanda.consuming.traced_handler import record_attributes
 from alphapanda.domain import ids
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.signal import MANUAL
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.storage.recovered_spans import stand_in_for_command
@@ -25,7 +26,6 @@ from alphapanda.telemetry.tracing import (
     header_context,
     new_span_id,
 )
-from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.order import Order
 
 MOST_KEPT: Final = 10_000

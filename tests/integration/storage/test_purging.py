@@ -10,12 +10,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
+from alphapanda.paper_exchange.store.rows import look_ups_purge
 from alphapanda.risk.store.statements import verdicts_purge
 from alphapanda.storage import purging
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.purging import Purge, Purging, outbox_purge, requests_purge
 from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE
-from alphapanda.trading.store.paper_exchange_rows import look_ups_purge
 from alphapanda.trading.store.statements import tombstones_purge
 
 

@@ -30,6 +30,7 @@ from alphapanda.consuming.postgres_parking import PostgresParking
 from alphapanda.contract.topics import TopicMap
 from alphapanda.instruments.store.port import InstrumentFilter
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
+from alphapanda.paper_exchange.store.rows import look_ups_purge
 from alphapanda.portfolio.store.statements import add_snapshot
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.risk.store import statements as risk
@@ -45,7 +46,6 @@ from alphapanda.storage.requests import RequestMemory
 from alphapanda.strategy.store import postgres as strategies
 from alphapanda.strategy.store.postgres import ACTIVATIONS_PURGE
 from alphapanda.trading.store import statements as trading
-from alphapanda.trading.store.paper_exchange_rows import look_ups_purge
 from alphapanda.trading.store.statements import tombstones_purge
 
 ROWS = 300_000

@@ -11,9 +11,9 @@ sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from trading_room import VISIBILITY_WINDOW, approved, open_room
 
-from alphapanda.trading.core.broker_order import BrokerOrder
-from alphapanda.trading.paper_exchange import PaperExchange
-from alphapanda.trading.traders.paper import PaperTrader
+from alphapanda.domain.broker_order import BrokerOrder
+from alphapanda.paper_exchange.exchange import PaperExchange
+from alphapanda.trading.traders.paper import PaperTrader, paper_order
 from alphapanda.trading.traders.trader import Placement
 
 DIED = 77
@@ -23,7 +23,7 @@ class DiesAfterPlacing(PaperTrader):
     """The exchange has the order, and nobody hears the answer."""
 
     async def execute_order(self, placement: Placement) -> BrokerOrder:
-        await self._exchange.place(self.broker, placement)
+        await self._exchange.place(self.broker, placement.tag, paper_order(placement))
         os._exit(DIED)
 
 

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from trading_room import NOON, VISIBILITY_WINDOW
 
 from alphapanda.domain import ids
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.order_events import Fill
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.traders.trader import (
     BrokerRefused,
     Cancellation,

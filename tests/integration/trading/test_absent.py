@@ -10,11 +10,11 @@ from trading_room import VISIBILITY_WINDOW, approved, terminal
 from typing_extensions import override
 
 from alphapanda.contract.validation import violations
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.paper_exchange.exchange import PaperExchange
 from alphapanda.trading.core.late_arrival import adopted_id
 from alphapanda.trading.late_arrivals import LateArrivals
-from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.paper import PaperTrader
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement
 

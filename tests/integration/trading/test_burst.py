@@ -15,15 +15,15 @@ from trading_room import PATIENT, VISIBILITY_WINDOW, Room, approved
 from typing_extensions import override
 
 from alphapanda.contract.topics import TopicPartition
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved, Refused
 from alphapanda.mesh.errors import TooMany
 from alphapanda.mesh.failures import failure_of
+from alphapanda.paper_exchange.exchange import PaperExchange
 from alphapanda.trading.consumer import TradingAssignment
-from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.options import TradingOptions
-from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.paper import PaperTrader
 from alphapanda.trading.traders.trader import Placement
 from panda.common.v1 import common_pb2 as common

@@ -24,13 +24,13 @@ from trading_room import (
 
 from alphapanda.consuming.delivery import CannotDiscard
 from alphapanda.contract.topics import TopicPartition
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side, TradingState
 from alphapanda.resilience.failures import TransientFailure
 from alphapanda.trading.consumer import TradingAssignment
-from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.store.port import SwitchScope
-from alphapanda.trading.traders.paper import PaperTrader
+from alphapanda.trading.traders.paper import PaperTrader, paper_order
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Placement
 from panda.common.v1 import common_pb2 as common
 from panda.trading.v1 import trading_pb2 as trading
@@ -192,7 +192,7 @@ class PlacesAndIsSilent(PaperTrader):
     """The exchange has the order; the answer doesn't come within the call's time."""
 
     async def execute_order(self, placement: Placement) -> BrokerOrder:
-        await self._exchange.place(self.broker, placement)
+        await self._exchange.place(self.broker, placement.tag, paper_order(placement))
         await asyncio.sleep(60)
         raise AssertionError
 

@@ -14,12 +14,12 @@ from tests.values import replace
 from trading_room import VISIBILITY_WINDOW, approved, open_room, terminal
 
 from alphapanda.app.resources import open_redis
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side, TradingState
 from alphapanda.embedded.redis import EmbeddedRedis
+from alphapanda.paper_exchange.exchange import PaperExchange
 from alphapanda.settings.operation import RetrySettings
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.paper import PaperTrader
 from alphapanda.trading.traders.trader import ExecutionMode, Placement
 from panda.common.v1 import common_pb2 as common

@@ -11,12 +11,12 @@ import pytest
 from tests.values import replace
 from trading_room import VISIBILITY_WINDOW, Room, approved, boot_clock, terminal
 
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Side
 from alphapanda.domain.verdict import Approved
-from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.paper_exchange.exchange import PaperExchange
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.options import TradingOptions
-from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.paper import PaperTrader
 from alphapanda.trading.traders.trader import Placement
 

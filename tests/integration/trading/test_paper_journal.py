@@ -11,6 +11,7 @@ from typing import Any
 
 from trading_room import CALENDAR, INSTRUMENTS, NOON
 
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.funds import Payable
 from alphapanda.domain.instrument import Instrument
@@ -18,13 +19,11 @@ from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import OrderType, Product, Side, Validity
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.terms import Terms
-from alphapanda.trading.core.broker_order import BrokerOrder
-from alphapanda.trading.core.fill_models import FillModels, Queue
-from alphapanda.trading.core.held_order import NotChanged
-from alphapanda.trading.core.paper_book import PaperBook
-from alphapanda.trading.core.paper_charges import PaperOrder, PercentCharges
-from alphapanda.trading.core.paper_market import PaperMarket
-from alphapanda.trading.traders.trader import Placement
+from alphapanda.paper_exchange.core.fill_models import FillModels, Queue
+from alphapanda.paper_exchange.core.held_order import NotChanged
+from alphapanda.paper_exchange.core.paper_book import PaperBook
+from alphapanda.paper_exchange.core.paper_charges import PaperOrder, PercentCharges
+from alphapanda.paper_exchange.core.paper_market import PaperMarket
 
 SECOND = timedelta(seconds=1)
 
@@ -129,11 +128,16 @@ async def test_the_journal_replayed_in_memory_fills_the_same(opened) -> None:
             if script.chance.random() < 0.6:
                 side, terms = script.terms()
                 tags.append(f"tag{len(tags)}")
-                placed = Placement(
-                    "default", tags[-1], instrument, 1, side, script.chance.randint(1, 40), Product.MIS, terms,
-                    None, "crossing",
-                )  # fmt: skip
-                await exchange.place("paper", placed)
+                order = PaperOrder(
+                    "default",
+                    "crossing",
+                    instrument,
+                    Product.MIS,
+                    side,
+                    script.chance.randint(1, 40),
+                    terms=terms,
+                )
+                await exchange.place("paper", tags[-1], order)
             with suppress(NotChanged):
                 if script.chance.random() < 0.2:
                     await exchange.cancel("paper", "default", script.chance.choice(tags))

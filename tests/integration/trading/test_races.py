@@ -15,12 +15,12 @@ from random import Random
 import pytest
 from trading_room import VISIBILITY_WINDOW, Room, approved, boot_clock, terminal
 
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.verdict import Approved
-from alphapanda.trading.core.broker_order import BrokerOrder
+from alphapanda.paper_exchange.exchange import PaperExchange
 from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.options import TradingOptions
-from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.traders.paper import PaperTrader
 from alphapanda.trading.traders.trader import NoClearAnswer, Placement
 from panda.common.v1 import common_pb2 as common

@@ -16,9 +16,9 @@ from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Side
 from alphapanda.domain.terms import Terms
 from alphapanda.eventlog.decode import to_record
 from alphapanda.eventlog.sqlite.log import SqliteEventLog
-from alphapanda.trading.core.fill_models import FillModels, Slippage
+from alphapanda.paper_exchange.core.fill_models import FillModels, Slippage
+from alphapanda.paper_exchange.frames import PaperFrames
 from alphapanda.trading.held_orders import HeldOrders
-from alphapanda.trading.paper_frames import PaperFrames
 from alphapanda.trading.traders.trader import BrokerRefused, Cancellation, Modification
 
 SECOND = timedelta(seconds=1)

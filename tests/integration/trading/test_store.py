@@ -12,13 +12,13 @@ from trading_room import ACTIVE, NOON, approved
 
 from alphapanda.contract.topics import TopicMap
 from alphapanda.domain import ids
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.order import FailureReason, OrderStatus, Side, TradingState
 from alphapanda.domain.order_events import Fill
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.outbox import Outbox
 from alphapanda.storage.requests import CommandKey, RequestReused
 from alphapanda.telemetry.gauges import ORDERS_OPEN, ORDERS_UNKNOWN
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.store.gauges import TradingGauges
 from alphapanda.trading.store.port import (

@@ -11,9 +11,9 @@ import pytest
 from tests.kite_exchange.control_routes import holdings
 from zerodha_room import Desk, desk_at_the_stub
 
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.order import OrderType, Product, Validity
 from alphapanda.domain.terms import AT_MARKET, Terms
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.traders.trader import (
     BrokerRefused,
     Cancellation,

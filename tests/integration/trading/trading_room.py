@@ -31,6 +31,10 @@ from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved, Refused
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.mesh.watches import Revisions
+from alphapanda.paper_exchange.core.fill_models import AS_ALWAYS, FillModels
+from alphapanda.paper_exchange.core.paper_charges import PercentCharges
+from alphapanda.paper_exchange.core.paper_market import PaperMarket
+from alphapanda.paper_exchange.exchange import PaperExchange
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.kill_switch_mirror import KillSwitchMirror
 from alphapanda.storage.outbox import Outbox
@@ -39,18 +43,14 @@ from alphapanda.trading.api import TradingApi
 from alphapanda.trading.change_commands import ChangeCommands
 from alphapanda.trading.consumer import TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
-from alphapanda.trading.core.fill_models import AS_ALWAYS, FillModels
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_record import order_id_of
-from alphapanda.trading.core.paper_charges import PercentCharges
-from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.execution_context import ExecutionContext, no_step
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.hints import OrderHints
 from alphapanda.trading.manual import ManualOrders, verdict_event_id
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.order_changes import OrderChanges
-from alphapanda.trading.paper_exchange import PaperExchange
 from alphapanda.trading.protection_commands import ProtectionCommands
 from alphapanda.trading.protections import Protections
 from alphapanda.trading.square_off import SquareOffs

@@ -36,9 +36,9 @@ from alphapanda.kite.options import KiteOptions, OrderBudgets
 from alphapanda.kite.order_updates import OrderUpdates
 from alphapanda.kite.rest import KiteRest
 from alphapanda.kite.session import KiteSession, SessionFollower
+from alphapanda.paper_exchange.core.paper_charges import KiteCharges
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_record import order_id_of
-from alphapanda.trading.core.paper_charges import KiteCharges
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.traders.kite_parts import ZerodhaOptions, ZerodhaParts
 from alphapanda.trading.traders.kite_trader import ZerodhaTrader

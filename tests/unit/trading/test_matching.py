@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.funds import Payable
 from alphapanda.domain.instrument import Instrument
@@ -18,13 +19,12 @@ from alphapanda.domain.market import BarOpen, LastPrice, MarketView
 from alphapanda.domain.order import OrderType, Product, Side, Validity
 from alphapanda.domain.price_path import price_path
 from alphapanda.domain.terms import Terms
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.fill_models import FillModels, Queue, Slippage
-from alphapanda.trading.core.held_order import DAY_ENDED, NotChanged
-from alphapanda.trading.core.matching import IOC_UNFILLED, STOPS_WAIT, meeting
-from alphapanda.trading.core.paper_book import PaperBook
-from alphapanda.trading.core.paper_charges import PaperOrder, PercentCharges
-from alphapanda.trading.core.paper_market import PaperMarket
+from alphapanda.paper_exchange.core.fill_models import FillModels, Queue, Slippage
+from alphapanda.paper_exchange.core.held_order import DAY_ENDED, NotChanged
+from alphapanda.paper_exchange.core.matching import IOC_UNFILLED, STOPS_WAIT, meeting
+from alphapanda.paper_exchange.core.paper_book import PaperBook
+from alphapanda.paper_exchange.core.paper_charges import PaperOrder, PercentCharges
+from alphapanda.paper_exchange.core.paper_market import PaperMarket
 
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
 BAR = timedelta(minutes=5)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphapanda.domain import ids
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.order import (
     FailureReason,
     IllegalTransition,
@@ -23,7 +24,6 @@ from alphapanda.domain.order_events import Cancelled, Failed, Fill, Filled, Orde
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.intent import ImpossibleReport
 from alphapanda.trading.core.late_arrival import adopt, call_of, has_ended, is_absent, is_all
 from alphapanda.trading.core.order import Order

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphapanda.domain import ids
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.order import IllegalTransition, OrderStatus, OrderType, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Cancelled, Fill, Filled, OrderUpdate, Submitted
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.terms import Terms
 from alphapanda.domain.verdict import Approved
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.intent import ImpossibleReport
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_change import (

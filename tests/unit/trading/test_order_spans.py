@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from alphapanda.domain import ids
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.order import FailureReason, PositionEffect, Product, Side
 from alphapanda.domain.signal import MANUAL, PositionKey
 from alphapanda.domain.terms import AT_MARKET
@@ -15,7 +16,6 @@ from alphapanda.domain.verdict import Approved
 from alphapanda.telemetry import spans
 from alphapanda.telemetry.spans import EXECUTE_ORDER, LOOK_UP
 from alphapanda.telemetry.tracing import CurrentSpan, Kind, Span, SpanContext, Tracer, current_span
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.order_spans import UNRECORDED, OrderSpans
 from alphapanda.trading.traders.trader import NoClearAnswer

@@ -27,11 +27,11 @@ from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
+from alphapanda.paper_exchange.core.held_order import HeldOrder
+from alphapanda.paper_exchange.core.paper_book import PaperBook
+from alphapanda.paper_exchange.core.paper_charges import KiteCharges, PaperOrder, PercentCharges
+from alphapanda.paper_exchange.core.paper_market import PaperMarket
 from alphapanda.trading.core.checks import PreSubmitChecks
-from alphapanda.trading.core.held_order import HeldOrder
-from alphapanda.trading.core.paper_book import PaperBook
-from alphapanda.trading.core.paper_charges import KiteCharges, PaperOrder, PercentCharges
-from alphapanda.trading.core.paper_market import PaperMarket
 from alphapanda.trading.core.synchronous import SynchronousTrading
 
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)

@@ -16,6 +16,9 @@ from alphapanda.consuming.known_strategies import KnownStrategies
 from alphapanda.eventlog.port import Start
 from alphapanda.mesh.watches import Revisions
 from alphapanda.ops.core import BrokerReport
+from alphapanda.paper_exchange.exchange import FundsAtFill, PaperExchange, everything_paid
+from alphapanda.paper_exchange.frames import PaperFrames
+from alphapanda.paper_exchange.store.rows import look_ups_purge
 from alphapanda.settings.model import Settings
 from alphapanda.telemetry.figures import Point
 from alphapanda.telemetry.gauges import HEADROOM, LIMIT
@@ -43,13 +46,10 @@ from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.measuring import OrderFigures
 from alphapanda.trading.order_changes import OrderChanges
 from alphapanda.trading.order_spans import OrderSpans
-from alphapanda.trading.paper_exchange import FundsAtFill, PaperExchange, everything_paid
-from alphapanda.trading.paper_frames import PaperFrames
 from alphapanda.trading.protection_commands import ProtectionCommands
 from alphapanda.trading.protections import Protections
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.gauges import TradingGauges
-from alphapanda.trading.store.paper_exchange_rows import look_ups_purge
 from alphapanda.trading.store.postgres import PostgresTradingStore
 from alphapanda.trading.store.statements import tombstones_purge
 from alphapanda.trading.traders.isolation import IsolatedTrader, IsolatedTraders

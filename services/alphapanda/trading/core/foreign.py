@@ -13,13 +13,13 @@ from datetime import datetime
 from msgspec import Struct, structs
 
 from alphapanda.domain import ids
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.charges import NO_CHARGES
 from alphapanda.domain.money import to_paisa
 from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import Fill, OrderUpdate
 from alphapanda.domain.signal import FOREIGN, PositionKey
 from alphapanda.domain.terms import AT_MARKET
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.intent import PRODUCER, Intent
 from alphapanda.trading.core.order import Order
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from alphapanda.domain import ids
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.order import OrderStatus, PositionEffect
 from alphapanda.domain.order_events import OrderUpdate
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.intent import PRODUCER, Intent
 from alphapanda.trading.core.order import Order
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.order import (
     FailureReason,
     IllegalTransition,
@@ -30,7 +31,6 @@ from alphapanda.domain.order_events import (
     OrderUpdate,
     Submitted,
 )
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.intent import UNANSWERED, ImpossibleReport, Intent, intents_of
 from alphapanda.trading.core.order_record import OrderRecord
 

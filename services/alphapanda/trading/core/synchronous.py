@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import MarketView
@@ -18,13 +19,12 @@ from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.terms import Terms
 from alphapanda.domain.verdict import Approved
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.paper_exchange.core.held_order import NOT_WORKING, NotChanged, PayableAtFill
+from alphapanda.paper_exchange.core.paper_book import PaperBook
+from alphapanda.paper_exchange.core.paper_charges import PaperOrder
 from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
-from alphapanda.trading.core.held_order import NOT_WORKING, NotChanged, PayableAtFill
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_change import ChangeKind, ChangeRequest
-from alphapanda.trading.core.paper_book import PaperBook
-from alphapanda.trading.core.paper_charges import PaperOrder
 from alphapanda.trading.core.synchronous_protection import SynchronousProtections
 
 

@@ -14,8 +14,8 @@ from alphapanda.domain.order import OrderStatus
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.session import Session
 from alphapanda.domain.signal import PositionKey
+from alphapanda.paper_exchange.core.held_order import NotChanged
 from alphapanda.trading.core.checks import NotSent
-from alphapanda.trading.core.held_order import NotChanged
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_change import ChangeRequest
 from alphapanda.trading.core.protection_facts import Surroundings

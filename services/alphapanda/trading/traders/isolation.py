@@ -10,12 +10,12 @@ from typing import Final, TypeVar
 import structlog
 from typing_extensions import override
 
+from alphapanda.domain.broker_books import BrokerBooks
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.instrument import Instrument
 from alphapanda.resilience.attempts import attempted, until_it_works
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
-from alphapanda.trading.core.broker_books import BrokerBooks
-from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.escalation import Repriced
 from alphapanda.trading.core.foreign import DayTrade
 from alphapanda.trading.traders.trader import (

@@ -12,7 +12,7 @@ from typing import Final
 from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.kite.order_updates import OrderUpdates
 from alphapanda.kite.rest import KiteRest
-from alphapanda.trading.core.paper_charges import PaperCharges
+from alphapanda.paper_exchange.core.paper_charges import PaperCharges
 
 AUTOMATIC: Final = Decimal(-1)
 """Market protection of which Zerodha sets the size."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from alphapanda.domain import ids
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.charge_rates import PRICE_UNITS
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.money import ZERO
@@ -14,9 +15,8 @@ from alphapanda.domain.order_events import Fill
 from alphapanda.domain.terms import HAS_LIMIT, HAS_TRIGGER, Terms
 from alphapanda.kite.order_rows import KiteOrder, KiteTrade
 from alphapanda.kite.orders import TracedOrder
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
+from alphapanda.paper_exchange.core.paper_charges import PaperCharges, PaperOrder
 from alphapanda.trading.core.foreign import DayTrade
-from alphapanda.trading.core.paper_charges import PaperCharges, PaperOrder
 
 KITE_TYPES: Final = {one: one.name.replace("_", "-") for one in OrderType}
 """How Kite names the order types."""

@@ -15,6 +15,7 @@ import structlog
 from msgspec import structs
 from typing_extensions import override
 
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.order import OrderType
 from alphapanda.domain.order_events import Fill
@@ -26,7 +27,6 @@ from alphapanda.kite.orders import REGULAR, KiteOrders, TracedOrder
 from alphapanda.kite.outcomes import KiteError, KiteReason, KiteRefused, KiteUnknown
 from alphapanda.kite.session import NoSession
 from alphapanda.resilience.failures import in_one_line
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.entry_halt import EntryHalt, Pause
 from alphapanda.trading.core.escalation import Repriced, escalated_price, goes_as_far
 from alphapanda.trading.core.foreign import DayTrade

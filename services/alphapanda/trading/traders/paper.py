@@ -8,10 +8,11 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
 
-from alphapanda.trading.core.broker_books import BrokerBooks
-from alphapanda.trading.core.broker_order import BrokerOrder
-from alphapanda.trading.core.held_order import NotChanged
-from alphapanda.trading.paper_exchange import PaperExchange
+from alphapanda.domain.broker_books import BrokerBooks
+from alphapanda.domain.broker_order import BrokerOrder
+from alphapanda.paper_exchange.core.held_order import NotChanged
+from alphapanda.paper_exchange.core.paper_charges import PaperOrder
+from alphapanda.paper_exchange.exchange import PaperExchange
 from alphapanda.trading.traders.registry import BrokerRegistration, TraderParts
 from alphapanda.trading.traders.trader import (
     BrokerRefused,
@@ -59,7 +60,8 @@ class PaperTrader(Trader):
     @override
     async def execute_order(self, placement: Placement) -> BrokerOrder:
         try:
-            return await self._exchange.place(self.broker, placement)
+            order = paper_order(placement)
+            return await self._exchange.place(self.broker, placement.tag, order, placement.came_at)
         except (SQLAlchemyError, OSError) as broken:
             raise NoClearAnswer(str(broken)) from broken
 
@@ -97,6 +99,20 @@ class PaperTrader(Trader):
             return await self._exchange.books(self.broker)
         except (SQLAlchemyError, OSError) as broken:
             raise NoClearAnswer(str(broken)) from broken
+
+
+def paper_order(placement: Placement) -> PaperOrder:
+    """The order of a placement, for the fill model."""
+    return PaperOrder(
+        placement.account,
+        placement.strategy_id,
+        placement.instrument,
+        placement.product,
+        placement.side,
+        placement.quantity,
+        placement.number,
+        placement.terms,
+    )
 
 
 def registration(name: str) -> BrokerRegistration:

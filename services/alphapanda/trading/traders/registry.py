@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from alphapanda.domain.brokers import checked_broker
 from alphapanda.domain.errors import InvalidInput, UnknownName
-from alphapanda.trading.paper_exchange import PaperExchange
+from alphapanda.paper_exchange.exchange import PaperExchange
 from alphapanda.trading.traders.trader import OffTrader, Trader
 
 if TYPE_CHECKING:

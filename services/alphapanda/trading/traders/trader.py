@@ -16,11 +16,11 @@ from enum import Enum
 
 from typing_extensions import override
 
+from alphapanda.domain.broker_books import BrokerBooks
+from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.order import Product, Side
 from alphapanda.domain.terms import Terms
-from alphapanda.trading.core.broker_books import BrokerBooks
-from alphapanda.trading.core.broker_order import BrokerOrder
 from alphapanda.trading.core.escalation import Repriced
 from alphapanda.trading.core.foreign import DayTrade
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.terms import Terms
-from alphapanda.trading.core.arrival import arriving
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.held_order import (
+from alphapanda.paper_exchange.core.arrival import arriving
+from alphapanda.paper_exchange.core.held_order import (
     CANCELLED_AS_ASKED,
     NOT_WORKING,
     HeldOrder,
@@ -19,15 +19,15 @@ from alphapanda.trading.core.held_order import (
     PayableAtFill,
     recording_ended,
 )
-from alphapanda.trading.core.matching import (
+from alphapanda.paper_exchange.core.matching import (
     AT_LAST_PRICE,
     AT_ONCE,
     NEVER,
     Tradable,
     Way,
 )
-from alphapanda.trading.core.paper_charges import PaperOrder
-from alphapanda.trading.core.paper_market import PaperMarket
+from alphapanda.paper_exchange.core.paper_charges import PaperOrder
+from alphapanda.paper_exchange.core.paper_market import PaperMarket
 
 
 class PaperBook:

@@ -16,9 +16,9 @@ from alphapanda.domain.order import OrderType, Validity
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.terms import Terms
-from alphapanda.trading.core.fill_models import Queue, traded_between
-from alphapanda.trading.core.matching import AT_ONCE, IOC_UNFILLED, Meeting, at_once, meeting, refusal
-from alphapanda.trading.core.paper_charges import PaperOrder
+from alphapanda.paper_exchange.core.fill_models import Queue, traded_between
+from alphapanda.paper_exchange.core.matching import AT_ONCE, IOC_UNFILLED, Meeting, at_once, meeting, refusal
+from alphapanda.paper_exchange.core.paper_charges import PaperOrder
 
 NO_MARKET: Final = "the paper exchange has no price of the instrument or no market time"
 """The paper exchange's message when it rejects an order."""

@@ -22,6 +22,8 @@ from typing import Final
 from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from alphapanda.domain.broker_books import BrokerBooks
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.frame import Frame
 from alphapanda.domain.funds import Payable
@@ -29,28 +31,25 @@ from alphapanda.domain.instrument import InstrumentDirectory
 from alphapanda.domain.market import NOTHING_KNOWN, LastPrice, MarketView
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.terms import Terms
-from alphapanda.storage.price_cache import MarketViews
-from alphapanda.trading.core.arrival import arriving
-from alphapanda.trading.core.broker_books import BrokerBooks
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.held_order import (
+from alphapanda.paper_exchange.core.arrival import arriving
+from alphapanda.paper_exchange.core.held_order import (
     CANCELLED_AS_ASKED,
     NOT_WORKING,
     HeldOrder,
     NotChanged,
     recording_ended,
 )
-from alphapanda.trading.core.matching import (
+from alphapanda.paper_exchange.core.matching import (
     AT_LAST_PRICE,
     AT_ONCE,
     NEVER,
     Meeting,
     Tradable,
 )
-from alphapanda.trading.core.paper_charges import PaperOrder
-from alphapanda.trading.core.paper_market import PaperMarket
-from alphapanda.trading.store.paper_exchange_rows import PaperRows, placed_columns
-from alphapanda.trading.traders.trader import Placement
+from alphapanda.paper_exchange.core.paper_charges import PaperOrder
+from alphapanda.paper_exchange.core.paper_market import PaperMarket
+from alphapanda.paper_exchange.store.rows import PaperRows, placed_columns
+from alphapanda.storage.price_cache import MarketViews
 
 _OPEN: Final = BrokerOrderStatus.OPEN
 _MOST_TURNS: Final = 2
@@ -106,18 +105,25 @@ class PaperExchange:
         """Whether an order waits, as far as this process knows."""
         return bool(self._held)
 
-    async def place(self, broker: str, placement: Placement) -> BrokerOrder:
+    async def place(
+        self, broker: str, tag: str, order: PaperOrder, came_at: datetime | None = None
+    ) -> BrokerOrder:
         """Places an order; returns its state.
 
         It fills at once, or waits for its price (a market order on recorded bars for the next open), or is rejected: without a
         price or market time, or where an exchange wouldn't take it.
+
+        Args:
+            broker: the broker's name.
+            tag: its tag.
+            order: what is ordered.
+            came_at: aware market time since which bars may fill it; None: now.
         """
-        order = paper_order(placement)
         if order.terms.rests or self._market.models.latency:
             await self.will_wait()
         token = order.instrument.instrument_token
         view = await self._view((token,))
-        come = arriving(self._market, self._calendar, broker, placement.tag, order, placement.came_at, view)
+        come = arriving(self._market, self._calendar, broker, tag, order, came_at, view)
         if come.status is _OPEN:
             return await self._hold(view, come.order)
         return await self._store(view, come.order, come.status, come.message, come.found)
@@ -382,17 +388,3 @@ class PaperExchange:
             return await self._prices.view(tokens)
         except (RedisError, OSError):
             return NOTHING_KNOWN
-
-
-def paper_order(placement: Placement) -> PaperOrder:
-    """The order of a placement, for the fill model."""
-    return PaperOrder(
-        placement.account,
-        placement.strategy_id,
-        placement.instrument,
-        placement.product,
-        placement.side,
-        placement.quantity,
-        placement.number,
-        placement.terms,
-    )

@@ -23,8 +23,8 @@ from sqlalchemy import (
     text,
 )
 
+from alphapanda.domain.broker_order import BrokerOrderStatus
 from alphapanda.storage.tables import EXACT, INSTANT, column
-from alphapanda.trading.core.broker_order import BrokerOrderStatus
 
 HELD: Final = f"status = '{BrokerOrderStatus.OPEN.value}'"
 """Condition of orders that wait for a price; they have `came_at` and `expires_at`."""

@@ -6,14 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from alphapanda.domain.broker_order import BrokerOrderStatus
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import Validity
-from alphapanda.trading.core.broker_order import BrokerOrderStatus
-from alphapanda.trading.core.held_order import NO_MARKET, HeldOrder
-from alphapanda.trading.core.matching import AT_LAST_PRICE, IOC_UNFILLED, Tradable, at_once, refusal
-from alphapanda.trading.core.paper_charges import PaperOrder
-from alphapanda.trading.core.paper_market import PaperMarket, held_until
+from alphapanda.paper_exchange.core.held_order import NO_MARKET, HeldOrder
+from alphapanda.paper_exchange.core.matching import AT_LAST_PRICE, IOC_UNFILLED, Tradable, at_once, refusal
+from alphapanda.paper_exchange.core.paper_charges import PaperOrder
+from alphapanda.paper_exchange.core.paper_market import PaperMarket, held_until
 
 _NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -15,21 +15,21 @@ from typing import Any, Final
 from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from alphapanda.domain.broker_books import BrokerBooks, Holding
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.charges import charges_from_text, charges_text
 from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.money import PAISA
 from alphapanda.domain.order import Product, Side
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.terms import Terms
+from alphapanda.paper_exchange.core.held_order import HeldOrder
+from alphapanda.paper_exchange.core.matching import Tradable
+from alphapanda.paper_exchange.core.paper_charges import PaperOrder
+from alphapanda.paper_exchange.store.tables import HELD
 from alphapanda.storage.engine import without_transactions
 from alphapanda.storage.order_terms import terms_columns, terms_of
 from alphapanda.storage.purging import Purge, oldest
-from alphapanda.trading.core.broker_books import BrokerBooks, Holding
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.held_order import HeldOrder
-from alphapanda.trading.core.matching import Tradable
-from alphapanda.trading.core.paper_charges import PaperOrder
-from alphapanda.trading.store.paper_exchange_tables import HELD
 
 # Each call is one statement and so one transaction: the journal line is stored together with the call's effect.
 _PLACED: Final = (

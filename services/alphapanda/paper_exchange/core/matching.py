@@ -22,7 +22,7 @@ from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import OrderType, Side, Validity
 from alphapanda.domain.price_path import price_path
 from alphapanda.domain.terms import HAS_TRIGGER, Terms
-from alphapanda.trading.core.fill_models import Queue
+from alphapanda.paper_exchange.core.fill_models import Queue
 
 IOC_UNFILLED: Final = "nothing was left to trade at once at the limit price: an IOC order doesn't wait"
 """The paper exchange's message when it cancels an IOC order."""

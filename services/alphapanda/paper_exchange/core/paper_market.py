@@ -23,10 +23,10 @@ from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import Side
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.price_grid import GridRule, grid_rule
-from alphapanda.trading.core.fill_models import AS_ALWAYS, FillModels, Slippage
-from alphapanda.trading.core.held_order import HeldOrder
-from alphapanda.trading.core.matching import Meeting, Tradable, limited
-from alphapanda.trading.core.paper_charges import MarketDay, PaperCharges, PaperOrder
+from alphapanda.paper_exchange.core.fill_models import AS_ALWAYS, FillModels, Slippage
+from alphapanda.paper_exchange.core.held_order import HeldOrder
+from alphapanda.paper_exchange.core.matching import Meeting, Tradable, limited
+from alphapanda.paper_exchange.core.paper_charges import MarketDay, PaperCharges, PaperOrder
 
 _IST = ZoneInfo("Asia/Kolkata")
 _DAY = timedelta(days=1)

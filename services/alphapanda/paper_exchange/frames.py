@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from alphapanda.contract.topics import TopicMap, TopicPartition
 from alphapanda.contract.wire import frame_from
+from alphapanda.domain.frame import Frame
 from alphapanda.eventlog.decode import Unreadable, from_record
 from alphapanda.eventlog.port import EventLog, StoredRecord
+from alphapanda.paper_exchange.exchange import PaperExchange
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.resilience.tasks import kept_running
-from alphapanda.trading.held_orders import HeldOrders
-from alphapanda.trading.paper_exchange import PaperExchange
 
 _PAYLOAD: Final = "tick_frame"
 _REREAD_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 10.0
 _MOST_RECORDS: Final = 256
 _log = structlog.get_logger(__name__)
+
+
+class Waiting(Protocol):
+    """Lets the orders that wait meet the market, and makes the engine know of it."""
+
+    in_lockstep: bool
+
+    async def see(self, frame: Frame) -> None:
+        """Lets them meet the ticks of a frame."""
+
+    async def step(self) -> bool:
+        """Lets one of them meet the present prices; returns whether it has changed."""
 
 
 class PaperFrames:
@@ -38,9 +50,7 @@ class PaperFrames:
 
     name = "paper exchange"
 
-    def __init__(
-        self, exchange: PaperExchange, orders: HeldOrders, log: EventLog, topic_map: TopicMap
-    ) -> None:
+    def __init__(self, exchange: PaperExchange, orders: Waiting, log: EventLog, topic_map: TopicMap) -> None:
         self._exchange = exchange
         self._orders = orders
         self._log = log

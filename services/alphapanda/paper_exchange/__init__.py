@@ -1,0 +1,1 @@
+"""The paper exchange: a broker's side of orders, simulated."""

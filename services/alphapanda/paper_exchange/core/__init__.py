@@ -1,0 +1,1 @@
+"""Fill models and order matching, without I/O."""
