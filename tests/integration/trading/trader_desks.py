@@ -16,12 +16,12 @@ from trading_room import NOON, PATIENT, Room, approved
 from typing_extensions import override
 from zerodha_room import UNHURRIED, Desk, desk_at_the_stub, market_is
 
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.order import PositionEffect, Side, TradingState, Validity
 from alphapanda.domain.terms import Terms
 from alphapanda.domain.verdict import Approved
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
-from alphapanda.trading.core.fill_models import FillModels
+from alphapanda.paper_exchange.core.fill_models import FillModels
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.held_orders import HeldOrders
 from alphapanda.trading.traders.trader import Modification, Placement
