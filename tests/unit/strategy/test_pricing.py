@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.strategy.test_host import CALENDAR, DIRECTORY, at, config, frame
 
 from alphapanda.domain.instrument import Instrument
@@ -139,13 +140,19 @@ def test_a_signal_carries_the_terms_and_the_exits_of_its_target() -> None:
 
 
 def test_a_strategy_sees_the_prices_of_its_working_orders_and_a_restart_keeps_them() -> None:
-    """An order at the market has none, and is stored as earlier versions did."""
+    """An order at the market has none, and is stored as earlier versions did. Its protection's stop isn't shown."""
     holding = Holding()
     for name, terms in (
         ("limit", Terms(OrderType.LIMIT, Validity.DAY, Decimal("99.5"))),
         ("market", Terms()),
     ):
         holding.apply(told(name, terms, OrderStatus.OPEN, 1))
+    holding.apply(
+        replace(
+            told("stop", Terms(OrderType.SL_M, Validity.DAY, None, Decimal(90)), OrderStatus.OPEN, 1),
+            protective=True,
+        )
+    )
     expected = (
         OpenOrder("limit", Side.BUY, 10, 0, OrderType.LIMIT, 99.5),
         OpenOrder("market", Side.BUY, 10, 0),

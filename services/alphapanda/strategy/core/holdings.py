@@ -59,6 +59,7 @@ class _OrderProgress:
     filled: int
     value: Decimal
     terms: Terms = AT_MARKET
+    protective: bool = False
 
 
 class Holding:
@@ -84,7 +85,7 @@ class Holding:
 
     @property
     def open_orders(self) -> tuple[OpenOrder, ...]:
-        """The orders that may still fill, oldest first."""
+        """The orders that may still fill, oldest first; without the stops and exits that protect the position."""
         return tuple(
             OpenOrder(
                 order_id,
@@ -96,6 +97,7 @@ class Holding:
                 None if known.terms.trigger_price is None else float(known.terms.trigger_price),
             )
             for order_id, known in self._open.items()
+            if not known.protective
         )
 
     def apply(self, order: OrderState) -> bool:
@@ -109,7 +111,9 @@ class Holding:
         moved = order.filled - (known.filled if known else 0)
         if moved > 0:
             self._fill(order.side.sign * moved, (value - (known.value if known else ZERO)) / moved)
-        now = _OrderProgress(order.revision, order.side, order.quantity, order.filled, value, order.terms)
+        now = _OrderProgress(
+            order.revision, order.side, order.quantity, order.filled, value, order.terms, order.protective
+        )
         if not order.status.is_final:
             self._open[order.order_id] = now
             return True
@@ -132,7 +136,7 @@ class Holding:
         for orders, stored in ((holding._open, opened), (holding._ended, ended)):
             for name, revision, side, ordered, filled, value, *terms in stored:
                 orders[name] = _OrderProgress(
-                    revision, Side(side), ordered, filled, Decimal(value), _terms_of(terms)
+                    revision, Side(side), ordered, filled, Decimal(value), *_kind_of(terms)
                 )
         return holding
 
@@ -156,29 +160,27 @@ def _stored(orders: Mapping[str, _OrderProgress]) -> list[JsonValue]:
             each.quantity,
             each.filled,
             str(each.value),
-            *_stored_terms(each.terms),
+            *_stored_kind(each),
         ]
         for name, each in orders.items()
     ]
 
 
-def _stored_terms(terms: Terms) -> list[JsonValue]:
-    """The terms of an order; empty for one at the market for the day, as earlier versions stored it."""
-    if terms == AT_MARKET:
+def _stored_kind(order: _OrderProgress) -> list[JsonValue]:
+    """An order's terms, and whether it protects; empty for one at the market for the day, as earlier versions stored it."""
+    terms = order.terms
+    if terms == AT_MARKET and not order.protective:
         return []
     prices = [None if price is None else str(price) for price in (terms.limit_price, terms.trigger_price)]
-    return [int(terms.order_type), int(terms.validity), *prices]
+    return [int(terms.order_type), int(terms.validity), *prices, order.protective]
 
 
-def _terms_of(stored: list[Any]) -> Terms:
+def _kind_of(stored: list[Any]) -> tuple[Terms, bool]:
     if not stored:
-        return AT_MARKET
-    order_type, validity, *prices = stored
-    return Terms(
-        OrderType(order_type),
-        Validity(validity),
-        *(None if each is None else Decimal(each) for each in prices),
-    )
+        return AT_MARKET, False
+    order_type, validity, limit, trigger, *protective = stored
+    prices = (None if each is None else Decimal(each) for each in (limit, trigger))
+    return Terms(OrderType(order_type), Validity(validity), *prices), bool(protective and protective[0])
 
 
 Holdings = dict[PositionKey, Holding]
