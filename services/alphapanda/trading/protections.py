@@ -180,36 +180,41 @@ class Protections(ProtectionGate):
             [self._context.change(order)]
         ):  # an exit that waits has to be seen
             return None
-        await self.advance(order.key)
+        if not order.terms.rests:  # nothing is cancelled for one that would rest: it is refused
+            await self.advance(order.key)
         market = await self._market(order.key.broker, order.instrument_token)
         self._busy += 1
         try:
             async with self._lock(order.key), self._context.store.transaction() as transaction:
-                order = await locked_order(transaction, order.order_id)
-                if order.status.is_final:
-                    return order
-                records = await transaction.protections.locked(order.key)
-                around = await self._around(transaction, order.key, records, *market)
-                verdict = order if around is None else passing(order, records, around)
-                if verdict is None or verdict is order:
-                    return verdict
-                if isinstance(verdict, NotSent):
-                    events = order.not_sent(verdict.reason, verdict.message, market[0].market_time)
-                    await transaction.save([self._context.change(order, events)])
-                    return order
-                await transaction.save([self._context.change(verdict)])
-                _log.warning(
-                    "order.cut_to_position",
-                    order_id=order.order_id,
-                    broker=order.key.broker,
-                    account=order.key.account,
-                    strategy_id=order.key.strategy_id,
-                    instrument_id=order.key.instrument_id,
-                    quantity=verdict.quantity,
+                return await self._passed(
+                    transaction, await locked_order(transaction, order.order_id), market
                 )
-                return verdict
         finally:
             self._busy -= 1
+
+    async def _passed(
+        self,
+        transaction: TradingTransaction,
+        order: Order,
+        market: tuple[MarketView, dict[str, TradingState]],
+    ) -> Order | None:
+        """A locked order as it may be sent, or as it has ended; None: it has to wait."""
+        if order.status.is_final:
+            return order
+        records = await transaction.protections.locked(order.key)
+        around = await self._around(transaction, order.key, records, *market)
+        verdict = order if around is None else passing(order, records, around)
+        if verdict is None or verdict is order:
+            return verdict
+        if isinstance(verdict, NotSent):
+            events = order.not_sent(verdict.reason, verdict.message, market[0].market_time)
+            await transaction.save([self._context.change(order, events)])
+            return order
+        await transaction.save([self._context.change(verdict)])
+        _log.warning(
+            "order.cut_to_position", order_id=order.order_id, quantity=verdict.quantity, **_named(order.key)
+        )
+        return verdict
 
     async def cancel(self, transaction: TradingTransaction, record: ProtectionRecord) -> Callable[[], None]:
         """Ends a protection in a transaction; returns what to call once that is committed.
@@ -271,12 +276,7 @@ class Protections(ProtectionGate):
             self._changes.follow(change.order_id)
 
     def _tell(self, key: PositionKey, plan: Plan) -> None:
-        fields = {
-            "broker": key.broker,
-            "account": key.account,
-            "strategy_id": key.strategy_id,
-            "instrument_id": key.instrument_id,
-        }
+        fields = _named(key)
         for record in plan.records:
             named = {**fields, "order_id": record.protection_id}
             if plan.alarm and record is plan.record:
@@ -300,10 +300,7 @@ class Protections(ProtectionGate):
             _log.error(
                 "protection.instrument_unknown",
                 alarm=True,
-                broker=key.broker,
-                account=key.account,
-                strategy_id=key.strategy_id,
-                instrument_id=key.instrument_id,
+                **_named(key),
             )
             return None
         return instrument.instrument_token
@@ -392,3 +389,12 @@ class Protections(ProtectionGate):
 
 def _by_key(key: PositionKey) -> tuple[str, str, str, str, int]:
     return key.broker, key.account, key.strategy_id, key.instrument_id, int(key.product)
+
+
+def _named(key: PositionKey) -> dict[str, str]:
+    return {
+        "broker": key.broker,
+        "account": key.account,
+        "strategy_id": key.strategy_id,
+        "instrument_id": key.instrument_id,
+    }

@@ -11,7 +11,7 @@ from trading_room import NOON, Room, approved
 
 from alphapanda.domain.frame import Frame, nanoseconds
 from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Side, TradingState
-from alphapanda.domain.terms import Protection
+from alphapanda.domain.terms import Protection, Terms
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.core.protection import Reason
@@ -99,6 +99,17 @@ async def test_a_strategys_exit_passes_once_the_stop_is_cancelled(room: Room, qu
     assert orders[0] == ("SL", "CANCELLED", 10, 0)
     assert orders[1:] == ([] if quantity == 10 else [("SL", "OPEN", 6, 0)])
     assert await held(room, entry) == 10 - quantity
+
+
+async def test_an_exit_that_would_rest_is_refused_and_leaves_the_stop_where_it_is(room: Room) -> None:
+    """A limit above the market would keep the stop away for as long as it rests."""
+    entry = approved(protection=BRACKET)
+    await room.handle(entry)
+    rests = Terms(OrderType.LIMIT, limit_price=Decimal(120))
+    out = approved(1, side=Side.SELL, effect=PositionEffect.REDUCES, terms=rests)
+    await room.handle(out)
+    assert "keep its stop away" in (await room.ended(out)).message
+    assert await own(room, entry) == [("SL", "OPEN", 10, 0)]
 
 
 async def test_an_exit_that_risk_approved_before_it_knew_of_the_stop_sells_nothing(room: Room) -> None:

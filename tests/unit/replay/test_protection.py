@@ -150,6 +150,16 @@ def test_the_square_off_at_the_cut_off_passes_the_stop(monkeypatch) -> None:
     assert not run.replay._trading.waits
 
 
+def test_an_exit_that_would_rest_is_refused_and_the_stop_stays(monkeypatch) -> None:
+    """A limit of the strategy's own beside its stop: the stop is what ends the position."""
+    script = {1: LONG, 2: Target(Stance.FLAT, "", At(limit=104.0))}
+    run = replayed(monkeypatch, [100, 101, 99, 96, 94, 93], script)
+    assert [(filled.order.side.name, filled.order.protective) for filled in run.fills] == [
+        ("BUY", False),
+        ("SELL", True),
+    ]
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_random_days_never_cross_zero_and_end_flat(monkeypatch, seed) -> None:
     """Whatever a strategy asks for: each moment's position is one of its targets, or flat, or on its way there."""

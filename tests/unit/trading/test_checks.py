@@ -64,6 +64,20 @@ def test_an_entry_whose_stop_could_not_rest_whole_is_not_sent(judge: Judge, appr
     assert judge(approve(quantity=105, protection=Protection(target=Decimal(1600)))) == Go((100, 5))
 
 
+def test_an_entry_whose_protection_would_close_it_at_once_is_not_sent(judge: Judge, approve: Approve) -> None:
+    """A stop above the last price of 1500.05, or above the entry's limit, and a target below it."""
+    limit = Terms(OrderType.LIMIT, limit_price=Decimal(1450))
+    for changes in (
+        {"protection": Protection(Decimal(1600))},
+        {"protection": Protection(Decimal(1460)), "terms": limit},
+        {"protection": Protection(target=Decimal(1400))},
+    ):
+        refused = judge(approve(**changes))
+        assert isinstance(refused, NotSent)
+        assert refused.reason is FailureReason.NOT_EXECUTABLE
+        assert "protection." in refused.message
+
+
 def test_the_router_is_asked_again(judge: Judge, approve: Approve) -> None:
     """A broker that is off gets nothing; another than paper gets the entries of who opted in, any exit, any person's."""
     live = replace(approve().key, broker="live")

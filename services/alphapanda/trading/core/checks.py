@@ -23,6 +23,7 @@ from alphapanda.domain.order import FailureReason, TradingState
 from alphapanda.domain.order_acceptance import acceptance_of
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import MANUAL
+from alphapanda.domain.terms import check_protection
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
 
@@ -120,7 +121,7 @@ class PreSubmitChecks:
         return (
             self._accepted(order, instrument, inputs)
             or self._priced(order, inputs)
-            or _protectable(order, freeze)
+            or _protectable(order, inputs, freeze)
             or _fitting(quantity, instrument.lot_size, freeze)
         )
 
@@ -235,15 +236,23 @@ def _in_time(order: Order, inputs: CheckInputs, ask_after: timedelta) -> int | N
     return quantity
 
 
-def _protectable(order: Order, freeze_quantity: int) -> NotSent | None:
-    """A stop of more than the freeze quantity would rest with its first slice only: such an entry isn't sent."""
+def _protectable(order: Order, inputs: CheckInputs, freeze_quantity: int) -> NotSent | None:
+    """An entry isn't sent whose protection couldn't rest whole, or would close it at once."""
     wanted = order.protection
-    if wanted is None or wanted.stop_loss is None or not 0 < freeze_quantity < order.quantity:
+    if wanted is None or not order.effect.is_entry:
         return None
-    return NotSent(
-        FailureReason.NOT_EXECUTABLE,
-        f"{order.quantity} units with a stop: a stop can't be larger than the exchange's freeze quantity {freeze_quantity}",
-    )
+    if wanted.stop_loss is not None and 0 < freeze_quantity < order.quantity:
+        return NotSent(
+            FailureReason.NOT_EXECUTABLE,
+            f"{order.quantity} units with a stop: a stop can't be larger than the exchange's freeze quantity {freeze_quantity}",
+        )
+    last = inputs.market.prices.get(order.instrument_token)
+    price = order.terms.limit_price or order.terms.trigger_price or (None if last is None else last.price)
+    try:
+        check_protection(wanted, order.side, price)
+    except InvalidInput as wrong:
+        return NotSent(FailureReason.NOT_EXECUTABLE, str(wrong))
+    return None
 
 
 @lru_cache(maxsize=4096)

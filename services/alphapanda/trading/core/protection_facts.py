@@ -122,9 +122,14 @@ def facts_of(record: ProtectionRecord, around: Surroundings) -> Facts:
 
 
 def is_other_exit(order: Order, side: Side) -> bool:
-    """Whether an order that isn't the protection's own would take units out of a position that `side` has opened."""
-    waits_for_risk = order.status is OrderStatus.PENDING_RISK
-    return order.side is not side and not (order.protective or order.status.is_final or waits_for_risk)
+    """Whether an order that isn't the protection's own would take units out of a position that `side` has opened.
+
+    One that would rest isn't sent beside a protection, so nothing makes room for it.
+    """
+    unsent = order.status is OrderStatus.PENDING_RISK or (
+        order.status is OrderStatus.PENDING_SUBMIT and order.terms.rests
+    )
+    return order.side is not side and not (order.protective or order.status.is_final or unsent)
 
 
 def _own(order_id: str, around: Surroundings) -> OwnOrder | None:

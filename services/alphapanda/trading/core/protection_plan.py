@@ -96,9 +96,11 @@ def passing(
     side = next((one.guard.side for one in records if one.guard.side is not order.side), None)
     if side is None or order.effect is PositionEffect.OPENS:
         return order
+    if (refused := refused_beside(order, records)) is not None:
+        return refused
     live = [one for one in records if one.state is ProtectionState.ACTIVE]
     if any(not may_pass(facts_of(one, around)) for one in live):
-        return NotSent(FailureReason.NOT_EXECUTABLE, RESTING) if order.terms.rests else None
+        return None
     held = max(around.position * side.sign, 0)
     if not held:
         return NotSent(FailureReason.NOTHING_TO_EXIT, "the protection has closed the position meanwhile")
@@ -107,6 +109,15 @@ def passing(
     if (flips and not _exited_lately(records, around)) or (not flips and quantity == order.unsent()):
         return order
     return _reduced(order, quantity, around)
+
+
+def refused_beside(order: Order, records: Sequence[ProtectionRecord]) -> NotSent | None:
+    """Why an exit that would rest isn't sent beside a protection that is in force; None: there is none, or it wouldn't rest.
+
+    Ask before anything is cancelled for it: it would keep the stop away for as long as it rests.
+    """
+    beside = any(one.state is ProtectionState.ACTIVE and one.guard.side is not order.side for one in records)
+    return NotSent(FailureReason.NOT_EXECUTABLE, RESTING) if beside and order.terms.rests else None
 
 
 def _reduced(order: Order, quantity: int, around: Surroundings) -> Order | NotSent:

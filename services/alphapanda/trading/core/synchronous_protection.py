@@ -19,7 +19,7 @@ from alphapanda.trading.core.checks import NotSent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_change import ChangeRequest
 from alphapanda.trading.core.protection_facts import Surroundings
-from alphapanda.trading.core.protection_plan import Plan, next_plan, passing
+from alphapanda.trading.core.protection_plan import Plan, next_plan, passing, refused_beside
 from alphapanda.trading.core.protection_record import ProtectionRecord, ProtectionState
 
 MOST_STEPS: Final = 8
@@ -88,6 +88,9 @@ class SynchronousProtections:
     ) -> Iterator[list[OrderUpdate] | Order | NotSent]:
         """Lets another exit of a protected position pass: the updates of what has to end first, then what becomes of it."""
         records = list(self._records.get(order.key, ()))
+        if (refused := refused_beside(order, records)) is not None:
+            yield refused
+            return
         yield from self.advance(order.key, instrument, market)
         verdict = passing(order, records, self._around(order.key, instrument, market))
         if verdict is None:
