@@ -57,6 +57,26 @@ CALLS: Final[Described] = {
         "name one that the message knows; `zerodha.accounts` says which there are",
     ),
     "BROKER_AWAY": ("the broker doesn't answer, or not in a way that can be read", "try again"),
+    "BROKER_NOT_READY": (
+        "the order's broker isn't active here, or can't be asked now",
+        "try again; `alphapanda status` says what the broker waits for",
+    ),
+    "NO_DISCREPANCY": ("there is no discrepancy of this id", "`alphapanda reconcile list` shows them"),
+    "DISCREPANCY_RESOLVED": (
+        "the discrepancy is over already: it healed, the books agree again, or a person resolved it",
+        "nothing is left to do; `alphapanda reconcile list --all` shows how it ended",
+    ),
+    "NO_ORDER": ("there is no order of this id", "`alphapanda orders --ids` shows them"),
+    "ORDER_ENDED": (
+        "the order has ended, so it can't be changed",
+        "`alphapanda orders show` says how it ended",
+    ),
+    "ORDER_PROTECTIVE": (
+        "the order is the stop of a protected position, which trading keeps as large as the position",
+        "end its protection instead: `alphapanda orders unprotect`",
+    ),
+    "PROTECTION_UNKNOWN": ("there is no protection of this id", "`alphapanda orders protections` shows them"),
+    "PROTECTION_ENDED": ("the protection has ended", "place an order with a stop or a target of its own"),
     "BROKER_FAILED": ("the broker has failed, or doesn't answer", "try again; the message has its words"),
     "BROKER_LOGIN_REFUSED": (
         "the broker refuses a login: its request token was used or is too old, or the app's secret is wrong",

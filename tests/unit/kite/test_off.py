@@ -52,9 +52,9 @@ def test_a_missing_key_is_told_before_anything_is_opened() -> None:
     """Who keeps the sessions needs the app's key, and who calls needs the session key; others need neither."""
     accounts = load_settings({"ALPHAPANDA_ZERODHA__ACCOUNTS": "one,two"})
     require_keys_of(load_settings({}), ["auth", "trading"])
-    require_keys_of(accounts, ["risk", "portfolio"])
+    require_keys_of(accounts, ["risk", "strategy"])
     with pytest.raises(InvalidInput, match=r"zerodha.api_key.*\(one, two\)"):
         require_keys_of(accounts, ["up"])
-    for service in ("auth", "marketdata", "trading"):
+    for service in ("auth", "marketdata", "trading", "portfolio"):
         with pytest.raises(InvalidInput, match=r"zerodha.session_key.* at least 32 bytes"):
             require_keys_of(accounts, [service])

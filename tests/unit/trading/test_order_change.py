@@ -259,12 +259,16 @@ def test_what_was_never_called_waits_for_its_call_again() -> None:
         (5, ""),
         (20, ""),
         (21, "freeze quantity 20"),
+        (105, "more than the 100 that are held"),
     ],
 )
 def test_a_quantity_has_to_leave_something_within_the_freeze_quantity(quantity: int, why: str) -> None:
-    """No less than what has filled; not more than the exchange takes as one order."""
-    order = resting(trade(1, 4))
-    found = forbidden(change(ChangeKind.MODIFY, quantity), order, order.intents[0], 20)
+    """No less than what has filled; not more than the exchange takes as one order, nor, of an exit, than is held; an entry never grows."""
+    order, wanted = resting(trade(1, 4)), change(ChangeKind.MODIFY, quantity)
+    if quantity > order.quantity:
+        assert "entry of 10 units" in forbidden(wanted, order, order.intents[0], 20, -100)
+    order.effect = PositionEffect.REDUCES
+    found = forbidden(wanted, order, order.intents[0], 20, -100)
     assert why in found
     assert bool(found) == bool(why)
 
@@ -276,8 +280,8 @@ def test_of_an_order_in_slices_the_one_that_works_takes_the_change() -> None:
     second = order.submitting(2)
     order.report(second, shown(), NOON)
     assert quantity_of_intent(order, second, 22) == 7
-    assert forbidden(change(ChangeKind.MODIFY, 22), order, second, 10) == ""
-    assert "in slices" in forbidden(change(ChangeKind.MODIFY, 15), order, second, 10)
+    assert forbidden(change(ChangeKind.MODIFY, 22), order, second, 10, 0) == ""
+    assert "in slices" in forbidden(change(ChangeKind.MODIFY, 15), order, second, 10, 0)
     order.report(second, shown(quantity=7), NOON)
     assert (order.quantity, order.leaves) == (22, 12)
 
