@@ -9,7 +9,7 @@ of its own; in lockstep, and after each change of the position's orders, it is s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
@@ -21,13 +21,13 @@ from typing_extensions import override
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
-from alphapanda.domain.order import OrderStatus, Side, TradingState
+from alphapanda.domain.order import Side, TradingState
 from alphapanda.domain.session import Session
 from alphapanda.domain.signal import PositionKey
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.trading.core.checks import NotSent
 from alphapanda.trading.core.order import Order
-from alphapanda.trading.core.protection_facts import Surroundings
+from alphapanda.trading.core.protection_facts import Surroundings, note_triggered
 from alphapanda.trading.core.protection_plan import Plan, cancelled, next_plan, passing
 from alphapanda.trading.core.protection_record import ProtectionRecord, ProtectionState
 from alphapanda.trading.driver import OrderDriver
@@ -143,6 +143,8 @@ class Protections(ProtectionGate):
         live = await self._context.store.protections.live(self._context.wall_clock())
         for key, records in live.items():
             self._sides[key] = frozenset(record.guard.side for record in records)
+        stops = {record.stop_order_id for records in live.values() for record in records}
+        self._triggered = {stop: since for stop, since in self._triggered.items() if stop in stops}
         for key in [key for key in self._sides if key not in live and not self._lock(key).locked()]:
             del self._sides[key]
 
@@ -331,6 +333,7 @@ class Protections(ProtectionGate):
         own = (await transaction.kill_switches([scope]))[scope]
         switch = own.or_stricter(key.broker, states.get(key.broker, own.state))
         session, closed = self._session(instrument, market.market_time)
+        note_triggered(self._triggered, records, orders, market)
         return Surroundings(
             position=await transaction.position(key),
             orders=orders,
@@ -344,7 +347,7 @@ class Protections(ProtectionGate):
             ended_in_session=frozenset(
                 order_id for order_id, order in orders.items() if self._ended_in_session(instrument, order)
             ),
-            triggered_at=self._note_triggered(orders, records, market.market_time),
+            triggered_at=self._triggered,
         )
 
     def _blocked(self, key: PositionKey, market: MarketView, state: TradingState, whose: str) -> str:
@@ -370,21 +373,6 @@ class Protections(ProtectionGate):
 
     def _ended_in_session(self, instrument: Instrument, order: Order) -> bool:
         return order.status.is_final and not self._session(instrument, order.market_time)[1]
-
-    def _note_triggered(
-        self, orders: Mapping[str, Order], records: Sequence[ProtectionRecord], at: datetime | None
-    ) -> dict[str, datetime]:
-        """When it was first seen that a working stop had triggered."""
-        for record in records:
-            stop = orders.get(record.stop_order_id)
-            if stop is None or stop.status.is_final:
-                self._triggered.pop(record.stop_order_id, None)
-            elif stop.status in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED) and not stop.trigger_pending:
-                if at is not None:
-                    self._triggered.setdefault(stop.order_id, at)
-            else:
-                self._triggered.pop(stop.order_id, None)
-        return self._triggered
 
 
 def _by_key(key: PositionKey) -> tuple[str, str, str, str, int]:

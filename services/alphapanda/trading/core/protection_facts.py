@@ -121,6 +121,35 @@ def facts_of(record: ProtectionRecord, around: Surroundings) -> Facts:
     )
 
 
+def note_triggered(
+    noted: dict[str, datetime],
+    records: Sequence[ProtectionRecord],
+    orders: Mapping[str, Order],
+    market: MarketView,
+) -> None:
+    """Notes since when a stop has triggered and not filled, by order id: the price is beyond its trigger, and it doesn't wait.
+
+    Args:
+        noted: what was noted before; it is changed.
+        records: the protections of a position.
+        orders: its orders by id.
+        market: prices and market time.
+    """
+    for record in records:
+        stop, last = orders.get(record.stop_order_id), market.prices.get(record.instrument_token)
+        if stop is None or last is None or market.market_time is None:
+            continue
+        trigger, works = (
+            stop.terms.trigger_price,
+            stop.status in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED),
+        )
+        through = trigger is not None and record.guard.is_through(last.price, trigger)
+        if works and through and not stop.trigger_pending:
+            noted.setdefault(stop.order_id, market.market_time)
+        else:
+            noted.pop(stop.order_id, None)
+
+
 def is_other_exit(order: Order, side: Side) -> bool:
     """Whether an order that isn't the protection's own would take units out of a position that `side` has opened.
 

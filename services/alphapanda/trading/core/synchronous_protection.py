@@ -10,7 +10,6 @@ from typing import Final, Protocol
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.market import MarketView
-from alphapanda.domain.order import OrderStatus
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.session import Session
 from alphapanda.domain.signal import PositionKey
@@ -18,7 +17,7 @@ from alphapanda.paper_exchange.core.held_order import NotChanged
 from alphapanda.trading.core.checks import NotSent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_change import ChangeRequest
-from alphapanda.trading.core.protection_facts import Surroundings
+from alphapanda.trading.core.protection_facts import Surroundings, note_triggered
 from alphapanda.trading.core.protection_plan import Plan, next_plan, passing, refused_beside
 from alphapanda.trading.core.protection_record import ProtectionRecord, ProtectionState
 
@@ -163,12 +162,7 @@ class SynchronousProtections:
         if at is None:
             raise LookupError("a replay without a market time")
         session, closed = self._session(instrument, at)
-        for order in orders.values():
-            working = order.status in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED)
-            if working and order.protective and not order.trigger_pending:
-                self._triggered.setdefault(order.order_id, at)
-            else:
-                self._triggered.pop(order.order_id, None)
+        note_triggered(self._triggered, self._records.get(key, ()), orders, market)
         return Surroundings(
             position=self._executes.position(key),
             orders=orders,
