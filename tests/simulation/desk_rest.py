@@ -37,22 +37,18 @@ class Fate:
     part: int = 0
 
 
-def failure_of(answer: str) -> RawFailure:
-    """What the client sees."""
-    match answer:
-        case "timed out":
-            return RawFailure(Stage.ANSWERED, 400, "InputException", TIMED_OUT)
-        case "html" | "html before":
-            return RawFailure(Stage.ANSWERED, 502, "", "the answer is no JSON: Bad Gateway")
-        case "data":
-            return RawFailure(Stage.ANSWERED, 502, "DataException", "a bad answer of the OMS")
-        case "unlisted":
-            return RawFailure(Stage.ANSWERED, 400, "InputException", "words that nobody has seen")
-        case "429":
-            return RawFailure(Stage.ANSWERED, 429, "NetworkException", "Too many requests")
-        case "unreachable":
-            return RawFailure(Stage.NOT_SENT, message="no connection: nobody listens there")
-    return RawFailure(Stage.SENT, message="no whole answer in time")
+_FAILURES: Final = {
+    "timed out": RawFailure(Stage.ANSWERED, 400, "InputException", TIMED_OUT),
+    "lost": RawFailure(Stage.SENT, message="no whole answer in time"),
+    "html": RawFailure(Stage.ANSWERED, 502, "", "the answer is no JSON: Bad Gateway"),
+    "data": RawFailure(Stage.ANSWERED, 502, "DataException", "a bad answer of the OMS"),
+    "lost before": RawFailure(Stage.SENT, message="the connection broke before the answer"),
+    "html before": RawFailure(Stage.ANSWERED, 502, "", "the answer is no JSON: Bad Gateway"),
+    "unlisted": RawFailure(Stage.ANSWERED, 400, "InputException", "words that nobody has seen"),
+    "429": RawFailure(Stage.ANSWERED, 429, "NetworkException", "Too many requests"),
+    "unreachable": RawFailure(Stage.NOT_SENT, message="no connection: nobody listens there"),
+}
+"""What the client sees of each."""
 
 
 class DeskRest:
@@ -145,12 +141,12 @@ class DeskRest:
         await asyncio.sleep(self._seconds)
         fate = self._fate("")
         if fate.answer:
-            raise self._error("orders", failure_of(fate.answer))
+            raise self._error("orders", _FAILURES[fate.answer])
         return plain(answer())
 
     async def _changed(self, fate: Fate, call: str, done: Callable[[], str]) -> str:
         if fate.answer in NOT_DONE + CERTAIN:
-            raise self._error(call, failure_of(fate.answer))
+            raise self._error(call, _FAILURES[fate.answer])
         try:
             order_id = done()
         except Refusal as refusal:
@@ -158,7 +154,7 @@ class DeskRest:
             raise self._error(call, failure) from None
         await asyncio.sleep(self._seconds)
         if fate.answer:
-            raise self._error(call, failure_of(fate.answer))
+            raise self._error(call, _FAILURES[fate.answer])
         return order_id
 
     def _error(self, call: str, failure: RawFailure) -> KiteError:

@@ -38,9 +38,11 @@ from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.paper_charges import KiteCharges
 from alphapanda.trading.execution_context import ExecutionContext
 from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.exit_cuts import ExitCuts
 from alphapanda.trading.foreign import ForeignTrades
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.options import TradingOptions
+from alphapanda.trading.order_changes import OrderChanges
 from alphapanda.trading.traders.isolation import IsolatedTraders
 from alphapanda.trading.traders.kite_parts import ZerodhaOptions, ZerodhaParts
 from alphapanda.trading.traders.kite_trader import ZerodhaTrader
@@ -52,6 +54,8 @@ SYMBOL: Final = "INFY"
 LISTING: Final = Listing(DAY, 40)
 CALENDAR: Final = load_nse_calendar()
 CHARGES: Final = KiteCharges(load_charge_rates())
+REACTION: Final = 20.0
+"""Seconds after a trade elsewhere in which nothing trades: so long a working exit may be larger than what is held."""
 OPTIONS: Final = TradingOptions(send_window_seconds=2, call_timeout_seconds=5, batch_wait_seconds=0.1)
 
 
@@ -134,13 +138,22 @@ class World:
             ExecutionRouter([BROKER]), lambda _: [BROKER], CALENDAR, timedelta(seconds=30)
         )
         self.executor = OrderExecutor(self.context, checks, OPTIONS, look_up_interval=self._interval)
-        self.rounds = [LateArrivals(self.context, 30.0).rounds, ForeignTrades(self.context).rounds]
+        changes = OrderChanges(self.context, self.executor.driver, OPTIONS)
+        cuts = ExitCuts(self.context, changes.begin)
+        self.rounds = [
+            LateArrivals(self.context, 30.0).rounds,
+            ForeignTrades(self.context, cuts.look).rounds,
+            cuts.rounds,
+        ]
+        self._changes = changes
         await self.executor.start()
+        await changes.start()
         for one in self.rounds:
             await one.start()
 
     async def stop(self) -> None:
         """Cuts the process off, wherever its calls are."""
+        await self._changes.stop()
         await self.executor.stop()
         for one in self.rounds:
             await one.stop()
@@ -245,8 +258,10 @@ async def _seed(seed: int) -> Outcome:
                 await world.start()
             case 1 if world.held_there() > 0:
                 world.elsewhere("SELL", chance.randrange(1, world.held_there() + 1))
+                await asyncio.sleep(REACTION)
             case 2:
                 world.desk.square_off(USER)
+                await asyncio.sleep(REACTION)
             case 3 | 4:
                 world.trades_on()
             case _:

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.order import OrderStatus
 from alphapanda.domain.signal import FOREIGN
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line
@@ -24,12 +25,19 @@ from alphapanda.trading.core.foreign import (
 )
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.execution_context import ExecutionContext
-from alphapanda.trading.store.port import PositionFilter
+from alphapanda.trading.exit_cuts import MOST_ORDERS, Booked, nothing_to_cut
+from alphapanda.trading.store.port import OrderFilter, PositionFilter
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Trader
 
 ROUND_SECONDS: Final = 3.0
 MOST_REMEMBERED: Final = 100_000
 """Trades that are known to be booked; more are looked up in the database again."""
+_UNDER_WAY: Final = (
+    OrderStatus.SUBMITTING,
+    OrderStatus.UNKNOWN,
+    OrderStatus.OPEN,
+    OrderStatus.PARTIALLY_FILLED,
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -40,19 +48,26 @@ class _Overtaken(Exception):
 class ForeignTrades:
     """Reads the day's trades of every live broker at an interval, and books those that no order of ours has made.
 
-    A trade waits while an order of ours in the same instrument has trades that aren't booked yet: what strategies hold
+    A trade waits while an order of ours in the same instrument has trades that aren't booked yet, or is unknown: what strategies hold
     decides whose position it changes. If several processes read, each trade is still booked once.
 
     Args:
         context: store, traders, market and clocks.
+        booked: called when something was booked.
         interval: seconds between two rounds.
 
     Attributes:
         rounds: runs `look` at the interval; the owner starts and stops it.
     """
 
-    def __init__(self, context: ExecutionContext, interval: float = ROUND_SECONDS) -> None:
+    def __init__(
+        self,
+        context: ExecutionContext,
+        booked: Booked = nothing_to_cut,
+        interval: float = ROUND_SECONDS,
+    ) -> None:
         self._context = context
+        self._booked = booked
         self._done: set[str] = set()
         self._passed_over: set[str] = set()
         self.rounds = Rounds("foreign trades", self.look, interval, _log)
@@ -83,10 +98,11 @@ class ForeignTrades:
         if not fresh:
             return
         ours = await self._intents({trade.tag for trade in fresh if trade.tag})
-        waiting = self._not_booked_yet(trades, ours)
+        waiting = self._not_booked_yet(trades, ours) | await self._unanswered(trader.broker)
         known = await self._context.store.find_all(
             [booked_id(trade.fill.fill_id) for trade in fresh if trade.tag not in ours]
         )
+        booked = False
         for trade in fresh:
             where = (trade.account, trade.symbol)
             if trade.tag in ours:
@@ -96,6 +112,9 @@ class ForeignTrades:
                 where not in waiting and await self._book(trader.broker, trade)
             ):
                 self._done.add(trade.fill.fill_id)
+                booked = True
+        if booked:
+            await self._booked()
 
     def _bound(self, broker: str) -> None:
         """Forgets what was booked once that is a lot: it is read from the database then."""
@@ -124,6 +143,16 @@ class ForeignTrades:
             where[tag]
             for tag, units in traded.items()
             if ours[tag].filled < units and not (ours[tag].is_absent and ours[tag].broker_order_id)
+        }
+
+    async def _unanswered(self, broker: str) -> set[tuple[str, str]]:
+        """Accounts and symbols in which it isn't known whether the broker has an order of ours: it may be hidden, and traded."""
+        found = await self._context.store.newest(OrderFilter(broker, statuses=_UNDER_WAY), None, MOST_ORDERS)
+        return {
+            (stored.order.key.account, instrument.symbol)
+            for stored in found
+            if any(intent.unanswered for intent in stored.order.intents)
+            and (instrument := self._context.instruments().by_id(stored.order.key.instrument_id))
         }
 
     async def _book(self, broker: str, trade: DayTrade) -> bool:

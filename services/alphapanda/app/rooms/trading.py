@@ -38,6 +38,7 @@ from alphapanda.trading.execution_context import (
     no_latency,
 )
 from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.exit_cuts import ExitCuts
 from alphapanda.trading.foreign import ForeignTrades
 from alphapanda.trading.held_orders import HeldOrders
 from alphapanda.trading.hints import OrderHints
@@ -126,9 +127,10 @@ def trading_room(
     )
     executor = OrderExecutor(context, checks, options, at)
     late_arrivals = LateArrivals(context)
-    foreign = ForeignTrades(context)
     escalations = Escalations(context, settings.zerodha.escalate_after_seconds)
     changes = OrderChanges(context, executor.driver, options)
+    cuts = ExitCuts(context, changes.begin)
+    foreign = ForeignTrades(context, cuts.look)
     protections = Protections(
         context,
         executor.driver,
@@ -219,14 +221,21 @@ def trading_room(
             (Phase.WAKE, protections.rounds),
             (Phase.WAKE, hints),
             (Phase.WAKE, late_arrivals.rounds),
-            *([(Phase.WAKE, one.rounds) for one in (foreign, escalations)] if resources.kite else []),
+            *([(Phase.WAKE, one.rounds) for one in (foreign, cuts, escalations)] if resources.kite else []),
             (Phase.WAKE, manual),
             (Phase.WAKE, revisions),
             (Phase.WAKE, purges.rounds),
         ],
         brokers=lambda: broker_reports(traders.by_broker),
         channels=[channel],
-        checks=[late_arrivals.rounds, protections.rounds, foreign.rounds, escalations.rounds, purges.rounds],
+        checks=[
+            late_arrivals.rounds,
+            protections.rounds,
+            foreign.rounds,
+            cuts.rounds,
+            escalations.rounds,
+            purges.rounds,
+        ],
         degradable=[traders],
         gauges=[
             TradingGauges(resources.engine, settings.active_brokers).points,
