@@ -15,6 +15,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Final, cast
 
+from alphapanda.trading.core.paper_charges import KiteCharges
 from tests.in_memory.trading_store import MemoryTradingStore
 from tests.kite_exchange.clock import Clock
 from tests.kite_exchange.exchange import Exchange
@@ -35,7 +36,6 @@ from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.order import Order
-from alphapanda.trading.core.paper_charges import KiteCharges
 from alphapanda.trading.execution_context import ExecutionContext
 from alphapanda.trading.executor import OrderExecutor
 from alphapanda.trading.exit_cuts import ExitCuts
