@@ -15,7 +15,6 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Final, cast
 
-from alphapanda.trading.core.paper_charges import KiteCharges
 from tests.in_memory.trading_store import MemoryTradingStore
 from tests.kite_exchange.clock import Clock
 from tests.kite_exchange.exchange import Exchange
@@ -34,6 +33,7 @@ from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import FOREIGN, PositionKey
 from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import Approved
+from alphapanda.paper_exchange.core.paper_charges import KiteCharges
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.execution_context import ExecutionContext
