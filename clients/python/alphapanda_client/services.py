@@ -112,6 +112,7 @@ class PortfolioService(Protocol):
     ListDiscrepancies: Call[portfolio.ListDiscrepanciesRequest, portfolio.ListDiscrepanciesResponse]
     ResolveDiscrepancy: Call[portfolio.ResolveDiscrepancyRequest, portfolio.ResolveDiscrepancyResponse]
     ReportSlippage: Call[portfolio.ReportSlippageRequest, portfolio.ReportSlippageResponse]
+    ImportContractNote: Call[portfolio.ImportContractNoteRequest, portfolio.ImportContractNoteResponse]
 
 
 class RiskService(Protocol):

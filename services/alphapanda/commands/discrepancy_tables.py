@@ -13,6 +13,7 @@ from panda.portfolio.v1.portfolio_pb2 import (
     AccountReconciliation,
     BrokerFunds,
     Discrepancy,
+    ImportContractNoteResponse,
     ReconcileResponse,
 )
 
@@ -48,6 +49,21 @@ def reconciliation_view(answer: ReconcileResponse) -> RenderableType:
     if not answer.accounts:
         return "the broker has no open account"
     return Group(*(part for account in answer.accounts for part in _account(account)))
+
+
+def note_view(answer: ImportContractNoteResponse) -> RenderableType:
+    """A day's charges beside its contract note."""
+    made = table("charge", ">booked", ">note", ">corrected")
+    for one in answer.lines:
+        row(
+            made,
+            one.name,
+            rupees(amount(one, "booked")),
+            rupees(amount(one, "noted")),
+            rupees(amount(one, "corrected")),
+        )
+    sum_ = rupees(amount(answer, "corrected"))
+    return Group(made, figures([("fills", str(answer.fills)), ("corrected in all", sum_)]))
 
 
 def _account(account: AccountReconciliation) -> Iterable[RenderableType]:

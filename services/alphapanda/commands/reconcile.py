@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import grpc
 
@@ -15,11 +17,15 @@ from alphapanda.commands.asking import (
     pages,
     show,
 )
-from alphapanda.commands.console import warn
-from alphapanda.commands.discrepancy_tables import discrepancies_table, reconciliation_view
+from alphapanda.commands.console import fail, warn
+from alphapanda.commands.contract_note_file import read_note
+from alphapanda.commands.discrepancy_tables import discrepancies_table, note_view, reconciliation_view
 from alphapanda.commands.finding import Target
 from alphapanda.commands.risk_tables import kill_switch_table
+from alphapanda.contract.wire import decimal
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.mesh.status import call_failure
+from panda.common.v1 import common_pb2 as common
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.risk.v1.risk_pb2 import ReconcileBrokerRequest, ReconcileBrokerResponse
 
@@ -139,6 +145,34 @@ def resolve(discrepancy_id: str, how: str, reason: str, target: Target, *, as_js
     )
     answer = ask(target, lambda services: services.portfolio.ResolveDiscrepancy(request))
     show(answer, as_json=as_json, table=lambda: discrepancies_table([answer.discrepancy]))
+
+
+@reconcile.command("note")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--broker", default="zerodha", show_default=True)
+@click.option("--account", default="", help="[default: default]")
+@click.option("--day", default="", help="day of the note, YYYY-MM-DD  [default: the file's]")
+@asks
+def note(file: Path, broker: str, account: str, day: str, target: Target, *, as_json: bool) -> None:
+    """Put a day's charges right after the broker's contract note, line by line, from a CSV file (name,amount) or JSON.
+
+    What differs is booked as corrections; the same note again changes nothing.
+    """
+    try:
+        told = read_note(file)
+    except (InvalidInput, OSError) as error:
+        fail(str(error))
+    if not (day or told.day):
+        fail("--day: the day of the note is missing, as YYYY-MM-DD")
+    request = portfolio.ImportContractNoteRequest(
+        request_id=new_request_id(),
+        broker=broker,
+        account=account,
+        day=day or told.day,
+        lines=[common.ChargeLine(name=name, amount=decimal(amount)) for name, amount in told.lines.items()],
+    )
+    answer = ask(target, lambda services: services.portfolio.ImportContractNote(request))
+    show(answer, as_json=as_json, table=lambda: note_view(answer))
 
 
 def _released(answer: ReconcileBrokerResponse, broker: str, *, as_json: bool) -> None:

@@ -27,6 +27,7 @@ from alphapanda.portfolio.reconciliation_api import ReconciliationApi
 from alphapanda.portfolio.reconciliation_messages import funds_message
 from alphapanda.portfolio.slippage import SlippageReports
 from alphapanda.portfolio.snapshots import snapshot_message
+from alphapanda.portfolio.store.contract_notes import ContractNotes
 from alphapanda.portfolio.store.discrepancies import DiscrepancyStore
 from alphapanda.portfolio.store.port import AccountName, PortfolioStore, PositionCursor, SnapshotCursor
 from alphapanda.portfolio.watching import PortfolioWatches
@@ -66,6 +67,7 @@ class PortfolioApi(ReconciliationApi):
         discrepancies: what differs.
         wall_clock: returns the aware wall time.
         slippage: compares the fills of two brokers.
+        notes: books corrections by contract notes.
     """
 
     def __init__(
@@ -82,8 +84,9 @@ class PortfolioApi(ReconciliationApi):
         discrepancies: DiscrepancyStore,
         wall_clock: Callable[[], datetime],
         slippage: SlippageReports,
+        notes: ContractNotes,
     ) -> None:
-        super().__init__(store, reconciler, discrepancies, wall_clock)
+        super().__init__(store, reconciler, discrepancies, wall_clock, notes, account)
         self._store = store
         self._manager = manager
         self._reader = reader

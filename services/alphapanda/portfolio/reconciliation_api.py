@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import grpc
+import structlog
 from typing_extensions import override
 
+from alphapanda.contract.wire import exact
+from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.routing import DEFAULT_BROKER
 from alphapanda.mesh.caller import current_caller
 from alphapanda.mesh.errors import FailedPrecondition, NotFound
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
+from alphapanda.portfolio.core.contract_note import noted_charges
 from alphapanda.portfolio.core.discrepancies import Discrepancy, resolved
 from alphapanda.portfolio.core.discrepancy import Resolution, State, Unit
 from alphapanda.portfolio.reconciler import Reconciler
-from alphapanda.portfolio.reconciliation_messages import discrepancy_message, look_message, outcome_message
+from alphapanda.portfolio.reconciliation_messages import (
+    discrepancy_message,
+    look_message,
+    note_message,
+    outcome_message,
+)
+from alphapanda.portfolio.store.contract_notes import ContractNotes, NoFills, WouldBeNegative
 from alphapanda.portfolio.store.discrepancies import DiscrepancyStore
 from alphapanda.portfolio.store.port import AccountName, PortfolioStore
 from alphapanda.storage.requests import CommandKey
@@ -27,17 +38,20 @@ from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceServicer
 DISCREPANCIES_PAGE = 100
 """Items on a page if the request has no page_size."""
 
+_log = structlog.get_logger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ReconciliationApi(PortfolioServiceServicer):
-    """Implements Reconcile, GetReconciliation, ListDiscrepancies and ResolveDiscrepancy.
+    """Implements Reconcile, GetReconciliation, ListDiscrepancies, ResolveDiscrepancy and ImportContractNote.
 
     Args:
         store: the books.
         reconciler: compares accounts.
         discrepancies: what differs.
         wall_clock: returns the aware wall time.
+        notes: books corrections by contract notes.
+        default_account: the account that is meant where a note names none.
     """
 
     def __init__(
@@ -46,7 +60,11 @@ class ReconciliationApi(PortfolioServiceServicer):
         reconciler: Reconciler,
         discrepancies: DiscrepancyStore,
         wall_clock: Callable[[], datetime],
+        notes: ContractNotes,
+        default_account: str,
     ) -> None:
+        self._notes = notes
+        self._default_account = default_account
         self._books = store
         self._reconciler = reconciler
         self._discrepancies = discrepancies
@@ -123,6 +141,42 @@ class ReconciliationApi(PortfolioServiceServicer):
         if name is not None:
             await self._reconciler.tell_risk(name)
         return portfolio.ResolveDiscrepancyResponse.FromString(given)
+
+    @override
+    async def ImportContractNote(
+        self, request: portfolio.ImportContractNoteRequest, context: Context
+    ) -> portfolio.ImportContractNoteResponse:
+        (name,) = await self._names(request.broker, request.account or self._default_account)
+        try:
+            day = date.fromisoformat(request.day)
+        except ValueError:
+            raise InvalidInput("day", request.day, "a day as YYYY-MM-DD") from None
+        lines: dict[str, Decimal] = {}
+        for line in request.lines:
+            if line.name in lines:
+                raise InvalidInput("lines.name", line.name, "each line once")
+            lines[line.name] = exact(line.amount)
+        key = CommandKey(current_caller.get(), "ImportContractNote", request.request_id)
+        try:
+            given = await self._notes.book(key, request, name, day, noted_charges(lines), note_message)
+        except NoFills:
+            raise FailedPrecondition(
+                "NO_FILLS_OF_DAY", f"nothing was traded in {name.broker} account {name.account} on {day}"
+            ) from None
+        except WouldBeNegative as error:
+            raise FailedPrecondition(
+                "CHARGES_NEGATIVE",
+                f"the note takes more back of {error} than was ever booked: is it of {day}?",
+            ) from None
+        answer = portfolio.ImportContractNoteResponse.FromString(given)
+        _log.info(
+            "contract_note.booked",
+            broker=name.broker,
+            account=name.account,
+            day=request.day,
+            corrected=answer.corrected.amount.value,
+        )
+        return answer
 
     async def _names(self, broker: str, account: str) -> Sequence[AccountName]:
         broker = broker or DEFAULT_BROKER

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from alphapanda.contract.wire import timestamp
+from alphapanda.domain.money import ZERO
 from alphapanda.portfolio.core.discrepancies import Discrepancy
 from alphapanda.portfolio.core.discrepancy import Difference, State
 from alphapanda.portfolio.core.reconciled_books import BrokerMoney
 from alphapanda.portfolio.messages import money
 from alphapanda.portfolio.reconciler import Look, Outcome
+from alphapanda.portfolio.store.contract_notes import Noted
 from alphapanda.portfolio.store.port import AccountName
 from panda.common.v1 import common_pb2 as common
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
@@ -56,6 +58,24 @@ def funds_message(told: BrokerMoney, read_at: datetime) -> portfolio.BrokerFunds
         used=money(told.used),
         collateral=money(told.collateral),
         read_at=timestamp(read_at),
+    )
+
+
+def note_message(noted: Noted) -> portfolio.ImportContractNoteResponse:
+    """What a contract note has changed."""
+    lines = noted.corrections.lines
+    return portfolio.ImportContractNoteResponse(
+        lines=[
+            portfolio.ContractNoteLine(
+                name=line.name,
+                booked=money(line.booked),
+                noted=money(line.noted),
+                corrected=money(line.corrected),
+            )
+            for line in lines
+        ],
+        corrected=money(sum((line.corrected for line in lines), ZERO)),
+        fills=noted.fills,
     )
 
 

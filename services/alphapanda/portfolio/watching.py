@@ -78,8 +78,10 @@ class PortfolioWatches:
         """The fills after revision `at`; the last message also has the portfolio after them."""
         while at < latest.revision:
             wanted = min(latest.revision - at, FILLS_IN_MESSAGE)
-            fills = await self._store.fills_after(name, at, wanted)
-            at += len(fills)
+            found = await self._store.fills_after(name, at, wanted)
+            fills = [fill for fill in found if fill.revision <= latest.revision]
+            # Not every revision is a fill's: a contract note's corrections have theirs.
+            at = fills[-1].revision if len(fills) == wanted else latest.revision
             yield portfolio.WatchPortfolioResponse(
                 revision=at,
                 portfolio=latest if at == latest.revision else None,

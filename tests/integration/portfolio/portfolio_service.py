@@ -113,6 +113,7 @@ class Service:
             NOBODY,
             lambda: OPENED,
             SlippageReports(store, lambda: DIRECTORY),
+            NOBODY,
         )
 
     async def start(self) -> None:

@@ -31,6 +31,7 @@ from alphapanda.portfolio.core.reconciled_books import (
 )
 from alphapanda.portfolio.reconciler import Reconciler
 from alphapanda.portfolio.reconciliation_api import ReconciliationApi
+from alphapanda.portfolio.store.contract_notes import ContractNotes
 from alphapanda.portfolio.store.discrepancies import DiscrepancyStore
 from alphapanda.portfolio.store.port import AccountName
 from alphapanda.storage.requests import RequestReused
@@ -155,7 +156,7 @@ async def desk(engine: AsyncEngine) -> Desk:
     reconciler = Reconciler(
         store, discrepancies, {"zerodha": broker}, others, others, clock, confirm_seconds=0.0
     )
-    api = ReconciliationApi(store, reconciler, discrepancies, clock)
+    api = ReconciliationApi(store, reconciler, discrepancies, clock, ContractNotes(engine), "default")
     return Desk(broker, others, reconciler, api, store, discrepancies, now)
 
 

@@ -29,6 +29,7 @@ from alphapanda.portfolio.reconciler import Reconciler
 from alphapanda.portfolio.reconciliation import Reconciliation
 from alphapanda.portfolio.slippage import SlippageReports
 from alphapanda.portfolio.snapshots import Snapshots
+from alphapanda.portfolio.store.contract_notes import ContractNotes
 from alphapanda.portfolio.store.discrepancies import DiscrepancyStore
 from alphapanda.portfolio.store.port import Cause
 from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
@@ -119,6 +120,7 @@ def portfolio_room(resources: ProcessResources) -> Room:
         discrepancies,
         wall_clock,
         SlippageReports(store, resources.instruments),
+        ContractNotes(resources.engine),
     )
     purges = purging(resources, "portfolio")
     return Room(

@@ -51,6 +51,7 @@ class LedgerTransaction(Struct, frozen=True, gc=False):
         key: the fill's position key; None for an opening.
         market_time: of the fill; None for an opening.
         entries: at least two, in the order of booking; none if an account is opened with 0 cash.
+        is_fill: whether the cause is a fill, where there is a key; otherwise it is a correction.
     """
 
     cause_id: str
@@ -59,6 +60,7 @@ class LedgerTransaction(Struct, frozen=True, gc=False):
     key: PositionKey | None
     market_time: datetime | None
     entries: tuple[LedgerEntry, ...]
+    is_fill: bool = True
 
     @property
     def transaction_id(self) -> str:
@@ -117,6 +119,12 @@ def fill_transaction(
         entries.append(LedgerEntry(LedgerAccount.CASH, -paid))
     key = order.key
     return LedgerTransaction(fill.fill_id, key.broker, key.account, key, fill.traded_at, tuple(entries))
+
+
+def correction(key: PositionKey, cause_id: str, at: datetime, paid: Decimal) -> LedgerTransaction:
+    """The transaction that puts a position's charges right: `paid` rupees more, or less where it is negative; not 0."""
+    entries = (LedgerEntry(LedgerAccount.CHARGES, paid), LedgerEntry(LedgerAccount.CASH, -paid))
+    return LedgerTransaction(cause_id, key.broker, key.account, key, at, entries, is_fill=False)
 
 
 def entry_count(change: PositionChange, paid: Decimal) -> int:

@@ -313,7 +313,7 @@ def ledger_rows(transaction: LedgerTransaction, first_sequence: int) -> tuple[Le
             product=key.product if key else None,
             ledger_account=entry.ledger_account,
             amount=entry.amount,
-            fill_id=transaction.cause_id if key else "",
+            fill_id=transaction.cause_id if key and transaction.is_fill else "",
             market_time=transaction.market_time,
             charges=entry.charges,
         )

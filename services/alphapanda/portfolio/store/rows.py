@@ -175,7 +175,7 @@ def transaction_values(transaction: LedgerTransaction, revision: int) -> Values:
         "transaction_id": transaction.transaction_id,
         "broker": transaction.broker,
         "account": transaction.account,
-        "fill_id": transaction.cause_id if transaction.key else None,
+        "fill_id": transaction.cause_id if transaction.key and transaction.is_fill else None,
         "revision": revision,
         "market_time": transaction.market_time,
     }

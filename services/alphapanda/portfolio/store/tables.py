@@ -299,6 +299,20 @@ RECONCILED = Table(
     _of_account(),
 )
 
+# What contract notes have changed of a day's charges, by line.
+NOTE_CORRECTIONS = Table(
+    "note_corrections",
+    METADATA,
+    column("broker", SORTED_TEXT, primary_key=True),
+    column("account", SORTED_TEXT, primary_key=True),
+    column("day", Date, primary_key=True),
+    column("strategy_id", SORTED_TEXT, primary_key=True),
+    column("instrument_id", SORTED_TEXT, primary_key=True),
+    column("product", SmallInteger, primary_key=True),
+    column("charges", Text),
+    _of_account(),
+)
+
 # Checked at commit, when all entries of a transaction are stored; also for the transaction's row, so that none has no entries.
 _REQUIRE_BALANCE = """
     CREATE FUNCTION portfolio.require_balance() RETURNS trigger LANGUAGE plpgsql AS $$

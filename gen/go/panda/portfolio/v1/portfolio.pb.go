@@ -591,7 +591,7 @@ type Portfolio struct {
 	MarkedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=marked_at,json=markedAt,proto3" json:"marked_at,omitempty"`
 	// Instruments that are held and have no price.
 	WithoutPrice []string `protobuf:"bytes,10,rep,name=without_price,json=withoutPrice,proto3" json:"without_price,omitempty"`
-	// Revision of the account: 1 after it was opened, one more with each booked fill.
+	// Revision of the account: 1 after it was opened, one more with each booked fill, and with each correction by a contract note.
 	Revision uint64 `protobuf:"varint,11,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Profit of the trading day, rupees: equity now - equity at the day's start. A trading day begins at midnight in
 	// Asia/Kolkata by market time. Equity at its start is that of the day's first snapshot, taken at the day's first
@@ -607,7 +607,7 @@ type Portfolio struct {
 	// without day_charges. Negative after losses that used up more than was left. What open orders block is not taken off; RiskService.GetExposure has that. Absent at a live broker.
 	Available *v1.Money `protobuf:"bytes,15,opt,name=available,proto3" json:"available,omitempty"`
 	// Charges so far beyond the commissions of the order events, rupees, may be negative: rounding of a day's charges, DP
-	// charges, delivery that became intraday. The broker's own cash doesn't have them. Absent where they are 0.
+	// charges, delivery that became intraday, corrections by contract notes. The broker's own cash doesn't have them. Absent where they are 0.
 	DayCharges *v1.Money `protobuf:"bytes,16,opt,name=day_charges,json=dayCharges,proto3" json:"day_charges,omitempty"`
 	// The account's money as the broker told it when it was reconciled last. Absent at a simulated broker, and before.
 	BrokerFunds *BrokerFunds `protobuf:"bytes,20,opt,name=broker_funds,json=brokerFunds,proto3" json:"broker_funds,omitempty"`
@@ -1883,9 +1883,9 @@ type LedgerEntry struct {
 	Amount *v1.Money `protobuf:"bytes,8,opt,name=amount,proto3" json:"amount,omitempty"`
 	// Our id of the instrument. Empty for capital.
 	InstrumentId string `protobuf:"bytes,9,opt,name=instrument_id,json=instrumentId,proto3" json:"instrument_id,omitempty"`
-	// Id of the fill that it books. Empty for capital.
+	// Id of the fill that it books. Empty for capital, and for a correction by a contract note.
 	FillId string `protobuf:"bytes,10,opt,name=fill_id,json=fillId,proto3" json:"fill_id,omitempty"`
-	// Market time of that fill. Absent for capital.
+	// Market time of that fill; of a correction the end of its day. Absent for capital.
 	MarketTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=market_time,json=marketTime,proto3" json:"market_time,omitempty"`
 	// The lines that an entry of CHARGES is the sum of. Empty for other entries, and where only the sum is known.
 	ChargeLines []*v1.ChargeLine `protobuf:"bytes,12,rep,name=charge_lines,json=chargeLines,proto3" json:"charge_lines,omitempty"`
@@ -3530,6 +3530,226 @@ func (x *ReportSlippageResponse) GetIncomplete() string {
 	return ""
 }
 
+// Puts the charges of a day right after the broker's contract note.
+type ImportContractNoteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+	// effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Broker namespace, such as "zerodha".
+	Broker string `protobuf:"bytes,2,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account at the broker. Empty means "default".
+	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	// Day of the note, as YYYY-MM-DD.
+	Day string `protobuf:"bytes,4,opt,name=day,proto3" json:"day,omitempty"`
+	// The note's charges by line, rupees in whole paise; a line that isn't named is 0.
+	Lines         []*v1.ChargeLine `protobuf:"bytes,5,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportContractNoteRequest) Reset() {
+	*x = ImportContractNoteRequest{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportContractNoteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportContractNoteRequest) ProtoMessage() {}
+
+func (x *ImportContractNoteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportContractNoteRequest.ProtoReflect.Descriptor instead.
+func (*ImportContractNoteRequest) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ImportContractNoteRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ImportContractNoteRequest) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *ImportContractNoteRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ImportContractNoteRequest) GetDay() string {
+	if x != nil {
+		return x.Day
+	}
+	return ""
+}
+
+func (x *ImportContractNoteRequest) GetLines() []*v1.ChargeLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+// A line of a contract note beside what was booked.
+type ContractNoteLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the charge, such as "stt".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What was booked for the day, rupees.
+	Booked *v1.Money `protobuf:"bytes,2,opt,name=booked,proto3" json:"booked,omitempty"`
+	// What the note says, rupees.
+	Noted *v1.Money `protobuf:"bytes,3,opt,name=noted,proto3" json:"noted,omitempty"`
+	// noted - booked, rupees; it was booked as a correction.
+	Corrected     *v1.Money `protobuf:"bytes,4,opt,name=corrected,proto3" json:"corrected,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContractNoteLine) Reset() {
+	*x = ContractNoteLine{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContractNoteLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContractNoteLine) ProtoMessage() {}
+
+func (x *ContractNoteLine) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContractNoteLine.ProtoReflect.Descriptor instead.
+func (*ContractNoteLine) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ContractNoteLine) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ContractNoteLine) GetBooked() *v1.Money {
+	if x != nil {
+		return x.Booked
+	}
+	return nil
+}
+
+func (x *ContractNoteLine) GetNoted() *v1.Money {
+	if x != nil {
+		return x.Noted
+	}
+	return nil
+}
+
+func (x *ContractNoteLine) GetCorrected() *v1.Money {
+	if x != nil {
+		return x.Corrected
+	}
+	return nil
+}
+
+// A day's charges after a contract note.
+type ImportContractNoteResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By line.
+	Lines []*ContractNoteLine `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
+	// The sum of all corrections, rupees; 0 where the note agrees.
+	Corrected *v1.Money `protobuf:"bytes,2,opt,name=corrected,proto3" json:"corrected,omitempty"`
+	// Fills of the day.
+	Fills         uint32 `protobuf:"varint,3,opt,name=fills,proto3" json:"fills,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportContractNoteResponse) Reset() {
+	*x = ImportContractNoteResponse{}
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportContractNoteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportContractNoteResponse) ProtoMessage() {}
+
+func (x *ImportContractNoteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_portfolio_v1_portfolio_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportContractNoteResponse.ProtoReflect.Descriptor instead.
+func (*ImportContractNoteResponse) Descriptor() ([]byte, []int) {
+	return file_panda_portfolio_v1_portfolio_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ImportContractNoteResponse) GetLines() []*ContractNoteLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *ImportContractNoteResponse) GetCorrected() *v1.Money {
+	if x != nil {
+		return x.Corrected
+	}
+	return nil
+}
+
+func (x *ImportContractNoteResponse) GetFills() uint32 {
+	if x != nil {
+		return x.Fills
+	}
+	return 0
+}
+
 var File_panda_portfolio_v1_portfolio_proto protoreflect.FileDescriptor
 
 const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
@@ -3827,7 +4047,24 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	" \x01(\v2\x14.google.type.DecimalR\vbasisPoints\x12\x1e\n" +
 	"\n" +
 	"incomplete\x18\v \x01(\tR\n" +
-	"incomplete*\xbf\x01\n" +
+	"incomplete\"\xad\x02\n" +
+	"\x19ImportContractNoteRequest\x12(\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x125\n" +
+	"\x06broker\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x129\n" +
+	"\aaccount\x18\x03 \x01(\tB\x1f\xbaH\x1c\xd8\x01\x01r\x172\x15^[A-Za-z0-9_-]{1,32}$R\aaccount\x125\n" +
+	"\x03day\x18\x04 \x01(\tB#\xbaH r\x1e2\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$R\x03day\x12=\n" +
+	"\x05lines\x18\x05 \x03(\v2\x1b.panda.common.v1.ChargeLineB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x102R\x05lines\"\xba\x01\n" +
+	"\x10ContractNoteLine\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
+	"\x06booked\x18\x02 \x01(\v2\x16.panda.common.v1.MoneyR\x06booked\x12,\n" +
+	"\x05noted\x18\x03 \x01(\v2\x16.panda.common.v1.MoneyR\x05noted\x124\n" +
+	"\tcorrected\x18\x04 \x01(\v2\x16.panda.common.v1.MoneyR\tcorrected\"\xa4\x01\n" +
+	"\x1aImportContractNoteResponse\x12:\n" +
+	"\x05lines\x18\x01 \x03(\v2$.panda.portfolio.v1.ContractNoteLineR\x05lines\x124\n" +
+	"\tcorrected\x18\x02 \x01(\v2\x16.panda.common.v1.MoneyR\tcorrected\x12\x14\n" +
+	"\x05fills\x18\x03 \x01(\rR\x05fills*\xbf\x01\n" +
 	"\rLedgerAccount\x12\x1e\n" +
 	"\x1aLEDGER_ACCOUNT_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13LEDGER_ACCOUNT_CASH\x10\x01\x12\x1c\n" +
@@ -3866,7 +4103,7 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\"DISCREPANCY_RESOLUTION_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dDISCREPANCY_RESOLUTION_AGREED\x10\x01\x12#\n" +
 	"\x1fDISCREPANCY_RESOLUTION_ACCEPTED\x10\x02\x12$\n" +
-	" DISCREPANCY_RESOLUTION_CORRECTED\x10\x032\x9f\v\n" +
+	" DISCREPANCY_RESOLUTION_CORRECTED\x10\x032\xa2\f\n" +
 	"\x10PortfolioService\x12n\n" +
 	"\fGetPortfolio\x12'.panda.portfolio.v1.GetPortfolioRequest\x1a(.panda.portfolio.v1.GetPortfolioResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\xd0\x0f\x12t\n" +
 	"\x0eListPortfolios\x12).panda.portfolio.v1.ListPortfoliosRequest\x1a*.panda.portfolio.v1.ListPortfoliosResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12v\n" +
@@ -3879,7 +4116,8 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\x11GetReconciliation\x12,.panda.portfolio.v1.GetReconciliationRequest\x1a-.panda.portfolio.v1.GetReconciliationResponse\"\f\x8a\xb5\x18\b\b\x01\x10\x01\x18\xb0\xea\x01\x12}\n" +
 	"\x11ListDiscrepancies\x12,.panda.portfolio.v1.ListDiscrepanciesRequest\x1a-.panda.portfolio.v1.ListDiscrepanciesResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12\x80\x01\n" +
 	"\x12ResolveDiscrepancy\x12-.panda.portfolio.v1.ResolveDiscrepancyRequest\x1a..panda.portfolio.v1.ResolveDiscrepancyResponse\"\v\x8a\xb5\x18\a\b\x04\x10\x02\x18\x88'\x12t\n" +
-	"\x0eReportSlippage\x12).panda.portfolio.v1.ReportSlippageRequest\x1a*.panda.portfolio.v1.ReportSlippageResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x90NBf\n" +
+	"\x0eReportSlippage\x12).panda.portfolio.v1.ReportSlippageRequest\x1a*.panda.portfolio.v1.ReportSlippageResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x90N\x12\x80\x01\n" +
+	"\x12ImportContractNote\x12-.panda.portfolio.v1.ImportContractNoteRequest\x1a..panda.portfolio.v1.ImportContractNoteResponse\"\v\x8a\xb5\x18\a\b\x04\x10\x02\x18\x88'Bf\n" +
 	"\x1aio.alphapanda.portfolio.v1P\x01ZFgithub.com/alphapanda/alphapanda/gen/go/panda/portfolio/v1;portfoliov1b\x06proto3"
 
 var (
@@ -3895,7 +4133,7 @@ func file_panda_portfolio_v1_portfolio_proto_rawDescGZIP() []byte {
 }
 
 var file_panda_portfolio_v1_portfolio_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_panda_portfolio_v1_portfolio_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_panda_portfolio_v1_portfolio_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_panda_portfolio_v1_portfolio_proto_goTypes = []any{
 	(LedgerAccount)(0),                 // 0: panda.portfolio.v1.LedgerAccount
 	(DiscrepancyKind)(0),               // 1: panda.portfolio.v1.DiscrepancyKind
@@ -3937,129 +4175,140 @@ var file_panda_portfolio_v1_portfolio_proto_goTypes = []any{
 	(*SlippageLeg)(nil),                // 37: panda.portfolio.v1.SlippageLeg
 	(*SlippagePair)(nil),               // 38: panda.portfolio.v1.SlippagePair
 	(*ReportSlippageResponse)(nil),     // 39: panda.portfolio.v1.ReportSlippageResponse
-	(*v1.Money)(nil),                   // 40: panda.common.v1.Money
-	(*v1.ChargeLine)(nil),              // 41: panda.common.v1.ChargeLine
-	(*timestamppb.Timestamp)(nil),      // 42: google.protobuf.Timestamp
-	(*v11.PortfolioSnapshot)(nil),      // 43: panda.events.v1.PortfolioSnapshot
-	(v1.Product)(0),                    // 44: panda.common.v1.Product
-	(*decimal.Decimal)(nil),            // 45: google.type.Decimal
-	(v1.Side)(0),                       // 46: panda.common.v1.Side
+	(*ImportContractNoteRequest)(nil),  // 40: panda.portfolio.v1.ImportContractNoteRequest
+	(*ContractNoteLine)(nil),           // 41: panda.portfolio.v1.ContractNoteLine
+	(*ImportContractNoteResponse)(nil), // 42: panda.portfolio.v1.ImportContractNoteResponse
+	(*v1.Money)(nil),                   // 43: panda.common.v1.Money
+	(*v1.ChargeLine)(nil),              // 44: panda.common.v1.ChargeLine
+	(*timestamppb.Timestamp)(nil),      // 45: google.protobuf.Timestamp
+	(*v11.PortfolioSnapshot)(nil),      // 46: panda.events.v1.PortfolioSnapshot
+	(v1.Product)(0),                    // 47: panda.common.v1.Product
+	(*decimal.Decimal)(nil),            // 48: google.type.Decimal
+	(v1.Side)(0),                       // 49: panda.common.v1.Side
 }
 var file_panda_portfolio_v1_portfolio_proto_depIdxs = []int32{
-	40, // 0: panda.portfolio.v1.Profit.realised_pnl:type_name -> panda.common.v1.Money
-	40, // 1: panda.portfolio.v1.Profit.unrealised_pnl:type_name -> panda.common.v1.Money
-	40, // 2: panda.portfolio.v1.Profit.charges:type_name -> panda.common.v1.Money
-	40, // 3: panda.portfolio.v1.Profit.net_pnl:type_name -> panda.common.v1.Money
-	41, // 4: panda.portfolio.v1.Profit.charge_lines:type_name -> panda.common.v1.ChargeLine
-	6,  // 5: panda.portfolio.v1.StrategyProfit.profit:type_name -> panda.portfolio.v1.Profit
-	40, // 6: panda.portfolio.v1.Portfolio.starting_cash:type_name -> panda.common.v1.Money
-	40, // 7: panda.portfolio.v1.Portfolio.cash:type_name -> panda.common.v1.Money
-	40, // 8: panda.portfolio.v1.Portfolio.equity:type_name -> panda.common.v1.Money
-	6,  // 9: panda.portfolio.v1.Portfolio.profit:type_name -> panda.portfolio.v1.Profit
-	7,  // 10: panda.portfolio.v1.Portfolio.strategies:type_name -> panda.portfolio.v1.StrategyProfit
-	16, // 11: panda.portfolio.v1.Portfolio.positions:type_name -> panda.portfolio.v1.Position
-	42, // 12: panda.portfolio.v1.Portfolio.marked_at:type_name -> google.protobuf.Timestamp
-	40, // 13: panda.portfolio.v1.Portfolio.day_pnl:type_name -> panda.common.v1.Money
-	40, // 14: panda.portfolio.v1.Portfolio.used_margin:type_name -> panda.common.v1.Money
-	40, // 15: panda.portfolio.v1.Portfolio.available:type_name -> panda.common.v1.Money
-	40, // 16: panda.portfolio.v1.Portfolio.day_charges:type_name -> panda.common.v1.Money
-	25, // 17: panda.portfolio.v1.Portfolio.broker_funds:type_name -> panda.portfolio.v1.BrokerFunds
-	42, // 18: panda.portfolio.v1.Portfolio.changed_at:type_name -> google.protobuf.Timestamp
-	8,  // 19: panda.portfolio.v1.GetPortfolioResponse.portfolio:type_name -> panda.portfolio.v1.Portfolio
-	8,  // 20: panda.portfolio.v1.ListPortfoliosResponse.portfolios:type_name -> panda.portfolio.v1.Portfolio
-	8,  // 21: panda.portfolio.v1.WatchPortfolioResponse.portfolio:type_name -> panda.portfolio.v1.Portfolio
-	19, // 22: panda.portfolio.v1.WatchPortfolioResponse.fills:type_name -> panda.portfolio.v1.Fill
-	42, // 23: panda.portfolio.v1.GetEquityCurveRequest.start_time:type_name -> google.protobuf.Timestamp
-	42, // 24: panda.portfolio.v1.GetEquityCurveRequest.end_time:type_name -> google.protobuf.Timestamp
-	43, // 25: panda.portfolio.v1.GetEquityCurveResponse.points:type_name -> panda.events.v1.PortfolioSnapshot
-	44, // 26: panda.portfolio.v1.Position.product:type_name -> panda.common.v1.Product
-	45, // 27: panda.portfolio.v1.Position.average_price:type_name -> google.type.Decimal
-	45, // 28: panda.portfolio.v1.Position.last_price:type_name -> google.type.Decimal
-	6,  // 29: panda.portfolio.v1.Position.profit:type_name -> panda.portfolio.v1.Profit
-	42, // 30: panda.portfolio.v1.Position.changed_at:type_name -> google.protobuf.Timestamp
-	16, // 31: panda.portfolio.v1.ListPositionsResponse.positions:type_name -> panda.portfolio.v1.Position
-	41, // 32: panda.portfolio.v1.ListPositionsResponse.charge_lines:type_name -> panda.common.v1.ChargeLine
-	46, // 33: panda.portfolio.v1.Fill.side:type_name -> panda.common.v1.Side
-	45, // 34: panda.portfolio.v1.Fill.price:type_name -> google.type.Decimal
-	40, // 35: panda.portfolio.v1.Fill.commission:type_name -> panda.common.v1.Money
-	40, // 36: panda.portfolio.v1.Fill.realised_pnl:type_name -> panda.common.v1.Money
-	42, // 37: panda.portfolio.v1.Fill.traded_at:type_name -> google.protobuf.Timestamp
-	44, // 38: panda.portfolio.v1.Fill.product:type_name -> panda.common.v1.Product
-	41, // 39: panda.portfolio.v1.Fill.charge_lines:type_name -> panda.common.v1.ChargeLine
-	19, // 40: panda.portfolio.v1.ListFillsResponse.fills:type_name -> panda.portfolio.v1.Fill
-	0,  // 41: panda.portfolio.v1.LedgerEntry.ledger_account:type_name -> panda.portfolio.v1.LedgerAccount
-	40, // 42: panda.portfolio.v1.LedgerEntry.amount:type_name -> panda.common.v1.Money
-	42, // 43: panda.portfolio.v1.LedgerEntry.market_time:type_name -> google.protobuf.Timestamp
-	41, // 44: panda.portfolio.v1.LedgerEntry.charge_lines:type_name -> panda.common.v1.ChargeLine
-	42, // 45: panda.portfolio.v1.LedgerEntry.booked_at:type_name -> google.protobuf.Timestamp
-	22, // 46: panda.portfolio.v1.ListLedgerEntriesResponse.entries:type_name -> panda.portfolio.v1.LedgerEntry
-	40, // 47: panda.portfolio.v1.BrokerFunds.opening_balance:type_name -> panda.common.v1.Money
-	40, // 48: panda.portfolio.v1.BrokerFunds.cash:type_name -> panda.common.v1.Money
-	40, // 49: panda.portfolio.v1.BrokerFunds.available:type_name -> panda.common.v1.Money
-	40, // 50: panda.portfolio.v1.BrokerFunds.used:type_name -> panda.common.v1.Money
-	40, // 51: panda.portfolio.v1.BrokerFunds.collateral:type_name -> panda.common.v1.Money
-	42, // 52: panda.portfolio.v1.BrokerFunds.read_at:type_name -> google.protobuf.Timestamp
-	1,  // 53: panda.portfolio.v1.Discrepancy.kind:type_name -> panda.portfolio.v1.DiscrepancyKind
-	2,  // 54: panda.portfolio.v1.Discrepancy.severity:type_name -> panda.portfolio.v1.DiscrepancySeverity
-	3,  // 55: panda.portfolio.v1.Discrepancy.state:type_name -> panda.portfolio.v1.DiscrepancyState
-	44, // 56: panda.portfolio.v1.Discrepancy.product:type_name -> panda.common.v1.Product
-	42, // 57: panda.portfolio.v1.Discrepancy.found_at:type_name -> google.protobuf.Timestamp
-	42, // 58: panda.portfolio.v1.Discrepancy.seen_at:type_name -> google.protobuf.Timestamp
-	4,  // 59: panda.portfolio.v1.Discrepancy.resolution:type_name -> panda.portfolio.v1.DiscrepancyResolution
-	42, // 60: panda.portfolio.v1.Discrepancy.resolved_at:type_name -> google.protobuf.Timestamp
-	26, // 61: panda.portfolio.v1.AccountReconciliation.discrepancies:type_name -> panda.portfolio.v1.Discrepancy
-	26, // 62: panda.portfolio.v1.AccountReconciliation.agreed:type_name -> panda.portfolio.v1.Discrepancy
-	25, // 63: panda.portfolio.v1.AccountReconciliation.funds:type_name -> panda.portfolio.v1.BrokerFunds
-	42, // 64: panda.portfolio.v1.AccountReconciliation.reconciled_at:type_name -> google.protobuf.Timestamp
-	28, // 65: panda.portfolio.v1.ReconcileResponse.accounts:type_name -> panda.portfolio.v1.AccountReconciliation
-	28, // 66: panda.portfolio.v1.GetReconciliationResponse.accounts:type_name -> panda.portfolio.v1.AccountReconciliation
-	26, // 67: panda.portfolio.v1.ListDiscrepanciesResponse.discrepancies:type_name -> panda.portfolio.v1.Discrepancy
-	4,  // 68: panda.portfolio.v1.ResolveDiscrepancyRequest.resolution:type_name -> panda.portfolio.v1.DiscrepancyResolution
-	26, // 69: panda.portfolio.v1.ResolveDiscrepancyResponse.discrepancy:type_name -> panda.portfolio.v1.Discrepancy
-	42, // 70: panda.portfolio.v1.ReportSlippageRequest.since:type_name -> google.protobuf.Timestamp
-	42, // 71: panda.portfolio.v1.ReportSlippageRequest.until:type_name -> google.protobuf.Timestamp
-	45, // 72: panda.portfolio.v1.SlippageLeg.average_price:type_name -> google.type.Decimal
-	42, // 73: panda.portfolio.v1.SlippageLeg.first_at:type_name -> google.protobuf.Timestamp
-	42, // 74: panda.portfolio.v1.SlippageLeg.last_at:type_name -> google.protobuf.Timestamp
-	44, // 75: panda.portfolio.v1.SlippagePair.product:type_name -> panda.common.v1.Product
-	46, // 76: panda.portfolio.v1.SlippagePair.side:type_name -> panda.common.v1.Side
-	37, // 77: panda.portfolio.v1.SlippagePair.live:type_name -> panda.portfolio.v1.SlippageLeg
-	37, // 78: panda.portfolio.v1.SlippagePair.shadow:type_name -> panda.portfolio.v1.SlippageLeg
-	45, // 79: panda.portfolio.v1.SlippagePair.per_unit:type_name -> google.type.Decimal
-	45, // 80: panda.portfolio.v1.SlippagePair.basis_points:type_name -> google.type.Decimal
-	40, // 81: panda.portfolio.v1.SlippagePair.cost:type_name -> panda.common.v1.Money
-	38, // 82: panda.portfolio.v1.ReportSlippageResponse.pairs:type_name -> panda.portfolio.v1.SlippagePair
-	40, // 83: panda.portfolio.v1.ReportSlippageResponse.cost:type_name -> panda.common.v1.Money
-	45, // 84: panda.portfolio.v1.ReportSlippageResponse.basis_points:type_name -> google.type.Decimal
-	5,  // 85: panda.portfolio.v1.PortfolioService.GetPortfolio:input_type -> panda.portfolio.v1.GetPortfolioRequest
-	10, // 86: panda.portfolio.v1.PortfolioService.ListPortfolios:input_type -> panda.portfolio.v1.ListPortfoliosRequest
-	12, // 87: panda.portfolio.v1.PortfolioService.WatchPortfolio:input_type -> panda.portfolio.v1.WatchPortfolioRequest
-	14, // 88: panda.portfolio.v1.PortfolioService.GetEquityCurve:input_type -> panda.portfolio.v1.GetEquityCurveRequest
-	17, // 89: panda.portfolio.v1.PortfolioService.ListPositions:input_type -> panda.portfolio.v1.ListPositionsRequest
-	20, // 90: panda.portfolio.v1.PortfolioService.ListFills:input_type -> panda.portfolio.v1.ListFillsRequest
-	23, // 91: panda.portfolio.v1.PortfolioService.ListLedgerEntries:input_type -> panda.portfolio.v1.ListLedgerEntriesRequest
-	27, // 92: panda.portfolio.v1.PortfolioService.Reconcile:input_type -> panda.portfolio.v1.ReconcileRequest
-	30, // 93: panda.portfolio.v1.PortfolioService.GetReconciliation:input_type -> panda.portfolio.v1.GetReconciliationRequest
-	32, // 94: panda.portfolio.v1.PortfolioService.ListDiscrepancies:input_type -> panda.portfolio.v1.ListDiscrepanciesRequest
-	34, // 95: panda.portfolio.v1.PortfolioService.ResolveDiscrepancy:input_type -> panda.portfolio.v1.ResolveDiscrepancyRequest
-	36, // 96: panda.portfolio.v1.PortfolioService.ReportSlippage:input_type -> panda.portfolio.v1.ReportSlippageRequest
-	9,  // 97: panda.portfolio.v1.PortfolioService.GetPortfolio:output_type -> panda.portfolio.v1.GetPortfolioResponse
-	11, // 98: panda.portfolio.v1.PortfolioService.ListPortfolios:output_type -> panda.portfolio.v1.ListPortfoliosResponse
-	13, // 99: panda.portfolio.v1.PortfolioService.WatchPortfolio:output_type -> panda.portfolio.v1.WatchPortfolioResponse
-	15, // 100: panda.portfolio.v1.PortfolioService.GetEquityCurve:output_type -> panda.portfolio.v1.GetEquityCurveResponse
-	18, // 101: panda.portfolio.v1.PortfolioService.ListPositions:output_type -> panda.portfolio.v1.ListPositionsResponse
-	21, // 102: panda.portfolio.v1.PortfolioService.ListFills:output_type -> panda.portfolio.v1.ListFillsResponse
-	24, // 103: panda.portfolio.v1.PortfolioService.ListLedgerEntries:output_type -> panda.portfolio.v1.ListLedgerEntriesResponse
-	29, // 104: panda.portfolio.v1.PortfolioService.Reconcile:output_type -> panda.portfolio.v1.ReconcileResponse
-	31, // 105: panda.portfolio.v1.PortfolioService.GetReconciliation:output_type -> panda.portfolio.v1.GetReconciliationResponse
-	33, // 106: panda.portfolio.v1.PortfolioService.ListDiscrepancies:output_type -> panda.portfolio.v1.ListDiscrepanciesResponse
-	35, // 107: panda.portfolio.v1.PortfolioService.ResolveDiscrepancy:output_type -> panda.portfolio.v1.ResolveDiscrepancyResponse
-	39, // 108: panda.portfolio.v1.PortfolioService.ReportSlippage:output_type -> panda.portfolio.v1.ReportSlippageResponse
-	97, // [97:109] is the sub-list for method output_type
-	85, // [85:97] is the sub-list for method input_type
-	85, // [85:85] is the sub-list for extension type_name
-	85, // [85:85] is the sub-list for extension extendee
-	0,  // [0:85] is the sub-list for field type_name
+	43,  // 0: panda.portfolio.v1.Profit.realised_pnl:type_name -> panda.common.v1.Money
+	43,  // 1: panda.portfolio.v1.Profit.unrealised_pnl:type_name -> panda.common.v1.Money
+	43,  // 2: panda.portfolio.v1.Profit.charges:type_name -> panda.common.v1.Money
+	43,  // 3: panda.portfolio.v1.Profit.net_pnl:type_name -> panda.common.v1.Money
+	44,  // 4: panda.portfolio.v1.Profit.charge_lines:type_name -> panda.common.v1.ChargeLine
+	6,   // 5: panda.portfolio.v1.StrategyProfit.profit:type_name -> panda.portfolio.v1.Profit
+	43,  // 6: panda.portfolio.v1.Portfolio.starting_cash:type_name -> panda.common.v1.Money
+	43,  // 7: panda.portfolio.v1.Portfolio.cash:type_name -> panda.common.v1.Money
+	43,  // 8: panda.portfolio.v1.Portfolio.equity:type_name -> panda.common.v1.Money
+	6,   // 9: panda.portfolio.v1.Portfolio.profit:type_name -> panda.portfolio.v1.Profit
+	7,   // 10: panda.portfolio.v1.Portfolio.strategies:type_name -> panda.portfolio.v1.StrategyProfit
+	16,  // 11: panda.portfolio.v1.Portfolio.positions:type_name -> panda.portfolio.v1.Position
+	45,  // 12: panda.portfolio.v1.Portfolio.marked_at:type_name -> google.protobuf.Timestamp
+	43,  // 13: panda.portfolio.v1.Portfolio.day_pnl:type_name -> panda.common.v1.Money
+	43,  // 14: panda.portfolio.v1.Portfolio.used_margin:type_name -> panda.common.v1.Money
+	43,  // 15: panda.portfolio.v1.Portfolio.available:type_name -> panda.common.v1.Money
+	43,  // 16: panda.portfolio.v1.Portfolio.day_charges:type_name -> panda.common.v1.Money
+	25,  // 17: panda.portfolio.v1.Portfolio.broker_funds:type_name -> panda.portfolio.v1.BrokerFunds
+	45,  // 18: panda.portfolio.v1.Portfolio.changed_at:type_name -> google.protobuf.Timestamp
+	8,   // 19: panda.portfolio.v1.GetPortfolioResponse.portfolio:type_name -> panda.portfolio.v1.Portfolio
+	8,   // 20: panda.portfolio.v1.ListPortfoliosResponse.portfolios:type_name -> panda.portfolio.v1.Portfolio
+	8,   // 21: panda.portfolio.v1.WatchPortfolioResponse.portfolio:type_name -> panda.portfolio.v1.Portfolio
+	19,  // 22: panda.portfolio.v1.WatchPortfolioResponse.fills:type_name -> panda.portfolio.v1.Fill
+	45,  // 23: panda.portfolio.v1.GetEquityCurveRequest.start_time:type_name -> google.protobuf.Timestamp
+	45,  // 24: panda.portfolio.v1.GetEquityCurveRequest.end_time:type_name -> google.protobuf.Timestamp
+	46,  // 25: panda.portfolio.v1.GetEquityCurveResponse.points:type_name -> panda.events.v1.PortfolioSnapshot
+	47,  // 26: panda.portfolio.v1.Position.product:type_name -> panda.common.v1.Product
+	48,  // 27: panda.portfolio.v1.Position.average_price:type_name -> google.type.Decimal
+	48,  // 28: panda.portfolio.v1.Position.last_price:type_name -> google.type.Decimal
+	6,   // 29: panda.portfolio.v1.Position.profit:type_name -> panda.portfolio.v1.Profit
+	45,  // 30: panda.portfolio.v1.Position.changed_at:type_name -> google.protobuf.Timestamp
+	16,  // 31: panda.portfolio.v1.ListPositionsResponse.positions:type_name -> panda.portfolio.v1.Position
+	44,  // 32: panda.portfolio.v1.ListPositionsResponse.charge_lines:type_name -> panda.common.v1.ChargeLine
+	49,  // 33: panda.portfolio.v1.Fill.side:type_name -> panda.common.v1.Side
+	48,  // 34: panda.portfolio.v1.Fill.price:type_name -> google.type.Decimal
+	43,  // 35: panda.portfolio.v1.Fill.commission:type_name -> panda.common.v1.Money
+	43,  // 36: panda.portfolio.v1.Fill.realised_pnl:type_name -> panda.common.v1.Money
+	45,  // 37: panda.portfolio.v1.Fill.traded_at:type_name -> google.protobuf.Timestamp
+	47,  // 38: panda.portfolio.v1.Fill.product:type_name -> panda.common.v1.Product
+	44,  // 39: panda.portfolio.v1.Fill.charge_lines:type_name -> panda.common.v1.ChargeLine
+	19,  // 40: panda.portfolio.v1.ListFillsResponse.fills:type_name -> panda.portfolio.v1.Fill
+	0,   // 41: panda.portfolio.v1.LedgerEntry.ledger_account:type_name -> panda.portfolio.v1.LedgerAccount
+	43,  // 42: panda.portfolio.v1.LedgerEntry.amount:type_name -> panda.common.v1.Money
+	45,  // 43: panda.portfolio.v1.LedgerEntry.market_time:type_name -> google.protobuf.Timestamp
+	44,  // 44: panda.portfolio.v1.LedgerEntry.charge_lines:type_name -> panda.common.v1.ChargeLine
+	45,  // 45: panda.portfolio.v1.LedgerEntry.booked_at:type_name -> google.protobuf.Timestamp
+	22,  // 46: panda.portfolio.v1.ListLedgerEntriesResponse.entries:type_name -> panda.portfolio.v1.LedgerEntry
+	43,  // 47: panda.portfolio.v1.BrokerFunds.opening_balance:type_name -> panda.common.v1.Money
+	43,  // 48: panda.portfolio.v1.BrokerFunds.cash:type_name -> panda.common.v1.Money
+	43,  // 49: panda.portfolio.v1.BrokerFunds.available:type_name -> panda.common.v1.Money
+	43,  // 50: panda.portfolio.v1.BrokerFunds.used:type_name -> panda.common.v1.Money
+	43,  // 51: panda.portfolio.v1.BrokerFunds.collateral:type_name -> panda.common.v1.Money
+	45,  // 52: panda.portfolio.v1.BrokerFunds.read_at:type_name -> google.protobuf.Timestamp
+	1,   // 53: panda.portfolio.v1.Discrepancy.kind:type_name -> panda.portfolio.v1.DiscrepancyKind
+	2,   // 54: panda.portfolio.v1.Discrepancy.severity:type_name -> panda.portfolio.v1.DiscrepancySeverity
+	3,   // 55: panda.portfolio.v1.Discrepancy.state:type_name -> panda.portfolio.v1.DiscrepancyState
+	47,  // 56: panda.portfolio.v1.Discrepancy.product:type_name -> panda.common.v1.Product
+	45,  // 57: panda.portfolio.v1.Discrepancy.found_at:type_name -> google.protobuf.Timestamp
+	45,  // 58: panda.portfolio.v1.Discrepancy.seen_at:type_name -> google.protobuf.Timestamp
+	4,   // 59: panda.portfolio.v1.Discrepancy.resolution:type_name -> panda.portfolio.v1.DiscrepancyResolution
+	45,  // 60: panda.portfolio.v1.Discrepancy.resolved_at:type_name -> google.protobuf.Timestamp
+	26,  // 61: panda.portfolio.v1.AccountReconciliation.discrepancies:type_name -> panda.portfolio.v1.Discrepancy
+	26,  // 62: panda.portfolio.v1.AccountReconciliation.agreed:type_name -> panda.portfolio.v1.Discrepancy
+	25,  // 63: panda.portfolio.v1.AccountReconciliation.funds:type_name -> panda.portfolio.v1.BrokerFunds
+	45,  // 64: panda.portfolio.v1.AccountReconciliation.reconciled_at:type_name -> google.protobuf.Timestamp
+	28,  // 65: panda.portfolio.v1.ReconcileResponse.accounts:type_name -> panda.portfolio.v1.AccountReconciliation
+	28,  // 66: panda.portfolio.v1.GetReconciliationResponse.accounts:type_name -> panda.portfolio.v1.AccountReconciliation
+	26,  // 67: panda.portfolio.v1.ListDiscrepanciesResponse.discrepancies:type_name -> panda.portfolio.v1.Discrepancy
+	4,   // 68: panda.portfolio.v1.ResolveDiscrepancyRequest.resolution:type_name -> panda.portfolio.v1.DiscrepancyResolution
+	26,  // 69: panda.portfolio.v1.ResolveDiscrepancyResponse.discrepancy:type_name -> panda.portfolio.v1.Discrepancy
+	45,  // 70: panda.portfolio.v1.ReportSlippageRequest.since:type_name -> google.protobuf.Timestamp
+	45,  // 71: panda.portfolio.v1.ReportSlippageRequest.until:type_name -> google.protobuf.Timestamp
+	48,  // 72: panda.portfolio.v1.SlippageLeg.average_price:type_name -> google.type.Decimal
+	45,  // 73: panda.portfolio.v1.SlippageLeg.first_at:type_name -> google.protobuf.Timestamp
+	45,  // 74: panda.portfolio.v1.SlippageLeg.last_at:type_name -> google.protobuf.Timestamp
+	47,  // 75: panda.portfolio.v1.SlippagePair.product:type_name -> panda.common.v1.Product
+	49,  // 76: panda.portfolio.v1.SlippagePair.side:type_name -> panda.common.v1.Side
+	37,  // 77: panda.portfolio.v1.SlippagePair.live:type_name -> panda.portfolio.v1.SlippageLeg
+	37,  // 78: panda.portfolio.v1.SlippagePair.shadow:type_name -> panda.portfolio.v1.SlippageLeg
+	48,  // 79: panda.portfolio.v1.SlippagePair.per_unit:type_name -> google.type.Decimal
+	48,  // 80: panda.portfolio.v1.SlippagePair.basis_points:type_name -> google.type.Decimal
+	43,  // 81: panda.portfolio.v1.SlippagePair.cost:type_name -> panda.common.v1.Money
+	38,  // 82: panda.portfolio.v1.ReportSlippageResponse.pairs:type_name -> panda.portfolio.v1.SlippagePair
+	43,  // 83: panda.portfolio.v1.ReportSlippageResponse.cost:type_name -> panda.common.v1.Money
+	48,  // 84: panda.portfolio.v1.ReportSlippageResponse.basis_points:type_name -> google.type.Decimal
+	44,  // 85: panda.portfolio.v1.ImportContractNoteRequest.lines:type_name -> panda.common.v1.ChargeLine
+	43,  // 86: panda.portfolio.v1.ContractNoteLine.booked:type_name -> panda.common.v1.Money
+	43,  // 87: panda.portfolio.v1.ContractNoteLine.noted:type_name -> panda.common.v1.Money
+	43,  // 88: panda.portfolio.v1.ContractNoteLine.corrected:type_name -> panda.common.v1.Money
+	41,  // 89: panda.portfolio.v1.ImportContractNoteResponse.lines:type_name -> panda.portfolio.v1.ContractNoteLine
+	43,  // 90: panda.portfolio.v1.ImportContractNoteResponse.corrected:type_name -> panda.common.v1.Money
+	5,   // 91: panda.portfolio.v1.PortfolioService.GetPortfolio:input_type -> panda.portfolio.v1.GetPortfolioRequest
+	10,  // 92: panda.portfolio.v1.PortfolioService.ListPortfolios:input_type -> panda.portfolio.v1.ListPortfoliosRequest
+	12,  // 93: panda.portfolio.v1.PortfolioService.WatchPortfolio:input_type -> panda.portfolio.v1.WatchPortfolioRequest
+	14,  // 94: panda.portfolio.v1.PortfolioService.GetEquityCurve:input_type -> panda.portfolio.v1.GetEquityCurveRequest
+	17,  // 95: panda.portfolio.v1.PortfolioService.ListPositions:input_type -> panda.portfolio.v1.ListPositionsRequest
+	20,  // 96: panda.portfolio.v1.PortfolioService.ListFills:input_type -> panda.portfolio.v1.ListFillsRequest
+	23,  // 97: panda.portfolio.v1.PortfolioService.ListLedgerEntries:input_type -> panda.portfolio.v1.ListLedgerEntriesRequest
+	27,  // 98: panda.portfolio.v1.PortfolioService.Reconcile:input_type -> panda.portfolio.v1.ReconcileRequest
+	30,  // 99: panda.portfolio.v1.PortfolioService.GetReconciliation:input_type -> panda.portfolio.v1.GetReconciliationRequest
+	32,  // 100: panda.portfolio.v1.PortfolioService.ListDiscrepancies:input_type -> panda.portfolio.v1.ListDiscrepanciesRequest
+	34,  // 101: panda.portfolio.v1.PortfolioService.ResolveDiscrepancy:input_type -> panda.portfolio.v1.ResolveDiscrepancyRequest
+	36,  // 102: panda.portfolio.v1.PortfolioService.ReportSlippage:input_type -> panda.portfolio.v1.ReportSlippageRequest
+	40,  // 103: panda.portfolio.v1.PortfolioService.ImportContractNote:input_type -> panda.portfolio.v1.ImportContractNoteRequest
+	9,   // 104: panda.portfolio.v1.PortfolioService.GetPortfolio:output_type -> panda.portfolio.v1.GetPortfolioResponse
+	11,  // 105: panda.portfolio.v1.PortfolioService.ListPortfolios:output_type -> panda.portfolio.v1.ListPortfoliosResponse
+	13,  // 106: panda.portfolio.v1.PortfolioService.WatchPortfolio:output_type -> panda.portfolio.v1.WatchPortfolioResponse
+	15,  // 107: panda.portfolio.v1.PortfolioService.GetEquityCurve:output_type -> panda.portfolio.v1.GetEquityCurveResponse
+	18,  // 108: panda.portfolio.v1.PortfolioService.ListPositions:output_type -> panda.portfolio.v1.ListPositionsResponse
+	21,  // 109: panda.portfolio.v1.PortfolioService.ListFills:output_type -> panda.portfolio.v1.ListFillsResponse
+	24,  // 110: panda.portfolio.v1.PortfolioService.ListLedgerEntries:output_type -> panda.portfolio.v1.ListLedgerEntriesResponse
+	29,  // 111: panda.portfolio.v1.PortfolioService.Reconcile:output_type -> panda.portfolio.v1.ReconcileResponse
+	31,  // 112: panda.portfolio.v1.PortfolioService.GetReconciliation:output_type -> panda.portfolio.v1.GetReconciliationResponse
+	33,  // 113: panda.portfolio.v1.PortfolioService.ListDiscrepancies:output_type -> panda.portfolio.v1.ListDiscrepanciesResponse
+	35,  // 114: panda.portfolio.v1.PortfolioService.ResolveDiscrepancy:output_type -> panda.portfolio.v1.ResolveDiscrepancyResponse
+	39,  // 115: panda.portfolio.v1.PortfolioService.ReportSlippage:output_type -> panda.portfolio.v1.ReportSlippageResponse
+	42,  // 116: panda.portfolio.v1.PortfolioService.ImportContractNote:output_type -> panda.portfolio.v1.ImportContractNoteResponse
+	104, // [104:117] is the sub-list for method output_type
+	91,  // [91:104] is the sub-list for method input_type
+	91,  // [91:91] is the sub-list for extension type_name
+	91,  // [91:91] is the sub-list for extension extendee
+	0,   // [0:91] is the sub-list for field type_name
 }
 
 func init() { file_panda_portfolio_v1_portfolio_proto_init() }
@@ -4073,7 +4322,7 @@ func file_panda_portfolio_v1_portfolio_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_portfolio_v1_portfolio_proto_rawDesc), len(file_panda_portfolio_v1_portfolio_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   35,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

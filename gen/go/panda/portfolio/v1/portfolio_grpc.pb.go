@@ -33,6 +33,7 @@ const (
 	PortfolioService_ListDiscrepancies_FullMethodName  = "/panda.portfolio.v1.PortfolioService/ListDiscrepancies"
 	PortfolioService_ResolveDiscrepancy_FullMethodName = "/panda.portfolio.v1.PortfolioService/ResolveDiscrepancy"
 	PortfolioService_ReportSlippage_FullMethodName     = "/panda.portfolio.v1.PortfolioService/ReportSlippage"
+	PortfolioService_ImportContractNote_FullMethodName = "/panda.portfolio.v1.PortfolioService/ImportContractNote"
 )
 
 // PortfolioServiceClient is the client API for PortfolioService service.
@@ -69,6 +70,9 @@ type PortfolioServiceClient interface {
 	// How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
 	// each account, the newest ones, and says where it left some out. NOT_FOUND where an account is not open.
 	ReportSlippage(ctx context.Context, in *ReportSlippageRequest, opts ...grpc.CallOption) (*ReportSlippageResponse, error)
+	// Compares a day's charges with the broker's contract note, line by line, and books what differs as corrections, once; a
+	// further note of the same day corrects from there. FAILED_PRECONDITION (NO_FILLS_OF_DAY) where nothing was traded.
+	ImportContractNote(ctx context.Context, in *ImportContractNoteRequest, opts ...grpc.CallOption) (*ImportContractNoteResponse, error)
 }
 
 type portfolioServiceClient struct {
@@ -208,6 +212,16 @@ func (c *portfolioServiceClient) ReportSlippage(ctx context.Context, in *ReportS
 	return out, nil
 }
 
+func (c *portfolioServiceClient) ImportContractNote(ctx context.Context, in *ImportContractNoteRequest, opts ...grpc.CallOption) (*ImportContractNoteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportContractNoteResponse)
+	err := c.cc.Invoke(ctx, PortfolioService_ImportContractNote_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PortfolioServiceServer is the server API for PortfolioService service.
 // All implementations must embed UnimplementedPortfolioServiceServer
 // for forward compatibility.
@@ -242,6 +256,9 @@ type PortfolioServiceServer interface {
 	// How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
 	// each account, the newest ones, and says where it left some out. NOT_FOUND where an account is not open.
 	ReportSlippage(context.Context, *ReportSlippageRequest) (*ReportSlippageResponse, error)
+	// Compares a day's charges with the broker's contract note, line by line, and books what differs as corrections, once; a
+	// further note of the same day corrects from there. FAILED_PRECONDITION (NO_FILLS_OF_DAY) where nothing was traded.
+	ImportContractNote(context.Context, *ImportContractNoteRequest) (*ImportContractNoteResponse, error)
 	mustEmbedUnimplementedPortfolioServiceServer()
 }
 
@@ -287,6 +304,9 @@ func (UnimplementedPortfolioServiceServer) ResolveDiscrepancy(context.Context, *
 }
 func (UnimplementedPortfolioServiceServer) ReportSlippage(context.Context, *ReportSlippageRequest) (*ReportSlippageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReportSlippage not implemented")
+}
+func (UnimplementedPortfolioServiceServer) ImportContractNote(context.Context, *ImportContractNoteRequest) (*ImportContractNoteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportContractNote not implemented")
 }
 func (UnimplementedPortfolioServiceServer) mustEmbedUnimplementedPortfolioServiceServer() {}
 func (UnimplementedPortfolioServiceServer) testEmbeddedByValue()                          {}
@@ -518,6 +538,24 @@ func _PortfolioService_ReportSlippage_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PortfolioService_ImportContractNote_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportContractNoteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PortfolioServiceServer).ImportContractNote(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PortfolioService_ImportContractNote_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PortfolioServiceServer).ImportContractNote(ctx, req.(*ImportContractNoteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PortfolioService_ServiceDesc is the grpc.ServiceDesc for PortfolioService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -568,6 +606,10 @@ var PortfolioService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReportSlippage",
 			Handler:    _PortfolioService_ReportSlippage_Handler,
+		},
+		{
+			MethodName: "ImportContractNote",
+			Handler:    _PortfolioService_ImportContractNote_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

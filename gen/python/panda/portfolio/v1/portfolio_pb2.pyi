@@ -352,7 +352,7 @@ class Portfolio(_message.Message):
     account: _builtins.str
     """Account at the broker, such as "default"."""
     revision: _builtins.int
-    """Revision of the account: 1 after it was opened, one more with each booked fill."""
+    """Revision of the account: 1 after it was opened, one more with each booked fill, and with each correction by a contract note."""
     trading_day: _builtins.str
     """Trading day of day_pnl as YYYY-MM-DD. Empty where market time is unknown."""
     @_builtins.property
@@ -409,7 +409,7 @@ class Portfolio(_message.Message):
     @_builtins.property
     def day_charges(self) -> _common_pb2.Money:
         """Charges so far beyond the commissions of the order events, rupees, may be negative: rounding of a day's charges, DP
-        charges, delivery that became intraday. The broker's own cash doesn't have them. Absent where they are 0.
+        charges, delivery that became intraday, corrections by contract notes. The broker's own cash doesn't have them. Absent where they are 0.
         """
 
     @_builtins.property
@@ -1035,14 +1035,14 @@ class LedgerEntry(_message.Message):
     instrument_id: _builtins.str
     """Our id of the instrument. Empty for capital."""
     fill_id: _builtins.str
-    """Id of the fill that it books. Empty for capital."""
+    """Id of the fill that it books. Empty for capital, and for a correction by a contract note."""
     @_builtins.property
     def amount(self) -> _common_pb2.Money:
         """Amount, rupees: debit positive, credit negative."""
 
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
-        """Market time of that fill. Absent for capital."""
+        """Market time of that fill; of a correction the end of its day. Absent for capital."""
 
     @_builtins.property
     def charge_lines(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ChargeLine]:
@@ -1846,3 +1846,119 @@ class ReportSlippageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportSlippageResponse: _TypeAlias = ReportSlippageResponse  # noqa: Y015
+
+@_typing.final
+class ImportContractNoteRequest(_message.Message):
+    """Puts the charges of a day right after the broker's contract note."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    broker: _builtins.str
+    """Broker namespace, such as "zerodha"."""
+    account: _builtins.str
+    """Account at the broker. Empty means "default"."""
+    day: _builtins.str
+    """Day of the note, as YYYY-MM-DD."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ChargeLine]:
+        """The note's charges by line, rupees in whole paise; a line that isn't named is 0."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        day: _builtins.str = ...,
+        lines: _abc.Iterable[_common_pb2.ChargeLine] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "broker", b"broker", "day", b"day", "lines", b"lines", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportContractNoteRequest: _TypeAlias = ImportContractNoteRequest  # noqa: Y015
+
+@_typing.final
+class ContractNoteLine(_message.Message):
+    """A line of a contract note beside what was booked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BOOKED_FIELD_NUMBER: _builtins.int
+    NOTED_FIELD_NUMBER: _builtins.int
+    CORRECTED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the charge, such as "stt"."""
+    @_builtins.property
+    def booked(self) -> _common_pb2.Money:
+        """What was booked for the day, rupees."""
+
+    @_builtins.property
+    def noted(self) -> _common_pb2.Money:
+        """What the note says, rupees."""
+
+    @_builtins.property
+    def corrected(self) -> _common_pb2.Money:
+        """noted - booked, rupees; it was booked as a correction."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        booked: _common_pb2.Money | None = ...,
+        noted: _common_pb2.Money | None = ...,
+        corrected: _common_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["booked", b"booked", "corrected", b"corrected", "noted", b"noted"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["booked", b"booked", "corrected", b"corrected", "name", b"name", "noted", b"noted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContractNoteLine: _TypeAlias = ContractNoteLine  # noqa: Y015
+
+@_typing.final
+class ImportContractNoteResponse(_message.Message):
+    """A day's charges after a contract note."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    CORRECTED_FIELD_NUMBER: _builtins.int
+    FILLS_FIELD_NUMBER: _builtins.int
+    fills: _builtins.int
+    """Fills of the day."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContractNoteLine]:
+        """By line."""
+
+    @_builtins.property
+    def corrected(self) -> _common_pb2.Money:
+        """The sum of all corrections, rupees; 0 where the note agrees."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[Global___ContractNoteLine] | None = ...,
+        corrected: _common_pb2.Money | None = ...,
+        fills: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corrected", b"corrected"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrected", b"corrected", "fills", b"fills", "lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportContractNoteResponse: _TypeAlias = ImportContractNoteResponse  # noqa: Y015

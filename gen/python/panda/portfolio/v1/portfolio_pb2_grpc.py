@@ -95,6 +95,11 @@ class PortfolioServiceStub:
                 request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReportSlippageRequest.SerializeToString,
                 response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReportSlippageResponse.FromString,
                 _registered_method=True)
+        self.ImportContractNote = channel.unary_unary(
+                '/panda.portfolio.v1.PortfolioService/ImportContractNote',
+                request_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ImportContractNoteRequest.SerializeToString,
+                response_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ImportContractNoteResponse.FromString,
+                _registered_method=True)
 
 
 class PortfolioServiceServicer:
@@ -189,6 +194,14 @@ class PortfolioServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportContractNote(self, request, context):
+        """Compares a day's charges with the broker's contract note, line by line, and books what differs as corrections, once; a
+        further note of the same day corrects from there. FAILED_PRECONDITION (NO_FILLS_OF_DAY) where nothing was traded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PortfolioServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -251,6 +264,11 @@ def add_PortfolioServiceServicer_to_server(servicer, server):
                     servicer.ReportSlippage,
                     request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReportSlippageRequest.FromString,
                     response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReportSlippageResponse.SerializeToString,
+            ),
+            'ImportContractNote': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportContractNote,
+                    request_deserializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ImportContractNoteRequest.FromString,
+                    response_serializer=panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ImportContractNoteResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -578,6 +596,33 @@ class PortfolioService:
             '/panda.portfolio.v1.PortfolioService/ReportSlippage',
             panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReportSlippageRequest.SerializeToString,
             panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ReportSlippageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportContractNote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.portfolio.v1.PortfolioService/ImportContractNote',
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ImportContractNoteRequest.SerializeToString,
+            panda_dot_portfolio_dot_v1_dot_portfolio__pb2.ImportContractNoteResponse.FromString,
             options,
             channel_credentials,
             insecure,

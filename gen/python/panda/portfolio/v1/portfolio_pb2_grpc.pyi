@@ -48,6 +48,10 @@ class PortfolioServiceStub:
     """How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
     each account, the newest ones, and says where it left some out. NOT_FOUND where an account is not open.
     """
+    ImportContractNote: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ImportContractNoteRequest, _portfolio_pb2.ImportContractNoteResponse]
+    """Compares a day's charges with the broker's contract note, line by line, and books what differs as corrections, once; a
+    further note of the same day corrects from there. FAILED_PRECONDITION (NO_FILLS_OF_DAY) where nothing was traded.
+    """
 
 class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
     """Portfolios, positions, fills and the ledger."""
@@ -154,6 +158,16 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_portfolio_pb2.ReportSlippageResponse]:
         """How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
         each account, the newest ones, and says where it left some out. NOT_FOUND where an account is not open.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportContractNote(
+        self,
+        request: _portfolio_pb2.ImportContractNoteRequest,
+        context: _aio.ServicerContext[_portfolio_pb2.ImportContractNoteRequest, _abc.Awaitable[_portfolio_pb2.ImportContractNoteResponse]],
+    ) -> _abc.Awaitable[_portfolio_pb2.ImportContractNoteResponse]:
+        """Compares a day's charges with the broker's contract note, line by line, and books what differs as corrections, once; a
+        further note of the same day corrects from there. FAILED_PRECONDITION (NO_FILLS_OF_DAY) where nothing was traded.
         """
 
 def add_PortfolioServiceServicer_to_server(servicer: PortfolioServiceServicer, server: _aio.Server) -> None: ...

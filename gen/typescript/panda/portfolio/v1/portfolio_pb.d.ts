@@ -203,7 +203,7 @@ export declare type Portfolio = Message<"panda.portfolio.v1.Portfolio"> & {
   withoutPrice: string[];
 
   /**
-   * Revision of the account: 1 after it was opened, one more with each booked fill.
+   * Revision of the account: 1 after it was opened, one more with each booked fill, and with each correction by a contract note.
    *
    * @generated from field: uint64 revision = 11;
    */
@@ -244,7 +244,7 @@ export declare type Portfolio = Message<"panda.portfolio.v1.Portfolio"> & {
 
   /**
    * Charges so far beyond the commissions of the order events, rupees, may be negative: rounding of a day's charges, DP
-   * charges, delivery that became intraday. The broker's own cash doesn't have them. Absent where they are 0.
+   * charges, delivery that became intraday, corrections by contract notes. The broker's own cash doesn't have them. Absent where they are 0.
    *
    * @generated from field: panda.common.v1.Money day_charges = 16;
    */
@@ -984,14 +984,14 @@ export declare type LedgerEntry = Message<"panda.portfolio.v1.LedgerEntry"> & {
   instrumentId: string;
 
   /**
-   * Id of the fill that it books. Empty for capital.
+   * Id of the fill that it books. Empty for capital, and for a correction by a contract note.
    *
    * @generated from field: string fill_id = 10;
    */
   fillId: string;
 
   /**
-   * Market time of that fill. Absent for capital.
+   * Market time of that fill; of a correction the end of its day. Absent for capital.
    *
    * @generated from field: google.protobuf.Timestamp market_time = 11;
    */
@@ -1929,6 +1929,130 @@ export declare type ReportSlippageResponse = Message<"panda.portfolio.v1.ReportS
 export declare const ReportSlippageResponseSchema: GenMessage<ReportSlippageResponse>;
 
 /**
+ * Puts the charges of a day right after the broker's contract note.
+ *
+ * @generated from message panda.portfolio.v1.ImportContractNoteRequest
+ */
+export declare type ImportContractNoteRequest = Message<"panda.portfolio.v1.ImportContractNoteRequest"> & {
+  /**
+   * Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+   * effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Broker namespace, such as "zerodha".
+   *
+   * @generated from field: string broker = 2;
+   */
+  broker: string;
+
+  /**
+   * Account at the broker. Empty means "default".
+   *
+   * @generated from field: string account = 3;
+   */
+  account: string;
+
+  /**
+   * Day of the note, as YYYY-MM-DD.
+   *
+   * @generated from field: string day = 4;
+   */
+  day: string;
+
+  /**
+   * The note's charges by line, rupees in whole paise; a line that isn't named is 0.
+   *
+   * @generated from field: repeated panda.common.v1.ChargeLine lines = 5;
+   */
+  lines: ChargeLine[];
+};
+
+/**
+ * Describes the message panda.portfolio.v1.ImportContractNoteRequest.
+ * Use `create(ImportContractNoteRequestSchema)` to create a new message.
+ */
+export declare const ImportContractNoteRequestSchema: GenMessage<ImportContractNoteRequest>;
+
+/**
+ * A line of a contract note beside what was booked.
+ *
+ * @generated from message panda.portfolio.v1.ContractNoteLine
+ */
+export declare type ContractNoteLine = Message<"panda.portfolio.v1.ContractNoteLine"> & {
+  /**
+   * Name of the charge, such as "stt".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What was booked for the day, rupees.
+   *
+   * @generated from field: panda.common.v1.Money booked = 2;
+   */
+  booked?: Money | undefined;
+
+  /**
+   * What the note says, rupees.
+   *
+   * @generated from field: panda.common.v1.Money noted = 3;
+   */
+  noted?: Money | undefined;
+
+  /**
+   * noted - booked, rupees; it was booked as a correction.
+   *
+   * @generated from field: panda.common.v1.Money corrected = 4;
+   */
+  corrected?: Money | undefined;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.ContractNoteLine.
+ * Use `create(ContractNoteLineSchema)` to create a new message.
+ */
+export declare const ContractNoteLineSchema: GenMessage<ContractNoteLine>;
+
+/**
+ * A day's charges after a contract note.
+ *
+ * @generated from message panda.portfolio.v1.ImportContractNoteResponse
+ */
+export declare type ImportContractNoteResponse = Message<"panda.portfolio.v1.ImportContractNoteResponse"> & {
+  /**
+   * By line.
+   *
+   * @generated from field: repeated panda.portfolio.v1.ContractNoteLine lines = 1;
+   */
+  lines: ContractNoteLine[];
+
+  /**
+   * The sum of all corrections, rupees; 0 where the note agrees.
+   *
+   * @generated from field: panda.common.v1.Money corrected = 2;
+   */
+  corrected?: Money | undefined;
+
+  /**
+   * Fills of the day.
+   *
+   * @generated from field: uint32 fills = 3;
+   */
+  fills: number;
+};
+
+/**
+ * Describes the message panda.portfolio.v1.ImportContractNoteResponse.
+ * Use `create(ImportContractNoteResponseSchema)` to create a new message.
+ */
+export declare const ImportContractNoteResponseSchema: GenMessage<ImportContractNoteResponse>;
+
+/**
  * Accounts of the double-entry ledger. A debit is positive, a credit negative.
  *
  * @generated from enum panda.portfolio.v1.LedgerAccount
@@ -2348,6 +2472,17 @@ export declare const PortfolioService: GenService<{
     methodKind: "unary";
     input: typeof ReportSlippageRequestSchema;
     output: typeof ReportSlippageResponseSchema;
+  },
+  /**
+   * Compares a day's charges with the broker's contract note, line by line, and books what differs as corrections, once; a
+   * further note of the same day corrects from there. FAILED_PRECONDITION (NO_FILLS_OF_DAY) where nothing was traded.
+   *
+   * @generated from rpc panda.portfolio.v1.PortfolioService.ImportContractNote
+   */
+  importContractNote: {
+    methodKind: "unary";
+    input: typeof ImportContractNoteRequestSchema;
+    output: typeof ImportContractNoteResponseSchema;
   },
 }>;
 
