@@ -74,6 +74,7 @@ async def test_rule_18_a_days_charges_become_those_of_its_note(books: tuple[Any,
     corrected = Decimal(answer.corrected.amount.value)
     assert corrected != 0
     assert (before.cash - after.cash, after.day_charges - before.day_charges) == (corrected, corrected)
+    assert after.changed_at == before.changed_at
     assert list(await store.disagreements(NAME)) == []
     for one in answer.lines:
         noted = Decimal(one.noted.amount.value)

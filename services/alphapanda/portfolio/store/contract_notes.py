@@ -207,6 +207,7 @@ async def _write(
             "revision": revision,
             "entries": sequence - 1,
             "day_charges": paid,
+            "changed_at": account.changed_at,
         }
     ]
     written = {table: given for table, given in tables.items() if given}
