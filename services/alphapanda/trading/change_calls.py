@@ -11,6 +11,7 @@ from datetime import datetime
 import structlog
 
 from alphapanda.domain.broker_order import BrokerOrder
+from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.resilience.failures import in_one_line
@@ -24,14 +25,17 @@ from alphapanda.trading.core.order_change import (
     forbidden,
     forbidden_by_switch,
     quantity_of_intent,
+    terms_at_broker,
+    words_of,
 )
 from alphapanda.trading.driver import OrderDriver
-from alphapanda.trading.execution_context import ExecutionContext, locked_order, reported
+from alphapanda.trading.execution_context import UNREADABLE, ExecutionContext, locked_order, reported
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.store.port import SwitchScope, TradingTransaction
 from alphapanda.trading.traders.trader import (
     BrokerRefused,
     Cancellation,
+    ExecutionMode,
     Modification,
     NoClearAnswer,
     NothingSent,
@@ -90,12 +94,12 @@ class ChangeCalls:
         Returns:
             Whether the order's changes can be taken further at once.
         """
-        states: Mapping[str, TradingState] = {}
-        if change.kind is ChangeKind.MODIFY and (found := await self._context.market_and_states([order])):
-            states = found[1]
+        seen = UNREADABLE
+        if change.kind is ChangeKind.MODIFY:
+            seen = await self._context.market_and_states([order]) or UNREADABLE
         async with self._driver.change_slots(order.key.broker):
             began = self._context.boot_clock()
-            calling = await self._commit(order.order_id, change.change_id, states)
+            calling = await self._commit(order.order_id, change.change_id, seen)
             if calling is None:
                 return True
             order, intent, change = calling
@@ -135,7 +139,7 @@ class ChangeCalls:
             )
 
     async def _commit(
-        self, order_id: str, change_id: str, states: Mapping[str, TradingState]
+        self, order_id: str, change_id: str, seen: tuple[MarketView, Mapping[str, TradingState]]
     ) -> tuple[Order, Intent, ChangeRequest] | None:
         """Commits a change as CALLING; None where it has ended instead, or something has changed meanwhile."""
         async with self._store.transaction() as transaction:
@@ -146,7 +150,7 @@ class ChangeCalls:
                 return None
             if change is None or change.status is not ChangeStatus.PENDING:
                 return None
-            if why := await self._forbidden(transaction, order, intent, change, states):
+            if why := await self._forbidden(transaction, order, intent, change, seen):
                 change.refused(why)
             elif change.kind is ChangeKind.MODIFY and change.is_met(order):
                 change.done_unsent("the order had this quantity and these prices already")
@@ -164,11 +168,12 @@ class ChangeCalls:
         order: Order,
         intent: Intent,
         change: ChangeRequest,
-        states: Mapping[str, TradingState],
+        seen: tuple[MarketView, Mapping[str, TradingState]],
     ) -> str:
         """Why a change can't be asked of the broker; empty where it can. Nothing forbids a cancellation."""
         if change.kind is ChangeKind.CANCEL:
             return ""
+        market, states = seen
         scope = SwitchScope(order.key.broker, order.key.strategy_id)
         own = (await transaction.kill_switches([scope]))[scope]
         switch = own.or_stricter(order.key.broker, states.get(order.key.broker, TradingState.REDUCING))
@@ -177,9 +182,17 @@ class ChangeCalls:
         instrument = self._context.instruments().by_id(order.key.instrument_id)
         if instrument is None:
             return f"no instrument {order.key.instrument_id!r} is known"
+        trader = self._context.traders[order.key.broker]
+        terms, simulated = (
+            terms_at_broker(order, change.terms),
+            trader.get_execution_mode() is ExecutionMode.PAPER,
+        )
+        if terms is not None and (
+            why := self._driver.checks.refusal(order, terms, instrument, market, simulated=simulated)
+        ):
+            return why
         position = await transaction.position(order.key) if change.quantity > order.quantity else 0
-        freeze_quantity = self._context.traders[order.key.broker].freeze_quantity(instrument)
-        return forbidden(change, order, intent, freeze_quantity, position)
+        return forbidden(change, order, intent, trader.freeze_quantity(instrument), position)
 
     async def _ask_broker(
         self, order: Order, intent: Intent, change: ChangeRequest
@@ -345,9 +358,8 @@ class ChangeCalls:
         if order.status.is_final:
             self._driver.settle(order)
         elif (intent := order.current) is not None and intent.status is OrderStatus.PENDING_SUBMIT:
-            self._driver.look_ups.follow(
-                order.order_id
-            )  # the slice has filled, and the next one is to be sent
+            # The slice has filled, and the next one is to be sent.
+            self._driver.look_ups.follow(order.order_id)
 
 
 def _told(
@@ -386,8 +398,3 @@ async def _settled(
 
 def _by_id(changes: Iterable[ChangeRequest]) -> dict[str, ChangeRequest]:
     return {change.change_id: change for change in changes}
-
-
-def words_of(change: ChangeRequest) -> str:
-    """Who cancelled an order and why, one sentence for a person."""
-    return f"cancelled by {change.requested_by}" + (f": {change.reason}" if change.reason else "")

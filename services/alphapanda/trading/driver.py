@@ -64,6 +64,7 @@ class OrderDriver:
         self._rests: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._slots: defaultdict[str, CallSlots] = defaultdict(CallSlots)
         self.attempts = Attempts()
+        self.checks = checks
         self.commits = DecisionCommits(context, checks, self.attempts, at)
         self.calls = BrokerCalls(context, options, self.attempts, at)
         self.look_ups = LookUps(self._follow, context.boot_clock, look_up_interval)

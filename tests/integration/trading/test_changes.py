@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from resting_broker import RestingBroker
 from trading_room import Room, approved, terminal
 
@@ -192,6 +193,29 @@ async def test_a_modification_that_can_not_be_is_refused(
         change = (await modified(room, verdict, quantity, price)).change
         assert (change.status, why in change.message) == (REFUSED, True)
     assert not broker.called("modify")
+
+
+async def test_rule_3_a_modification_that_the_exchange_would_refuse_is_asked_of_nobody(
+    room: Room, broker: RestingBroker
+) -> None:
+    """The trigger of a stop that waits can't pass the last price of 100; once it was triggered, it doesn't matter."""
+    stop = Terms(OrderType.SL, limit_price=Decimal(102), trigger_price=Decimal(101))
+    verdict = approved(0, 1, terms=stop)
+    await room.handle(verdict)
+    tag = await tag_of(room, verdict)
+
+    async def moved(request_id: str, *, waits: bool) -> trading.OrderChange:
+        broker.orders[tag] = replace(broker.orders[tag], trigger_pending=waits)
+        await room.executor.driver.drive(id_of(verdict))
+        request = trading.ModifyOrderRequest(request_id=request_id, order_id=id_of(verdict))
+        request.trigger_price.value = "99"
+        return (await room.api.ModifyOrder(request, None)).change
+
+    refused = await moved("m1", waits=True)
+    assert refused.status == REFUSED
+    assert "has its trigger above the last price 100" in refused.message
+    assert not broker.called("modify")
+    assert (await moved("m2", waits=False)).status == DONE
 
 
 async def test_a_halt_forbids_modifications_and_no_cancellation(room: Room, broker: RestingBroker) -> None:

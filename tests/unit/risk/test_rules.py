@@ -338,6 +338,18 @@ def test_rule_3_prices_are_checked_with_the_last_price(market, terms: Terms, say
         assert verdict.terms == terms
 
 
+def test_an_orders_value_is_measured_by_its_limit_where_that_is_more(market) -> None:
+    """Ten at a limit of 1,600 are worth 16,000; at 1,400 they count by the last price, to which they may be modified."""
+    plain = market.inputs()
+    inputs = replace(plain, limits=plain.limits.with_values({"max_order_value": Decimal(15_500)}))
+    for price, passes in ((1600, False), (1400, True)):
+        limit = Terms(OrderType.LIMIT, limit_price=Decimal(price))
+        verdict = _only(RiskBook().judge(replace(market.explicit(Side.BUY, 10), terms=limit), inputs))
+        assert isinstance(verdict, Approved) is passes
+        if isinstance(verdict, Refused):
+            assert (verdict.reason, verdict.largest_quantity) == ("ORDER_VALUE", 9)
+
+
 def test_rule_3_an_exit_in_a_refused_form_is_told_that_it_passes_at_market(market) -> None:
     """Its stop is on the wrong side of the last price: at MARKET it would be sent."""
     held = _book(market, 10, market.manual)

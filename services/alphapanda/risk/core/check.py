@@ -17,6 +17,7 @@ from alphapanda.domain.instrument import Instrument, InstrumentDirectory
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import PositionEffect, Side, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.day import DayCounters
 from alphapanda.risk.core.limit import Limit
@@ -170,6 +171,17 @@ class Check(Struct, frozen=True, gc=False):
         """Last price of the signal's instrument, of any age; None if there is none."""
         last = self.inputs.market.prices.get(self.signal.instrument_token)
         return last.price if last is not None else None
+
+    @property
+    def worth(self) -> Decimal | None:
+        """The price by which the order's value is measured, rupees: the last one, or its limit or trigger where that is more.
+
+        A resting order may be modified up to the last price without another decision. None: there is no last price.
+        """
+        price, terms = self.price, self.signal.terms
+        if price is None or terms is AT_MARKET:
+            return price
+        return max(price, terms.limit_price or price, terms.trigger_price or price)
 
     @property
     def others(self) -> Iterator[PositionState]:

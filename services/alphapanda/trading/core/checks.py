@@ -23,7 +23,7 @@ from alphapanda.domain.order import FailureReason, TradingState
 from alphapanda.domain.order_acceptance import acceptance_of
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import MANUAL
-from alphapanda.domain.terms import check_protection
+from alphapanda.domain.terms import Terms, check_protection
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.slicing import slices
 
@@ -154,24 +154,32 @@ class PreSubmitChecks:
         return None
 
     def _accepted(self, order: Order, instrument: Instrument, inputs: CheckInputs) -> NotSent | None:
-        """What the exchange or the broker would refuse isn't sent to any broker, paper included (REAL_MONEY rule 3)."""
-        market_time, entry = inputs.market.market_time, order.effect.is_entry
-        if market_time is None or (inputs.simulated and not self._paper_as_live):
-            return None
-        last = inputs.market.prices.get(order.instrument_token)
+        why = self.refusal(order, order.terms, instrument, inputs.market, simulated=inputs.simulated)
+        return NotSent(FailureReason.NOT_EXECUTABLE, why) if why else None
+
+    def refusal(
+        self, order: Order, terms: Terms, instrument: Instrument, market: MarketView, *, simulated: bool
+    ) -> str:
+        """Why the exchange or the broker would refuse an order with these terms, one sentence; empty where they wouldn't.
+
+        It is sent to no broker then, paper included (REAL_MONEY rule 3).
+        """
+        market_time, entry = market.market_time, order.effect.is_entry
+        if market_time is None or (simulated and not self._paper_as_live):
+            return ""
+        last = market.prices.get(order.instrument_token)
         answer = self._acceptance.answer(
             instrument,
             order.side,
             order.key.product,
-            order.terms,
+            terms,
             Phase.CONTINUOUS,  # the session was checked
             self._calendar.trading_day(market_time),
             None if last is None else last.price,
             opens=entry,
         )
-        if answer.can is Can.YES or (answer.can is Can.UNKNOWN and not entry):
-            return None
-        return NotSent(FailureReason.NOT_EXECUTABLE, f"{instrument.symbol}: {answer.message}")
+        passes = answer.can is Can.YES or (answer.can is Can.UNKNOWN and not entry)
+        return "" if passes else f"{instrument.symbol}: {answer.message}"
 
     def _priced(self, order: Order, inputs: CheckInputs) -> NotSent | None:
         entry = order.effect.is_entry

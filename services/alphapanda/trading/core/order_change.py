@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from alphapanda.domain import ids
-from alphapanda.domain.order import OrderStatus, TradingState
+from alphapanda.domain.order import OrderStatus, OrderType, TradingState
 from alphapanda.domain.terms import Terms
 from alphapanda.trading.core.intent import PRODUCER, Intent
 from alphapanda.trading.core.order import Order
@@ -272,3 +272,17 @@ def _too_many(change: ChangeRequest, order: Order, position: int) -> str:
         return f"an entry of {order.quantity} units can't become {change.quantity}; for more units place another order"
     held, left = max(-order.side.sign * position, 0), change.quantity - order.filled
     return f"{left} units left to exit would be more than the {held} that are held" if left > held else ""
+
+
+def terms_at_broker(order: Order, wanted: Terms | None) -> Terms | None:
+    """The new terms as they are checked: a stop that was triggered is a limit order by now; None: nothing is to be checked."""
+    if wanted is None or order.trigger_pending or wanted.trigger_price is None:
+        return wanted
+    if wanted.limit_price is None:
+        return None
+    return Terms(OrderType.LIMIT, wanted.validity, wanted.limit_price)
+
+
+def words_of(change: ChangeRequest) -> str:
+    """Who cancelled an order and why, one sentence for a person."""
+    return f"cancelled by {change.requested_by}" + (f": {change.reason}" if change.reason else "")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from alphapanda.domain.capabilities import Can
 from alphapanda.domain.capability_question import Phase
 from alphapanda.domain.errors import UnknownName
+from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.order import PositionEffect
 from alphapanda.domain.order_acceptance import acceptance_of
 from alphapanda.domain.session import CalendarNotCovered
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.domain.verdict import RuleOutcome, RuleResult
-from alphapanda.risk.core.check import Check, Rule, Venue, only_exits_pass
+from alphapanda.risk.core.check import Check, Inputs, Rule, Venue, only_exits_pass
 
 NAME = "capability"
 _PASSED = RuleResult(NAME, RuleOutcome.PASSED)
@@ -21,24 +25,20 @@ def judge(check: Check) -> RuleResult:
 
     An exit passes at MARKET; in another form that would be refused it fails, because it can be sent at MARKET.
     """
-    inputs, instrument = check.inputs, check.instrument
-    at = inputs.market.market_time
-    if instrument is None or at is None or inputs.venue is Venue.PAPER:
-        return _NOT_APPLICABLE  # the rules on the market's hours and on the instrument say so
-    try:
-        if inputs.calendar.session_at(at, instrument.session_segment) is None:
-            return _NOT_APPLICABLE
-    except (CalendarNotCovered, UnknownName):
+    terms, exits = check.signal.terms, check.effect is PositionEffect.REDUCES
+    if exits and terms is AT_MARKET:
+        return _PASSED
+    at, instrument = check.inputs.market.market_time, check.instrument
+    if at is None or instrument is None or not _applies(check.inputs, at, instrument):
         return _NOT_APPLICABLE
-    terms, product = check.signal.terms, check.signal.key.product
-    exits = check.effect is PositionEffect.REDUCES
-    answer = acceptance_of(inputs.calendar).answer(
+    product, calendar = check.signal.key.product, check.inputs.calendar
+    answer = acceptance_of(calendar).answer(
         instrument,
         check.side,
         product,
         terms,
         Phase.CONTINUOUS,
-        inputs.calendar.trading_day(at),
+        calendar.trading_day(at),
         check.price,
         opens=not exits,
     )
@@ -50,6 +50,16 @@ def judge(check: Check) -> RuleResult:
         unknown = answer.can is Can.UNKNOWN
         return only_exits_pass(check, NAME, answer.code, observed, message, unknown=unknown)
     return RuleResult(NAME, RuleOutcome.FAILED, answer.code, observed, f"{message}; an exit passes at MARKET")
+
+
+def _applies(inputs: Inputs, at: datetime, instrument: Instrument) -> bool:
+    """Whether refusals are asked for, in a session; the rule on the market's hours says what is outside."""
+    if inputs.venue is Venue.PAPER:
+        return False
+    try:
+        return inputs.calendar.session_at(at, instrument.session_segment) is not None
+    except (CalendarNotCovered, UnknownName):
+        return False
 
 
 RULE = Rule(NAME, judge)

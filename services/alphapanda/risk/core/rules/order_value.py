@@ -20,7 +20,7 @@ def judge(check: Check) -> RuleResult:
     most = check.limits.of(LIMIT)
     if most is None:
         return RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
-    limit, price = f"<= {rupees(most)}", check.price
+    limit, price = f"<= {rupees(most)}", check.worth
     if price is None:
         message = f"there is no price of {check.signal.key.instrument_id}"
         return only_exits_pass(check, NAME, limit, "unknown", message, unknown=True)
@@ -33,7 +33,7 @@ def judge(check: Check) -> RuleResult:
 
 def largest_quantity(check: Check) -> int:
     """Units that the limit buys."""
-    limit, price = check.limits.of(LIMIT), check.price
+    limit, price = check.limits.of(LIMIT), check.worth
     return int(limit // price) if limit is not None and price else 0
 
 
