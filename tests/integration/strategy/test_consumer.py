@@ -348,9 +348,9 @@ def make_world(tmp_path, postgres_store, directory, topic_map):
         (0, 0.0, 0.0),
         (1, 0.05, 0.0),
         (2, 0.05, 0.05),
-        (3, 0.08, 0.0),
+        (3, 0.06, 0.0),
         (4, 0.02, 0.2),
-        (5, 0.08, 0.08),
+        (5, 0.06, 0.06),
     ],
 )
 async def test_a_kill_anywhere_changes_no_signal(make_world, seed, kills, outages) -> None:
