@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,13 +70,15 @@ def _names(node: ast.expr | None) -> list[str]:
     return [node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""]
 
 
-def every_log_line() -> list[LogLine]:
+@cache
+def every_log_line() -> tuple[LogLine, ...]:
     """Those of the whole package."""
-    return sorted(
+    found = sorted(
         line
         for path in PACKAGE.rglob("*.py")
         for line in log_lines(path.read_text(encoding="utf-8"), path.relative_to(PACKAGE).as_posix())
     )
+    return tuple(found)
 
 
 def table() -> str:

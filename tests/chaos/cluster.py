@@ -23,7 +23,7 @@ import asyncpg
 import fork_server
 import grpc
 import psutil
-from evidence import Evidence, Place, gather_evidence
+from evidence import Evidence, Place, Read, gather_evidence
 from kafka_server import KafkaServer, free_ports
 from redis.connection import parse_url
 from running import create_and_start, until
@@ -136,6 +136,7 @@ class Cluster:
         """What the last check came to."""
         self.malformed: dict[Place, Malformed] = {}
         """What was put among the good records, by its place."""
+        self._read = Read()
         self._settings = IMPATIENT | dict(settings or {})
         self._directory = DataDirectory(folder)
         self._postgres, self._redis = EmbeddedPostgres(folder), EmbeddedRedis(folder)
@@ -480,7 +481,7 @@ class Cluster:
         """Everything there is, read around the services, once every account's snapshot is on the log."""
 
         def read() -> Evidence | None:
-            found = Evidence(TopicMap(BROKERS), malformed=self.malformed)
+            found = Evidence(TopicMap(BROKERS), malformed=self.malformed, read=self._read)
             self.run(gather_evidence(found, self.database_url, self.log))
             return None if found.unpublished else found
 

@@ -6,7 +6,6 @@ import json
 import subprocess
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from itertools import count, groupby
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from running import Platform, until
 
 from alphapanda.contract.catalogue import service_descriptors
@@ -29,6 +29,8 @@ RULES = {
     "market_hours",
     "strategy_state",
     "buying_power",
+    "capability",
+    "rejections",
     "instrument",
     "price",
     "order_quantity",
@@ -138,22 +140,43 @@ def test_list_names_every_service(platform, grpcurl):
     assert len(SERVED) >= 7
 
 
-def test_describe_resolves_every_type(platform, grpcurl):
-    """`grpcurl describe` resolves every service, message and enum of the RPCs and events, and the contract's options."""
+def defined(protoset: bytes) -> set[str]:
+    """The full names of what the files of a set define: services, messages, enums and extensions."""
+    files = FileDescriptorSet.FromString(protoset)
+    found: set[str] = set()
+    for file in files.file:
+        waiting = [(file.package, one) for one in file.message_type]
+        found |= {f"{file.package}.{one.name}" for one in (*file.service, *file.enum_type, *file.extension)}
+        while waiting:
+            scope, message = waiting.pop()
+            name = f"{scope}.{message.name}"
+            found |= {name, *(f"{name}.{one.name}" for one in (*message.enum_type, *message.extension))}
+            waiting += [(name, one) for one in message.nested_type]
+    return found
+
+
+def test_describe_resolves_every_type(platform, grpcurl, tmp_path):
+    """`grpcurl describe` resolves every service, message and enum of the RPCs and events, and the contract's options.
+
+    What it resolves for a name is that name's file and all that this needs, which it writes down: a name for each file is enough.
+    """
     messages = [m for one in SERVICES for rpc in one.methods for m in (rpc.input_type, rpc.output_type)]
     names = reachable(*messages, Event.DESCRIPTOR) | {one.full_name for one in SERVICES}
     names |= {"panda.options.v1.method", "panda.options.v1.topic", "panda.options.v1.MethodPolicy"}
     names |= {"buf.validate.field", "buf.validate.FieldRules"}
-    with ThreadPoolExecutor(4) as four:
-        ran = list(
-            four.map(lambda name: run(grpcurl, platform, platform.target, "describe", name), sorted(names))
-        )
-    unresolved = {
-        name: one.stderr for name, one in zip(sorted(names), ran, strict=True) if one.returncode != 0
-    }
-    assert unresolved == {}
-    described = run(grpcurl, platform, platform.target, "describe", "panda.trading.v1.TradingService")
-    assert "PERMISSION_TRADE" in described.stdout
+    resolved: set[str] = set()
+    described = {}
+    first = [one.full_name for one in SERVICES]
+    for name in [*first, "panda.events.v1.Event", *sorted(names)]:
+        if name in resolved and name not in first:
+            continue
+        file = tmp_path / name
+        ran = run(grpcurl, platform, "-protoset-out", str(file), platform.target, "describe", name)
+        assert ran.returncode == 0, f"{name}: {ran.stderr}"
+        resolved |= defined(file.read_bytes())
+        described[name] = ran.stdout
+    assert names <= resolved
+    assert "PERMISSION_TRADE" in described["panda.trading.v1.TradingService"]
 
 
 def test_an_empty_request_shows_the_default_account(ask):

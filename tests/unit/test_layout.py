@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def imported(path: Path, modules: frozenset[str]) -> set[str]:
     return found & modules
 
 
-def module_graph() -> dict[str, set[str]]:
+@cache
+def module_graph() -> Mapping[str, set[str]]:
     """What each module of the package imports."""
     paths = {
         ".".join(path.relative_to(SERVICES).with_suffix("").parts).removesuffix(".__init__"): path
