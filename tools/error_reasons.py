@@ -220,7 +220,10 @@ CALLS: Final[Described] = {
         "the account has no books: it opens with its first fill",
         "check the broker's and the account's name",
     ),
-    "BROKER_OFF": ("the broker is active, but not enabled", "enable it in the settings, then restart"),
+    "BROKER_OFF": (
+        "the broker is active, but off: by the settings, or because a person has switched it off",
+        "`alphapanda risk routing` says which; enable it in the settings and restart, or switch it on",
+    ),
     "LIMITS_CHANGED": (
         "somebody else changed the limits since they were read",
         "read them again and decide anew",

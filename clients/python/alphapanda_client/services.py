@@ -166,3 +166,5 @@ class TradingService(Protocol):
     GetKillSwitchCopies: Call[trading.GetKillSwitchCopiesRequest, trading.GetKillSwitchCopiesResponse]
     ConfirmNoOrder: Call[trading.ConfirmNoOrderRequest, trading.ConfirmNoOrderResponse]
     RecheckOrder: Call[trading.RecheckOrderRequest, trading.RecheckOrderResponse]
+    GetBrokerRouting: Call[trading.GetBrokerRoutingRequest, trading.GetBrokerRoutingResponse]
+    SetBrokerRouting: Call[trading.SetBrokerRoutingRequest, trading.SetBrokerRoutingResponse]

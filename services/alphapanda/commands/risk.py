@@ -23,6 +23,7 @@ from alphapanda.commands.risk_tables import (
     kill_switch_table,
     limits_table,
     outcome_of,
+    routing_table,
     rules_table,
     verdicts_table,
 )
@@ -39,6 +40,7 @@ from panda.risk.v1.risk_pb2 import (
     UpdateLimitsResponse,
     Verdict,
 )
+from panda.trading.v1.trading_pb2 import GetBrokerRoutingRequest, SetBrokerRoutingRequest
 
 
 @click.group(cls=ListsByDefault)
@@ -228,3 +230,30 @@ def set_kill_switch(
         warn(f"trading has not confirmed: {answer.warning}")
     if answer.unverified:
         warn(answer.unverified)
+
+
+@risk.group("routing", cls=ListsByDefault)
+def routing() -> None:
+    """Show and set which brokers orders go to."""
+
+
+@routing.command("show")
+@asks
+def show_routing(target: Target, *, as_json: bool) -> None:
+    """Show which brokers orders go to now."""
+    answer = ask(target, lambda services: services.trading.GetBrokerRouting(GetBrokerRoutingRequest()))
+    show(answer, as_json=as_json, table=lambda: routing_table(answer.brokers))
+
+
+@routing.command("set")
+@click.argument("state", type=click.Choice(["on", "off"], case_sensitive=False))
+@click.option("--reason", required=True, help="why, one sentence")
+@click.option("--broker", default="paper", show_default=True)
+@asks
+def set_routing(state: str, reason: str, broker: str, target: Target, *, as_json: bool) -> None:
+    """Switch a broker off, so that no order goes there, exits neither; or on again, where the settings allow it."""
+    request = SetBrokerRoutingRequest(
+        request_id=new_request_id(), broker=broker, on=state == "on", reason=reason
+    )
+    answer = ask(target, lambda services: services.trading.SetBrokerRouting(request))
+    show(answer, as_json=as_json, table=lambda: routing_table([answer.routing]))

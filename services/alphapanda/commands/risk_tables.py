@@ -22,6 +22,7 @@ from alphapanda.commands.wording import (
     word,
 )
 from panda.risk.v1.risk_pb2 import Funds, GetExposureResponse, KillSwitch, Limit, LiveAccount, Verdict
+from panda.trading.v1.trading_pb2 import BrokerRouting
 
 REQUIRED: Final = ("max_order_value", "max_daily_loss", "max_daily_trades")
 """The limits that a live account needs, in the order of their columns."""
@@ -77,6 +78,19 @@ def live_accounts_table(accounts: Iterable[LiveAccount]) -> Table:
             one.changed_by,
             one.reason,
         )
+    return made
+
+
+def routing_table(brokers: Iterable[BrokerRouting]) -> Table:
+    """Which brokers orders go to, and who switched them."""
+    made = table("broker", "orders", "changed", "by", "reason")
+    for one in brokers:
+        if one.routed:
+            state_ = Text("go there", style=UP)
+        else:
+            state_ = Text("switched off" if one.allowed else "off by the settings", style="yellow")
+        at = market_moment(one, "changed_at")
+        row(made, one.broker, state_, shown_time(at) if at else "never", one.changed_by, one.reason)
     return made
 
 

@@ -43,6 +43,8 @@ from alphapanda.trading.manual import ManualOrders
 from alphapanda.trading.messages import change_message, copies_message, order_message
 from alphapanda.trading.order_spans import subject
 from alphapanda.trading.protection_commands import ProtectionCommands, ProtectionRpcs
+from alphapanda.trading.routing import BrokerRoutings
+from alphapanda.trading.routing_api import RoutingApi
 from alphapanda.trading.square_off import SquareOffs
 from alphapanda.trading.store.port import Account, OrderFilter, PositionFilter, TradingStore
 from alphapanda.trading.traders.trader import Trader
@@ -63,7 +65,7 @@ _DEFAULT_WAIT = 10.0
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class TradingApi(ProtectionRpcs):
+class TradingApi(ProtectionRpcs, RoutingApi):
     """The gRPC servicer of TradingService.
 
     Args:
@@ -82,6 +84,7 @@ class TradingApi(ProtectionRpcs):
         strategies: the strategies that there are, and their accounts.
         account: the default account, used if a request names none.
         wall_clock: aware wall time; used if market time is unknown.
+        routings: which brokers orders go to.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class TradingApi(ProtectionRpcs):
         strategies: KnownStrategies,
         account: str,
         wall_clock: Callable[[], datetime],
+        routings: BrokerRoutings,
     ) -> None:
         self._store = store
         self._executor = executor
@@ -117,6 +121,7 @@ class TradingApi(ProtectionRpcs):
         self._strategies = strategies
         self._account = account
         self._wall_clock = wall_clock
+        self._routings = routings
         self._market_times = GroupCommit(self._read_market_time, _READ_TOGETHER)
 
     @override
@@ -300,7 +305,7 @@ class TradingApi(ProtectionRpcs):
         self._trader(broker)
         if not self._router.is_enabled(broker):
             raise FailedPrecondition(
-                "BROKER_OFF", f"broker {broker!r} is off; enable it in the settings", broker=broker
+                "BROKER_OFF", f"broker {broker!r} is off: `alphapanda risk routing` says why", broker=broker
             )
         if not request.even_if_unknown:
             await self._check_filter(broker, request.account, "")

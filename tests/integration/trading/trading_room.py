@@ -53,7 +53,9 @@ from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.order_changes import OrderChanges
 from alphapanda.trading.protection_commands import ProtectionCommands
 from alphapanda.trading.protections import Protections
+from alphapanda.trading.routing import BrokerRoutings
 from alphapanda.trading.square_off import SquareOffs
+from alphapanda.trading.store.broker_routing import RoutingSwitches
 from alphapanda.trading.store.port import Account
 from alphapanda.trading.store.postgres import SCHEMA, PostgresTradingStore
 from alphapanda.trading.traders import brokers, paper
@@ -252,6 +254,8 @@ async def open_room(
     await isolated.start()
     router = ExecutionRouter(enabled)
     opted_in: set[str] = {"papertwo", *([third.broker] if third is not None else ())}
+    routings = BrokerRoutings(RoutingSwitches(engine), router, ACTIVE, wall_clock)
+    await routings.start()
     context = ExecutionContext(store, traders, decided_with, lambda: instruments, boot, wall_clock)
     executor = OrderExecutor(
         context,
@@ -282,6 +286,7 @@ async def open_room(
         KnownStrategies(grace_seconds=0.0),
         "default",
         wall_clock,
+        routings,
     )
     room = Room(
         engine,
@@ -305,6 +310,7 @@ async def open_room(
     try:
         yield room
     finally:
+        await routings.stop()
         await revisions.stop()
         await room.hints.stop()
         await changes.stop()

@@ -49,7 +49,9 @@ from alphapanda.trading.order_changes import OrderChanges
 from alphapanda.trading.order_spans import OrderSpans
 from alphapanda.trading.protection_commands import ProtectionCommands
 from alphapanda.trading.protections import Protections
+from alphapanda.trading.routing import BrokerRoutings
 from alphapanda.trading.square_off import SquareOffs
+from alphapanda.trading.store.broker_routing import RoutingSwitches
 from alphapanda.trading.store.gauges import TradingGauges
 from alphapanda.trading.store.postgres import PostgresTradingStore
 from alphapanda.trading.store.statements import tombstones_purge
@@ -97,17 +99,19 @@ def trading_room(
         resources.instruments,
     )
     options = trading_options(settings.trading)
+    router = resources.router
+    routings = BrokerRoutings(RoutingSwitches(resources.engine), router, settings.active_brokers, wall_clock)
     traders = IsolatedTraders(
         resources.brokers.traders(
             settings.active_brokers,
-            resources.router.enabled,
+            router.enabled,
             TraderParts(exchange, paper.visibility_window_seconds, _zerodha_parts(resources)),
         ),
         options.call_timeout_seconds,
     )
     opt_ins = OptIns()
     checks = PreSubmitChecks(
-        resources.router,
+        router,
         opt_ins,
         resources.calendar,
         timedelta(seconds=settings.trading.price_max_age_seconds),
@@ -171,7 +175,7 @@ def trading_room(
         protections=ProtectionCommands(store, protections, resources.instruments),
         square_offs=SquareOffs(
             store,
-            resources.router.enabled,
+            router.enabled,
             resources.prices_for_decisions,
             resources.calendar,
             resources.instruments,
@@ -180,13 +184,14 @@ def trading_room(
         ),
         watches=OrderWatches(store, revisions, resources.instruments),
         traders=traders.by_broker,
-        router=resources.router,
+        router=router,
         market=resources.prices_for_decisions,
         calendar=resources.calendar,
         instruments=resources.instruments,
         strategies=strategies,
         account=settings.account,
         wall_clock=wall_clock,
+        routings=routings,
     )
     retention = settings.retention
     purges = purging(
@@ -214,6 +219,7 @@ def trading_room(
         followers=[about_strategies],
         relay=relay(resources, events),
         parts=[
+            (Phase.WAKE, routings),
             (Phase.WAKE, traders),
             (Phase.WAKE, executor),
             (Phase.WAKE, PaperFrames(exchange, held, resources.log, resources.topic_map)),

@@ -229,4 +229,15 @@ TOMBSTONES = Table(
     Index("tombstones_buried", "buried_at"),
 )
 
+# Brokers that a person has switched off or on while everything ran; one without a row is on.
+BROKER_ROUTING = Table(
+    "broker_routing",
+    METADATA,
+    column("broker", Text, primary_key=True),
+    column("switched_on", Boolean),
+    column("changed_by", Text),
+    column("reason", Text),
+    column("changed_at", INSTANT),
+)
+
 EPOCHS = Sequence("epochs", metadata=METADATA, schema="trading")

@@ -2718,6 +2718,311 @@ func (x *RecheckOrderResponse) GetFound() bool {
 	return false
 }
 
+// Places, changes, lists and watches orders; squares off positions.
+// Asks which brokers orders go to.
+type GetBrokerRoutingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBrokerRoutingRequest) Reset() {
+	*x = GetBrokerRoutingRequest{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBrokerRoutingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBrokerRoutingRequest) ProtoMessage() {}
+
+func (x *GetBrokerRoutingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBrokerRoutingRequest.ProtoReflect.Descriptor instead.
+func (*GetBrokerRoutingRequest) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{34}
+}
+
+// Whether orders go to a broker. The setting says whether they may at all; the switch, which changes while everything runs,
+// says whether they do now. Where they don't, orders end as NOT_ROUTED, exits too; to let exits pass set the kill switch.
+type BrokerRouting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Broker namespace, such as "paper".
+	Broker string `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
+	// True where orders go to it now.
+	Routed bool `protobuf:"varint,2,opt,name=routed,proto3" json:"routed,omitempty"`
+	// True where the setting (paper_trading.enabled, zerodha.enabled) allows it.
+	Allowed bool `protobuf:"varint,3,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// True where the switch is on; it is where nobody has set it.
+	SwitchedOn bool `protobuf:"varint,4,opt,name=switched_on,json=switchedOn,proto3" json:"switched_on,omitempty"`
+	// Identity of the caller who set the switch last. Empty where nobody did.
+	ChangedBy string `protobuf:"bytes,5,opt,name=changed_by,json=changedBy,proto3" json:"changed_by,omitempty"`
+	// Why, one sentence. Empty where nobody did.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Wall time of that. Absent where nobody did.
+	ChangedAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BrokerRouting) Reset() {
+	*x = BrokerRouting{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BrokerRouting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BrokerRouting) ProtoMessage() {}
+
+func (x *BrokerRouting) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BrokerRouting.ProtoReflect.Descriptor instead.
+func (*BrokerRouting) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *BrokerRouting) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *BrokerRouting) GetRouted() bool {
+	if x != nil {
+		return x.Routed
+	}
+	return false
+}
+
+func (x *BrokerRouting) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+func (x *BrokerRouting) GetSwitchedOn() bool {
+	if x != nil {
+		return x.SwitchedOn
+	}
+	return false
+}
+
+func (x *BrokerRouting) GetChangedBy() string {
+	if x != nil {
+		return x.ChangedBy
+	}
+	return ""
+}
+
+func (x *BrokerRouting) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BrokerRouting) GetChangedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangedAt
+	}
+	return nil
+}
+
+// Which brokers orders go to.
+type GetBrokerRoutingResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Every active broker, in the order of the settings.
+	Brokers       []*BrokerRouting `protobuf:"bytes,1,rep,name=brokers,proto3" json:"brokers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBrokerRoutingResponse) Reset() {
+	*x = GetBrokerRoutingResponse{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBrokerRoutingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBrokerRoutingResponse) ProtoMessage() {}
+
+func (x *GetBrokerRoutingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBrokerRoutingResponse.ProtoReflect.Descriptor instead.
+func (*GetBrokerRoutingResponse) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *GetBrokerRoutingResponse) GetBrokers() []*BrokerRouting {
+	if x != nil {
+		return x.Brokers
+	}
+	return nil
+}
+
+// Switches a broker off, or on again.
+type SetBrokerRoutingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+	// effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Broker namespace, such as "paper".
+	Broker string `protobuf:"bytes,2,opt,name=broker,proto3" json:"broker,omitempty"`
+	// True: orders go to it, where the setting allows it. False: none does.
+	On bool `protobuf:"varint,3,opt,name=on,proto3" json:"on,omitempty"`
+	// Why, one sentence for the record, 1 to 500 characters. Required.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBrokerRoutingRequest) Reset() {
+	*x = SetBrokerRoutingRequest{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBrokerRoutingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBrokerRoutingRequest) ProtoMessage() {}
+
+func (x *SetBrokerRoutingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBrokerRoutingRequest.ProtoReflect.Descriptor instead.
+func (*SetBrokerRoutingRequest) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SetBrokerRoutingRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SetBrokerRoutingRequest) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *SetBrokerRoutingRequest) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+func (x *SetBrokerRoutingRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// The broker after the command.
+type SetBrokerRoutingResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broker's routing.
+	Routing       *BrokerRouting `protobuf:"bytes,1,opt,name=routing,proto3" json:"routing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBrokerRoutingResponse) Reset() {
+	*x = SetBrokerRoutingResponse{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBrokerRoutingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBrokerRoutingResponse) ProtoMessage() {}
+
+func (x *SetBrokerRoutingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBrokerRoutingResponse.ProtoReflect.Descriptor instead.
+func (*SetBrokerRoutingResponse) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SetBrokerRoutingResponse) GetRouting() *BrokerRouting {
+	if x != nil {
+		return x.Routing
+	}
+	return nil
+}
+
 var File_panda_trading_v1_trading_proto protoreflect.FileDescriptor
 
 const file_panda_trading_v1_trading_proto_rawDesc = "" +
@@ -2928,7 +3233,30 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\tintent_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\bintentId\"[\n" +
 	"\x14RecheckOrderResponse\x12-\n" +
 	"\x05order\x18\x01 \x01(\v2\x17.panda.trading.v1.OrderR\x05order\x12\x14\n" +
-	"\x05found\x18\x02 \x01(\bR\x05found*p\n" +
+	"\x05found\x18\x02 \x01(\bR\x05found\"\x19\n" +
+	"\x17GetBrokerRoutingRequest\"\xec\x01\n" +
+	"\rBrokerRouting\x12\x16\n" +
+	"\x06broker\x18\x01 \x01(\tR\x06broker\x12\x16\n" +
+	"\x06routed\x18\x02 \x01(\bR\x06routed\x12\x18\n" +
+	"\aallowed\x18\x03 \x01(\bR\aallowed\x12\x1f\n" +
+	"\vswitched_on\x18\x04 \x01(\bR\n" +
+	"switchedOn\x12\x1d\n" +
+	"\n" +
+	"changed_by\x18\x05 \x01(\tR\tchangedBy\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x129\n" +
+	"\n" +
+	"changed_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\"U\n" +
+	"\x18GetBrokerRoutingResponse\x129\n" +
+	"\abrokers\x18\x01 \x03(\v2\x1f.panda.trading.v1.BrokerRoutingR\abrokers\"\xae\x01\n" +
+	"\x17SetBrokerRoutingRequest\x12(\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x125\n" +
+	"\x06broker\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x12\x0e\n" +
+	"\x02on\x18\x03 \x01(\bR\x02on\x12\"\n" +
+	"\x06reason\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"U\n" +
+	"\x18SetBrokerRoutingResponse\x129\n" +
+	"\arouting\x18\x01 \x01(\v2\x1f.panda.trading.v1.BrokerRoutingR\arouting*p\n" +
 	"\x0fOrderChangeKind\x12!\n" +
 	"\x1dORDER_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18ORDER_CHANGE_KIND_CANCEL\x10\x01\x12\x1c\n" +
@@ -2947,7 +3275,7 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\x1aSQUARE_OFF_SKIP_BROKER_OFF\x10\x01\x12\x1a\n" +
 	"\x16SQUARE_OFF_SKIP_HALTED\x10\x02\x12&\n" +
 	"\"SQUARE_OFF_SKIP_INSTRUMENT_UNKNOWN\x10\x03\x12!\n" +
-	"\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x042\x8f\x0e\n" +
+	"\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x042\xff\x0f\n" +
 	"\x0eTradingService\x12d\n" +
 	"\n" +
 	"PlaceOrder\x12#.panda.trading.v1.PlaceOrderRequest\x1a$.panda.trading.v1.PlaceOrderResponse\"\v\x8a\xb5\x18\a\b\x02\x10\x02\x18\x90N\x12g\n" +
@@ -2966,7 +3294,9 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\x0fApplyKillSwitch\x12(.panda.trading.v1.ApplyKillSwitchRequest\x1a).panda.trading.v1.ApplyKillSwitchResponse\"\r\x8a\xb5\x18\t\b\x05\x10\x02\x18\xd0\x0f \x01\x12\x81\x01\n" +
 	"\x13GetKillSwitchCopies\x12,.panda.trading.v1.GetKillSwitchCopiesRequest\x1a-.panda.trading.v1.GetKillSwitchCopiesResponse\"\r\x8a\xb5\x18\t\b\x01\x10\x01\x18\xd0\x0f \x01\x12p\n" +
 	"\x0eConfirmNoOrder\x12'.panda.trading.v1.ConfirmNoOrderRequest\x1a(.panda.trading.v1.ConfirmNoOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\xd0\x0f\x12j\n" +
-	"\fRecheckOrder\x12%.panda.trading.v1.RecheckOrderRequest\x1a&.panda.trading.v1.RecheckOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\x98uB`\n" +
+	"\fRecheckOrder\x12%.panda.trading.v1.RecheckOrderRequest\x1a&.panda.trading.v1.RecheckOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\x98u\x12v\n" +
+	"\x10GetBrokerRouting\x12).panda.trading.v1.GetBrokerRoutingRequest\x1a*.panda.trading.v1.GetBrokerRoutingResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\xd0\x0f\x12v\n" +
+	"\x10SetBrokerRouting\x12).panda.trading.v1.SetBrokerRoutingRequest\x1a*.panda.trading.v1.SetBrokerRoutingResponse\"\v\x8a\xb5\x18\a\b\x04\x10\x02\x18\x88'B`\n" +
 	"\x18io.alphapanda.trading.v1P\x01ZBgithub.com/alphapanda/alphapanda/gen/go/panda/trading/v1;tradingv1b\x06proto3"
 
 var (
@@ -2982,7 +3312,7 @@ func file_panda_trading_v1_trading_proto_rawDescGZIP() []byte {
 }
 
 var file_panda_trading_v1_trading_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_panda_trading_v1_trading_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_panda_trading_v1_trading_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_panda_trading_v1_trading_proto_goTypes = []any{
 	(OrderChangeKind)(0),                // 0: panda.trading.v1.OrderChangeKind
 	(OrderChangeStatus)(0),              // 1: panda.trading.v1.OrderChangeStatus
@@ -3021,49 +3351,54 @@ var file_panda_trading_v1_trading_proto_goTypes = []any{
 	(*GetBrokerComparisonResponse)(nil), // 34: panda.trading.v1.GetBrokerComparisonResponse
 	(*RecheckOrderRequest)(nil),         // 35: panda.trading.v1.RecheckOrderRequest
 	(*RecheckOrderResponse)(nil),        // 36: panda.trading.v1.RecheckOrderResponse
-	(v1.OrderStatus)(0),                 // 37: panda.common.v1.OrderStatus
-	(*v11.OrderState)(nil),              // 38: panda.events.v1.OrderState
-	(v11.FailureReason)(0),              // 39: panda.events.v1.FailureReason
-	(*timestamppb.Timestamp)(nil),       // 40: google.protobuf.Timestamp
-	(*v1.Protection)(nil),               // 41: panda.common.v1.Protection
-	(*decimal.Decimal)(nil),             // 42: google.type.Decimal
-	(v1.Side)(0),                        // 43: panda.common.v1.Side
-	(v1.Product)(0),                     // 44: panda.common.v1.Product
-	(v1.OrderType)(0),                   // 45: panda.common.v1.OrderType
-	(v1.Validity)(0),                    // 46: panda.common.v1.Validity
-	(*durationpb.Duration)(nil),         // 47: google.protobuf.Duration
-	(v1.TradingState)(0),                // 48: panda.common.v1.TradingState
-	(*v1.Money)(nil),                    // 49: panda.common.v1.Money
-	(*GetProtectionRequest)(nil),        // 50: panda.trading.v1.GetProtectionRequest
-	(*ListProtectionsRequest)(nil),      // 51: panda.trading.v1.ListProtectionsRequest
-	(*CancelProtectionRequest)(nil),     // 52: panda.trading.v1.CancelProtectionRequest
-	(*GetProtectionResponse)(nil),       // 53: panda.trading.v1.GetProtectionResponse
-	(*ListProtectionsResponse)(nil),     // 54: panda.trading.v1.ListProtectionsResponse
-	(*CancelProtectionResponse)(nil),    // 55: panda.trading.v1.CancelProtectionResponse
+	(*GetBrokerRoutingRequest)(nil),     // 37: panda.trading.v1.GetBrokerRoutingRequest
+	(*BrokerRouting)(nil),               // 38: panda.trading.v1.BrokerRouting
+	(*GetBrokerRoutingResponse)(nil),    // 39: panda.trading.v1.GetBrokerRoutingResponse
+	(*SetBrokerRoutingRequest)(nil),     // 40: panda.trading.v1.SetBrokerRoutingRequest
+	(*SetBrokerRoutingResponse)(nil),    // 41: panda.trading.v1.SetBrokerRoutingResponse
+	(v1.OrderStatus)(0),                 // 42: panda.common.v1.OrderStatus
+	(*v11.OrderState)(nil),              // 43: panda.events.v1.OrderState
+	(v11.FailureReason)(0),              // 44: panda.events.v1.FailureReason
+	(*timestamppb.Timestamp)(nil),       // 45: google.protobuf.Timestamp
+	(*v1.Protection)(nil),               // 46: panda.common.v1.Protection
+	(*decimal.Decimal)(nil),             // 47: google.type.Decimal
+	(v1.Side)(0),                        // 48: panda.common.v1.Side
+	(v1.Product)(0),                     // 49: panda.common.v1.Product
+	(v1.OrderType)(0),                   // 50: panda.common.v1.OrderType
+	(v1.Validity)(0),                    // 51: panda.common.v1.Validity
+	(*durationpb.Duration)(nil),         // 52: google.protobuf.Duration
+	(v1.TradingState)(0),                // 53: panda.common.v1.TradingState
+	(*v1.Money)(nil),                    // 54: panda.common.v1.Money
+	(*GetProtectionRequest)(nil),        // 55: panda.trading.v1.GetProtectionRequest
+	(*ListProtectionsRequest)(nil),      // 56: panda.trading.v1.ListProtectionsRequest
+	(*CancelProtectionRequest)(nil),     // 57: panda.trading.v1.CancelProtectionRequest
+	(*GetProtectionResponse)(nil),       // 58: panda.trading.v1.GetProtectionResponse
+	(*ListProtectionsResponse)(nil),     // 59: panda.trading.v1.ListProtectionsResponse
+	(*CancelProtectionResponse)(nil),    // 60: panda.trading.v1.CancelProtectionResponse
 }
 var file_panda_trading_v1_trading_proto_depIdxs = []int32{
-	37, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
-	38, // 1: panda.trading.v1.Order.state:type_name -> panda.events.v1.OrderState
+	42, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
+	43, // 1: panda.trading.v1.Order.state:type_name -> panda.events.v1.OrderState
 	3,  // 2: panda.trading.v1.Order.intents:type_name -> panda.trading.v1.OrderIntent
-	39, // 3: panda.trading.v1.Order.failure_reason:type_name -> panda.events.v1.FailureReason
-	40, // 4: panda.trading.v1.Order.valid_until:type_name -> google.protobuf.Timestamp
-	40, // 5: panda.trading.v1.Order.created_at:type_name -> google.protobuf.Timestamp
-	41, // 6: panda.trading.v1.Order.protection:type_name -> panda.common.v1.Protection
+	44, // 3: panda.trading.v1.Order.failure_reason:type_name -> panda.events.v1.FailureReason
+	45, // 4: panda.trading.v1.Order.valid_until:type_name -> google.protobuf.Timestamp
+	45, // 5: panda.trading.v1.Order.created_at:type_name -> google.protobuf.Timestamp
+	46, // 6: panda.trading.v1.Order.protection:type_name -> panda.common.v1.Protection
 	0,  // 7: panda.trading.v1.OrderChange.kind:type_name -> panda.trading.v1.OrderChangeKind
 	1,  // 8: panda.trading.v1.OrderChange.status:type_name -> panda.trading.v1.OrderChangeStatus
-	42, // 9: panda.trading.v1.OrderChange.limit_price:type_name -> google.type.Decimal
-	42, // 10: panda.trading.v1.OrderChange.trigger_price:type_name -> google.type.Decimal
-	40, // 11: panda.trading.v1.OrderChange.created_at:type_name -> google.protobuf.Timestamp
-	43, // 12: panda.trading.v1.PlaceOrderRequest.side:type_name -> panda.common.v1.Side
-	44, // 13: panda.trading.v1.PlaceOrderRequest.product:type_name -> panda.common.v1.Product
-	45, // 14: panda.trading.v1.PlaceOrderRequest.order_type:type_name -> panda.common.v1.OrderType
-	46, // 15: panda.trading.v1.PlaceOrderRequest.validity:type_name -> panda.common.v1.Validity
-	42, // 16: panda.trading.v1.PlaceOrderRequest.limit_price:type_name -> google.type.Decimal
-	42, // 17: panda.trading.v1.PlaceOrderRequest.trigger_price:type_name -> google.type.Decimal
-	41, // 18: panda.trading.v1.PlaceOrderRequest.protection:type_name -> panda.common.v1.Protection
+	47, // 9: panda.trading.v1.OrderChange.limit_price:type_name -> google.type.Decimal
+	47, // 10: panda.trading.v1.OrderChange.trigger_price:type_name -> google.type.Decimal
+	45, // 11: panda.trading.v1.OrderChange.created_at:type_name -> google.protobuf.Timestamp
+	48, // 12: panda.trading.v1.PlaceOrderRequest.side:type_name -> panda.common.v1.Side
+	49, // 13: panda.trading.v1.PlaceOrderRequest.product:type_name -> panda.common.v1.Product
+	50, // 14: panda.trading.v1.PlaceOrderRequest.order_type:type_name -> panda.common.v1.OrderType
+	51, // 15: panda.trading.v1.PlaceOrderRequest.validity:type_name -> panda.common.v1.Validity
+	47, // 16: panda.trading.v1.PlaceOrderRequest.limit_price:type_name -> google.type.Decimal
+	47, // 17: panda.trading.v1.PlaceOrderRequest.trigger_price:type_name -> google.type.Decimal
+	46, // 18: panda.trading.v1.PlaceOrderRequest.protection:type_name -> panda.common.v1.Protection
 	4,  // 19: panda.trading.v1.PlaceOrderResponse.order:type_name -> panda.trading.v1.Order
-	42, // 20: panda.trading.v1.ModifyOrderRequest.limit_price:type_name -> google.type.Decimal
-	42, // 21: panda.trading.v1.ModifyOrderRequest.trigger_price:type_name -> google.type.Decimal
+	47, // 20: panda.trading.v1.ModifyOrderRequest.limit_price:type_name -> google.type.Decimal
+	47, // 21: panda.trading.v1.ModifyOrderRequest.trigger_price:type_name -> google.type.Decimal
 	4,  // 22: panda.trading.v1.ModifyOrderResponse.order:type_name -> panda.trading.v1.Order
 	5,  // 23: panda.trading.v1.ModifyOrderResponse.change:type_name -> panda.trading.v1.OrderChange
 	4,  // 24: panda.trading.v1.CancelOrderResponse.order:type_name -> panda.trading.v1.Order
@@ -3073,60 +3408,67 @@ var file_panda_trading_v1_trading_proto_depIdxs = []int32{
 	13, // 28: panda.trading.v1.CancelAllOrdersResponse.cancellations:type_name -> panda.trading.v1.OrderCancellation
 	4,  // 29: panda.trading.v1.GetOrderResponse.order:type_name -> panda.trading.v1.Order
 	5,  // 30: panda.trading.v1.GetOrderResponse.changes:type_name -> panda.trading.v1.OrderChange
-	37, // 31: panda.trading.v1.ListOrdersRequest.statuses:type_name -> panda.common.v1.OrderStatus
+	42, // 31: panda.trading.v1.ListOrdersRequest.statuses:type_name -> panda.common.v1.OrderStatus
 	4,  // 32: panda.trading.v1.ListOrdersResponse.orders:type_name -> panda.trading.v1.Order
 	4,  // 33: panda.trading.v1.WatchOrdersResponse.orders:type_name -> panda.trading.v1.Order
-	44, // 34: panda.trading.v1.SquareOffLine.product:type_name -> panda.common.v1.Product
-	43, // 35: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
+	49, // 34: panda.trading.v1.SquareOffLine.product:type_name -> panda.common.v1.Product
+	48, // 35: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
 	2,  // 36: panda.trading.v1.SquareOffLine.skipped:type_name -> panda.trading.v1.SquareOffSkip
 	22, // 37: panda.trading.v1.SquareOffResponse.plan:type_name -> panda.trading.v1.SquareOffLine
-	47, // 38: panda.trading.v1.SquareOffResponse.estimate:type_name -> google.protobuf.Duration
-	48, // 39: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
-	48, // 40: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
-	48, // 41: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
+	52, // 38: panda.trading.v1.SquareOffResponse.estimate:type_name -> google.protobuf.Duration
+	53, // 39: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
+	53, // 40: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
+	53, // 41: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
 	27, // 42: panda.trading.v1.GetKillSwitchCopiesResponse.copies:type_name -> panda.trading.v1.KillSwitchCopy
-	44, // 43: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
-	49, // 44: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
+	49, // 43: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
+	54, // 44: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
 	32, // 45: panda.trading.v1.GetBrokerComparisonResponse.held:type_name -> panda.trading.v1.HeldQuantity
 	33, // 46: panda.trading.v1.GetBrokerComparisonResponse.cash:type_name -> panda.trading.v1.BrokerCash
 	4,  // 47: panda.trading.v1.RecheckOrderResponse.order:type_name -> panda.trading.v1.Order
-	6,  // 48: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
-	8,  // 49: panda.trading.v1.TradingService.ModifyOrder:input_type -> panda.trading.v1.ModifyOrderRequest
-	10, // 50: panda.trading.v1.TradingService.CancelOrder:input_type -> panda.trading.v1.CancelOrderRequest
-	12, // 51: panda.trading.v1.TradingService.CancelAllOrders:input_type -> panda.trading.v1.CancelAllOrdersRequest
-	15, // 52: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
-	31, // 53: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
-	17, // 54: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
-	19, // 55: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
-	50, // 56: panda.trading.v1.TradingService.GetProtection:input_type -> panda.trading.v1.GetProtectionRequest
-	51, // 57: panda.trading.v1.TradingService.ListProtections:input_type -> panda.trading.v1.ListProtectionsRequest
-	52, // 58: panda.trading.v1.TradingService.CancelProtection:input_type -> panda.trading.v1.CancelProtectionRequest
-	21, // 59: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
-	24, // 60: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
-	26, // 61: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
-	29, // 62: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
-	35, // 63: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
-	7,  // 64: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
-	9,  // 65: panda.trading.v1.TradingService.ModifyOrder:output_type -> panda.trading.v1.ModifyOrderResponse
-	11, // 66: panda.trading.v1.TradingService.CancelOrder:output_type -> panda.trading.v1.CancelOrderResponse
-	14, // 67: panda.trading.v1.TradingService.CancelAllOrders:output_type -> panda.trading.v1.CancelAllOrdersResponse
-	16, // 68: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
-	34, // 69: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
-	18, // 70: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
-	20, // 71: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
-	53, // 72: panda.trading.v1.TradingService.GetProtection:output_type -> panda.trading.v1.GetProtectionResponse
-	54, // 73: panda.trading.v1.TradingService.ListProtections:output_type -> panda.trading.v1.ListProtectionsResponse
-	55, // 74: panda.trading.v1.TradingService.CancelProtection:output_type -> panda.trading.v1.CancelProtectionResponse
-	23, // 75: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
-	25, // 76: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
-	28, // 77: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
-	30, // 78: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
-	36, // 79: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
-	64, // [64:80] is the sub-list for method output_type
-	48, // [48:64] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	45, // 48: panda.trading.v1.BrokerRouting.changed_at:type_name -> google.protobuf.Timestamp
+	38, // 49: panda.trading.v1.GetBrokerRoutingResponse.brokers:type_name -> panda.trading.v1.BrokerRouting
+	38, // 50: panda.trading.v1.SetBrokerRoutingResponse.routing:type_name -> panda.trading.v1.BrokerRouting
+	6,  // 51: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
+	8,  // 52: panda.trading.v1.TradingService.ModifyOrder:input_type -> panda.trading.v1.ModifyOrderRequest
+	10, // 53: panda.trading.v1.TradingService.CancelOrder:input_type -> panda.trading.v1.CancelOrderRequest
+	12, // 54: panda.trading.v1.TradingService.CancelAllOrders:input_type -> panda.trading.v1.CancelAllOrdersRequest
+	15, // 55: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
+	31, // 56: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
+	17, // 57: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
+	19, // 58: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
+	55, // 59: panda.trading.v1.TradingService.GetProtection:input_type -> panda.trading.v1.GetProtectionRequest
+	56, // 60: panda.trading.v1.TradingService.ListProtections:input_type -> panda.trading.v1.ListProtectionsRequest
+	57, // 61: panda.trading.v1.TradingService.CancelProtection:input_type -> panda.trading.v1.CancelProtectionRequest
+	21, // 62: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
+	24, // 63: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
+	26, // 64: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
+	29, // 65: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
+	35, // 66: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
+	37, // 67: panda.trading.v1.TradingService.GetBrokerRouting:input_type -> panda.trading.v1.GetBrokerRoutingRequest
+	40, // 68: panda.trading.v1.TradingService.SetBrokerRouting:input_type -> panda.trading.v1.SetBrokerRoutingRequest
+	7,  // 69: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
+	9,  // 70: panda.trading.v1.TradingService.ModifyOrder:output_type -> panda.trading.v1.ModifyOrderResponse
+	11, // 71: panda.trading.v1.TradingService.CancelOrder:output_type -> panda.trading.v1.CancelOrderResponse
+	14, // 72: panda.trading.v1.TradingService.CancelAllOrders:output_type -> panda.trading.v1.CancelAllOrdersResponse
+	16, // 73: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
+	34, // 74: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
+	18, // 75: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
+	20, // 76: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
+	58, // 77: panda.trading.v1.TradingService.GetProtection:output_type -> panda.trading.v1.GetProtectionResponse
+	59, // 78: panda.trading.v1.TradingService.ListProtections:output_type -> panda.trading.v1.ListProtectionsResponse
+	60, // 79: panda.trading.v1.TradingService.CancelProtection:output_type -> panda.trading.v1.CancelProtectionResponse
+	23, // 80: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
+	25, // 81: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
+	28, // 82: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
+	30, // 83: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
+	36, // 84: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
+	39, // 85: panda.trading.v1.TradingService.GetBrokerRouting:output_type -> panda.trading.v1.GetBrokerRoutingResponse
+	41, // 86: panda.trading.v1.TradingService.SetBrokerRouting:output_type -> panda.trading.v1.SetBrokerRoutingResponse
+	69, // [69:87] is the sub-list for method output_type
+	51, // [51:69] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_panda_trading_v1_trading_proto_init() }
@@ -3141,7 +3483,7 @@ func file_panda_trading_v1_trading_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_trading_v1_trading_proto_rawDesc), len(file_panda_trading_v1_trading_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   34,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

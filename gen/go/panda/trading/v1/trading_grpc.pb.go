@@ -37,13 +37,15 @@ const (
 	TradingService_GetKillSwitchCopies_FullMethodName = "/panda.trading.v1.TradingService/GetKillSwitchCopies"
 	TradingService_ConfirmNoOrder_FullMethodName      = "/panda.trading.v1.TradingService/ConfirmNoOrder"
 	TradingService_RecheckOrder_FullMethodName        = "/panda.trading.v1.TradingService/RecheckOrder"
+	TradingService_GetBrokerRouting_FullMethodName    = "/panda.trading.v1.TradingService/GetBrokerRouting"
+	TradingService_SetBrokerRouting_FullMethodName    = "/panda.trading.v1.TradingService/SetBrokerRouting"
 )
 
 // TradingServiceClient is the client API for TradingService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Places, changes, lists and watches orders; squares off positions.
+// Places, lists and watches orders; squares off positions.
 type TradingServiceClient interface {
 	// Places a manual order: risk decides, then it is executed like any order. Answers when the order has ended, or at
 	// the deadline with its present status; the order continues in any case. A rejection by risk is an answer, not an
@@ -87,6 +89,11 @@ type TradingServiceClient interface {
 	// Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
 	// order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
 	RecheckOrder(ctx context.Context, in *RecheckOrderRequest, opts ...grpc.CallOption) (*RecheckOrderResponse, error)
+	// Which brokers orders go to now.
+	GetBrokerRouting(ctx context.Context, in *GetBrokerRoutingRequest, opts ...grpc.CallOption) (*GetBrokerRoutingResponse, error)
+	// Switches a broker off, or on again. Orders that are decided after the answer follow it; where trading runs in several
+	// processes, the others follow within seconds.
+	SetBrokerRouting(ctx context.Context, in *SetBrokerRoutingRequest, opts ...grpc.CallOption) (*SetBrokerRoutingResponse, error)
 }
 
 type tradingServiceClient struct {
@@ -266,11 +273,31 @@ func (c *tradingServiceClient) RecheckOrder(ctx context.Context, in *RecheckOrde
 	return out, nil
 }
 
+func (c *tradingServiceClient) GetBrokerRouting(ctx context.Context, in *GetBrokerRoutingRequest, opts ...grpc.CallOption) (*GetBrokerRoutingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetBrokerRoutingResponse)
+	err := c.cc.Invoke(ctx, TradingService_GetBrokerRouting_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tradingServiceClient) SetBrokerRouting(ctx context.Context, in *SetBrokerRoutingRequest, opts ...grpc.CallOption) (*SetBrokerRoutingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetBrokerRoutingResponse)
+	err := c.cc.Invoke(ctx, TradingService_SetBrokerRouting_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TradingServiceServer is the server API for TradingService service.
 // All implementations must embed UnimplementedTradingServiceServer
 // for forward compatibility.
 //
-// Places, changes, lists and watches orders; squares off positions.
+// Places, lists and watches orders; squares off positions.
 type TradingServiceServer interface {
 	// Places a manual order: risk decides, then it is executed like any order. Answers when the order has ended, or at
 	// the deadline with its present status; the order continues in any case. A rejection by risk is an answer, not an
@@ -314,6 +341,11 @@ type TradingServiceServer interface {
 	// Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
 	// order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
 	RecheckOrder(context.Context, *RecheckOrderRequest) (*RecheckOrderResponse, error)
+	// Which brokers orders go to now.
+	GetBrokerRouting(context.Context, *GetBrokerRoutingRequest) (*GetBrokerRoutingResponse, error)
+	// Switches a broker off, or on again. Orders that are decided after the answer follow it; where trading runs in several
+	// processes, the others follow within seconds.
+	SetBrokerRouting(context.Context, *SetBrokerRoutingRequest) (*SetBrokerRoutingResponse, error)
 	mustEmbedUnimplementedTradingServiceServer()
 }
 
@@ -371,6 +403,12 @@ func (UnimplementedTradingServiceServer) ConfirmNoOrder(context.Context, *Confir
 }
 func (UnimplementedTradingServiceServer) RecheckOrder(context.Context, *RecheckOrderRequest) (*RecheckOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RecheckOrder not implemented")
+}
+func (UnimplementedTradingServiceServer) GetBrokerRouting(context.Context, *GetBrokerRoutingRequest) (*GetBrokerRoutingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetBrokerRouting not implemented")
+}
+func (UnimplementedTradingServiceServer) SetBrokerRouting(context.Context, *SetBrokerRoutingRequest) (*SetBrokerRoutingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetBrokerRouting not implemented")
 }
 func (UnimplementedTradingServiceServer) mustEmbedUnimplementedTradingServiceServer() {}
 func (UnimplementedTradingServiceServer) testEmbeddedByValue()                        {}
@@ -674,6 +712,42 @@ func _TradingService_RecheckOrder_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TradingService_GetBrokerRouting_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetBrokerRoutingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TradingServiceServer).GetBrokerRouting(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TradingService_GetBrokerRouting_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TradingServiceServer).GetBrokerRouting(ctx, req.(*GetBrokerRoutingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TradingService_SetBrokerRouting_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetBrokerRoutingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TradingServiceServer).SetBrokerRouting(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TradingService_SetBrokerRouting_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TradingServiceServer).SetBrokerRouting(ctx, req.(*SetBrokerRoutingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TradingService_ServiceDesc is the grpc.ServiceDesc for TradingService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -740,6 +814,14 @@ var TradingService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RecheckOrder",
 			Handler:    _TradingService_RecheckOrder_Handler,
+		},
+		{
+			MethodName: "GetBrokerRouting",
+			Handler:    _TradingService_GetBrokerRouting_Handler,
+		},
+		{
+			MethodName: "SetBrokerRouting",
+			Handler:    _TradingService_SetBrokerRouting_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1385,3 +1385,156 @@ class RecheckOrderResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecheckOrderResponse: _TypeAlias = RecheckOrderResponse  # noqa: Y015
+
+@_typing.final
+class GetBrokerRoutingRequest(_message.Message):
+    """Places, changes, lists and watches orders; squares off positions.
+    Asks which brokers orders go to.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBrokerRoutingRequest: _TypeAlias = GetBrokerRoutingRequest  # noqa: Y015
+
+@_typing.final
+class BrokerRouting(_message.Message):
+    """Whether orders go to a broker. The setting says whether they may at all; the switch, which changes while everything runs,
+    says whether they do now. Where they don't, orders end as NOT_ROUTED, exits too; to let exits pass set the kill switch.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKER_FIELD_NUMBER: _builtins.int
+    ROUTED_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    SWITCHED_ON_FIELD_NUMBER: _builtins.int
+    CHANGED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_FIELD_NUMBER: _builtins.int
+    broker: _builtins.str
+    """Broker namespace, such as "paper"."""
+    routed: _builtins.bool
+    """True where orders go to it now."""
+    allowed: _builtins.bool
+    """True where the setting (paper_trading.enabled, zerodha.enabled) allows it."""
+    switched_on: _builtins.bool
+    """True where the switch is on; it is where nobody has set it."""
+    changed_by: _builtins.str
+    """Identity of the caller who set the switch last. Empty where nobody did."""
+    reason: _builtins.str
+    """Why, one sentence. Empty where nobody did."""
+    @_builtins.property
+    def changed_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time of that. Absent where nobody did."""
+
+    def __init__(
+        self,
+        *,
+        broker: _builtins.str = ...,
+        routed: _builtins.bool = ...,
+        allowed: _builtins.bool = ...,
+        switched_on: _builtins.bool = ...,
+        changed_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        changed_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "broker", b"broker", "changed_at", b"changed_at", "changed_by", b"changed_by", "reason", b"reason", "routed", b"routed", "switched_on", b"switched_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrokerRouting: _TypeAlias = BrokerRouting  # noqa: Y015
+
+@_typing.final
+class GetBrokerRoutingResponse(_message.Message):
+    """Which brokers orders go to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def brokers(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrokerRouting]:
+        """Every active broker, in the order of the settings."""
+
+    def __init__(
+        self,
+        *,
+        brokers: _abc.Iterable[Global___BrokerRouting] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brokers", b"brokers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBrokerRoutingResponse: _TypeAlias = GetBrokerRoutingResponse  # noqa: Y015
+
+@_typing.final
+class SetBrokerRoutingRequest(_message.Message):
+    """Switches a broker off, or on again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    ON_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+    effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    broker: _builtins.str
+    """Broker namespace, such as "paper"."""
+    on: _builtins.bool
+    """True: orders go to it, where the setting allows it. False: none does."""
+    reason: _builtins.str
+    """Why, one sentence for the record, 1 to 500 characters. Required."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        broker: _builtins.str = ...,
+        on: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "on", b"on", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBrokerRoutingRequest: _TypeAlias = SetBrokerRoutingRequest  # noqa: Y015
+
+@_typing.final
+class SetBrokerRoutingResponse(_message.Message):
+    """The broker after the command."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def routing(self) -> Global___BrokerRouting:
+        """The broker's routing."""
+
+    def __init__(
+        self,
+        *,
+        routing: Global___BrokerRouting | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["routing", b"routing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["routing", b"routing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBrokerRoutingResponse: _TypeAlias = SetBrokerRoutingResponse  # noqa: Y015

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class TradingServiceStub:
-    """Places, changes, lists and watches orders; squares off positions.
+    """Places, lists and watches orders; squares off positions.
     """
 
     def __init__(self, channel):
@@ -116,10 +116,20 @@ class TradingServiceStub:
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderRequest.SerializeToString,
                 response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderResponse.FromString,
                 _registered_method=True)
+        self.GetBrokerRouting = channel.unary_unary(
+                '/panda.trading.v1.TradingService/GetBrokerRouting',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerRoutingRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerRoutingResponse.FromString,
+                _registered_method=True)
+        self.SetBrokerRouting = channel.unary_unary(
+                '/panda.trading.v1.TradingService/SetBrokerRouting',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.SetBrokerRoutingRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.SetBrokerRoutingResponse.FromString,
+                _registered_method=True)
 
 
 class TradingServiceServicer:
-    """Places, changes, lists and watches orders; squares off positions.
+    """Places, lists and watches orders; squares off positions.
     """
 
     def PlaceOrder(self, request, context):
@@ -244,6 +254,21 @@ class TradingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetBrokerRouting(self, request, context):
+        """Which brokers orders go to now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBrokerRouting(self, request, context):
+        """Switches a broker off, or on again. Orders that are decided after the answer follow it; where trading runs in several
+        processes, the others follow within seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TradingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -327,6 +352,16 @@ def add_TradingServiceServicer_to_server(servicer, server):
                     request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderRequest.FromString,
                     response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderResponse.SerializeToString,
             ),
+            'GetBrokerRouting': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBrokerRouting,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerRoutingRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerRoutingResponse.SerializeToString,
+            ),
+            'SetBrokerRouting': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBrokerRouting,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.SetBrokerRoutingRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.SetBrokerRoutingResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'panda.trading.v1.TradingService', rpc_method_handlers)
@@ -336,7 +371,7 @@ def add_TradingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TradingService:
-    """Places, changes, lists and watches orders; squares off positions.
+    """Places, lists and watches orders; squares off positions.
     """
 
     @staticmethod
@@ -761,6 +796,60 @@ class TradingService:
             '/panda.trading.v1.TradingService/RecheckOrder',
             panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderRequest.SerializeToString,
             panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBrokerRouting(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/GetBrokerRouting',
+            panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerRoutingRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerRoutingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBrokerRouting(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/SetBrokerRouting',
+            panda_dot_trading_dot_v1_dot_trading__pb2.SetBrokerRoutingRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.SetBrokerRoutingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -14,7 +14,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TradingServiceStub:
-    """Places, changes, lists and watches orders; squares off positions."""
+    """Places, lists and watches orders; squares off positions."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PlaceOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.PlaceOrderRequest, _trading_pb2.PlaceOrderResponse]
@@ -66,9 +66,15 @@ class TradingServiceStub:
     """Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
     order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
     """
+    GetBrokerRouting: _aio.UnaryUnaryMultiCallable[_trading_pb2.GetBrokerRoutingRequest, _trading_pb2.GetBrokerRoutingResponse]
+    """Which brokers orders go to now."""
+    SetBrokerRouting: _aio.UnaryUnaryMultiCallable[_trading_pb2.SetBrokerRoutingRequest, _trading_pb2.SetBrokerRoutingResponse]
+    """Switches a broker off, or on again. Orders that are decided after the answer follow it; where trading runs in several
+    processes, the others follow within seconds.
+    """
 
 class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Places, changes, lists and watches orders; squares off positions."""
+    """Places, lists and watches orders; squares off positions."""
 
     @_abc_1.abstractmethod
     def PlaceOrder(
@@ -213,6 +219,24 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_trading_pb2.RecheckOrderResponse]:
         """Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
         order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
+        """
+
+    @_abc_1.abstractmethod
+    def GetBrokerRouting(
+        self,
+        request: _trading_pb2.GetBrokerRoutingRequest,
+        context: _aio.ServicerContext[_trading_pb2.GetBrokerRoutingRequest, _abc.Awaitable[_trading_pb2.GetBrokerRoutingResponse]],
+    ) -> _abc.Awaitable[_trading_pb2.GetBrokerRoutingResponse]:
+        """Which brokers orders go to now."""
+
+    @_abc_1.abstractmethod
+    def SetBrokerRouting(
+        self,
+        request: _trading_pb2.SetBrokerRoutingRequest,
+        context: _aio.ServicerContext[_trading_pb2.SetBrokerRoutingRequest, _abc.Awaitable[_trading_pb2.SetBrokerRoutingResponse]],
+    ) -> _abc.Awaitable[_trading_pb2.SetBrokerRoutingResponse]:
+        """Switches a broker off, or on again. Orders that are decided after the answer follow it; where trading runs in several
+        processes, the others follow within seconds.
         """
 
 def add_TradingServiceServicer_to_server(servicer: TradingServiceServicer, server: _aio.Server) -> None: ...

@@ -1431,6 +1431,166 @@ export declare type RecheckOrderResponse = Message<"panda.trading.v1.RecheckOrde
 export declare const RecheckOrderResponseSchema: GenMessage<RecheckOrderResponse>;
 
 /**
+ * Places, changes, lists and watches orders; squares off positions.
+ * Asks which brokers orders go to.
+ *
+ * @generated from message panda.trading.v1.GetBrokerRoutingRequest
+ */
+export declare type GetBrokerRoutingRequest = Message<"panda.trading.v1.GetBrokerRoutingRequest"> & {
+};
+
+/**
+ * Describes the message panda.trading.v1.GetBrokerRoutingRequest.
+ * Use `create(GetBrokerRoutingRequestSchema)` to create a new message.
+ */
+export declare const GetBrokerRoutingRequestSchema: GenMessage<GetBrokerRoutingRequest>;
+
+/**
+ * Whether orders go to a broker. The setting says whether they may at all; the switch, which changes while everything runs,
+ * says whether they do now. Where they don't, orders end as NOT_ROUTED, exits too; to let exits pass set the kill switch.
+ *
+ * @generated from message panda.trading.v1.BrokerRouting
+ */
+export declare type BrokerRouting = Message<"panda.trading.v1.BrokerRouting"> & {
+  /**
+   * Broker namespace, such as "paper".
+   *
+   * @generated from field: string broker = 1;
+   */
+  broker: string;
+
+  /**
+   * True where orders go to it now.
+   *
+   * @generated from field: bool routed = 2;
+   */
+  routed: boolean;
+
+  /**
+   * True where the setting (paper_trading.enabled, zerodha.enabled) allows it.
+   *
+   * @generated from field: bool allowed = 3;
+   */
+  allowed: boolean;
+
+  /**
+   * True where the switch is on; it is where nobody has set it.
+   *
+   * @generated from field: bool switched_on = 4;
+   */
+  switchedOn: boolean;
+
+  /**
+   * Identity of the caller who set the switch last. Empty where nobody did.
+   *
+   * @generated from field: string changed_by = 5;
+   */
+  changedBy: string;
+
+  /**
+   * Why, one sentence. Empty where nobody did.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * Wall time of that. Absent where nobody did.
+   *
+   * @generated from field: google.protobuf.Timestamp changed_at = 7;
+   */
+  changedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message panda.trading.v1.BrokerRouting.
+ * Use `create(BrokerRoutingSchema)` to create a new message.
+ */
+export declare const BrokerRoutingSchema: GenMessage<BrokerRouting>;
+
+/**
+ * Which brokers orders go to.
+ *
+ * @generated from message panda.trading.v1.GetBrokerRoutingResponse
+ */
+export declare type GetBrokerRoutingResponse = Message<"panda.trading.v1.GetBrokerRoutingResponse"> & {
+  /**
+   * Every active broker, in the order of the settings.
+   *
+   * @generated from field: repeated panda.trading.v1.BrokerRouting brokers = 1;
+   */
+  brokers: BrokerRouting[];
+};
+
+/**
+ * Describes the message panda.trading.v1.GetBrokerRoutingResponse.
+ * Use `create(GetBrokerRoutingResponseSchema)` to create a new message.
+ */
+export declare const GetBrokerRoutingResponseSchema: GenMessage<GetBrokerRoutingResponse>;
+
+/**
+ * Switches a broker off, or on again.
+ *
+ * @generated from message panda.trading.v1.SetBrokerRoutingRequest
+ */
+export declare type SetBrokerRoutingRequest = Message<"panda.trading.v1.SetBrokerRoutingRequest"> & {
+  /**
+   * Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
+   * effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Broker namespace, such as "paper".
+   *
+   * @generated from field: string broker = 2;
+   */
+  broker: string;
+
+  /**
+   * True: orders go to it, where the setting allows it. False: none does.
+   *
+   * @generated from field: bool on = 3;
+   */
+  on: boolean;
+
+  /**
+   * Why, one sentence for the record, 1 to 500 characters. Required.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message panda.trading.v1.SetBrokerRoutingRequest.
+ * Use `create(SetBrokerRoutingRequestSchema)` to create a new message.
+ */
+export declare const SetBrokerRoutingRequestSchema: GenMessage<SetBrokerRoutingRequest>;
+
+/**
+ * The broker after the command.
+ *
+ * @generated from message panda.trading.v1.SetBrokerRoutingResponse
+ */
+export declare type SetBrokerRoutingResponse = Message<"panda.trading.v1.SetBrokerRoutingResponse"> & {
+  /**
+   * The broker's routing.
+   *
+   * @generated from field: panda.trading.v1.BrokerRouting routing = 1;
+   */
+  routing?: BrokerRouting | undefined;
+};
+
+/**
+ * Describes the message panda.trading.v1.SetBrokerRoutingResponse.
+ * Use `create(SetBrokerRoutingResponseSchema)` to create a new message.
+ */
+export declare const SetBrokerRoutingResponseSchema: GenMessage<SetBrokerRoutingResponse>;
+
+/**
  * What a change of an order does.
  *
  * @generated from enum panda.trading.v1.OrderChangeKind
@@ -1579,7 +1739,7 @@ export enum SquareOffSkip {
 export declare const SquareOffSkipSchema: GenEnum<SquareOffSkip>;
 
 /**
- * Places, changes, lists and watches orders; squares off positions.
+ * Places, lists and watches orders; squares off positions.
  *
  * @generated from service panda.trading.v1.TradingService
  */
@@ -1753,6 +1913,27 @@ export declare const TradingService: GenService<{
     methodKind: "unary";
     input: typeof RecheckOrderRequestSchema;
     output: typeof RecheckOrderResponseSchema;
+  },
+  /**
+   * Which brokers orders go to now.
+   *
+   * @generated from rpc panda.trading.v1.TradingService.GetBrokerRouting
+   */
+  getBrokerRouting: {
+    methodKind: "unary";
+    input: typeof GetBrokerRoutingRequestSchema;
+    output: typeof GetBrokerRoutingResponseSchema;
+  },
+  /**
+   * Switches a broker off, or on again. Orders that are decided after the answer follow it; where trading runs in several
+   * processes, the others follow within seconds.
+   *
+   * @generated from rpc panda.trading.v1.TradingService.SetBrokerRouting
+   */
+  setBrokerRouting: {
+    methodKind: "unary";
+    input: typeof SetBrokerRoutingRequestSchema;
+    output: typeof SetBrokerRoutingResponseSchema;
   },
 }>;
 
