@@ -129,6 +129,7 @@ async def test_rule_15_a_stop_that_the_broker_ends_is_an_incident_and_the_positi
     found = await record(room, entry)
     assert found.guard.leaving is Reason.STOP_LOST
     assert "without being asked" in found.message
+    assert found.message.endswith("(price protection)")
     assert (await own(room))[1:] == [("OPEN", 10, 0)]
 
 

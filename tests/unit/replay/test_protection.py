@@ -59,7 +59,12 @@ class Run:
 
 
 def replayed(
-    monkeypatch: pytest.MonkeyPatch, prices: list[float], script: dict[int, Target], *, seconds: int = 1
+    monkeypatch: pytest.MonkeyPatch,
+    prices: list[float],
+    script: dict[int, Target],
+    *,
+    seconds: int = 1,
+    **paper: str,
 ) -> Run:
     """Replays ticks of INFY, one a second, to a strategy that says its targets at given ticks, of ten units."""
     monkeypatch.setattr(Scripted, "script", script)
@@ -67,14 +72,19 @@ def replayed(
     for number, price in enumerate(prices, 1):
         at = nanoseconds(BEGAN + timedelta(seconds=number * seconds))
         columns = ((INFY.instrument_token,), (round(price * SCALE),), (at,))
-        frames.append(Frame("test", 0, number, at, SCALE, *columns, ()))
+        frames.append(Frame("test", 0, number, at, SCALE, *columns, (), volume=(number * 40,)))
     config = StrategyConfig(
         strategy_id="s", revision=1, state=StrategyState.RUNNING, strategy_type="scripted", parameters={},
         instruments=(StrategyInstrument(INFY.instrument_id, INFY.instrument_token),), brokers=(),
         account="default", quantity=10, product=Product.MIS, signal_ttl_seconds=60,
     )  # fmt: skip
     fills: list[Filled] = []
-    settings = load_settings({"ALPHAPANDA_PAPER_TRADING__SLIPPAGE_PERCENT": "0"})
+    settings = load_settings(
+        {
+            f"ALPHAPANDA_PAPER_TRADING__{name}": value
+            for name, value in {"SLIPPAGE_PERCENT": "0", **paper}.items()
+        }
+    )
     replay = compose_replay(
         *([config], settings, CALENDAR, DIRECTORY, lambda filled, _: fills.append(filled)),
         StrategyRegistry((Scripted,)),
@@ -160,9 +170,13 @@ def test_an_exit_that_would_rest_is_refused_and_the_stop_stays(monkeypatch) -> N
     ]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(15))
 def test_random_days_never_cross_zero_and_end_flat(monkeypatch, seed) -> None:
-    """Whatever a strategy asks for: each moment's position is one of its targets, or flat, or on its way there."""
+    """Whatever a strategy asks for: each moment's position is one of its targets, or flat, or on its way there.
+
+    Also where orders take more than a tick to the exchange, and where they fill in parts.
+    """
+    paper = ({}, {"LATENCY_MS": "30000"}, {"FILL_SHARE_PERCENT": "10"})[seed % 3]
     chance = random.Random(seed)
     prices, price, script = [], 100.0, {}
     for number in range(1, 400):
@@ -178,7 +192,7 @@ def test_random_days_never_cross_zero_and_end_flat(monkeypatch, seed) -> None:
             )
             at = At(limit=price - sign * 0.5) if sign and chance.random() < 0.3 else None
             script[number] = Target(stance, "", at, protect if sign else None)
-    run = replayed(monkeypatch, prices, script, seconds=20)
+    run = replayed(monkeypatch, prices, script, seconds=20, **paper)
     held, protective = 0, 0
     for filled in run.fills:
         before = held

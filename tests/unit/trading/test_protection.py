@@ -84,6 +84,13 @@ def test_an_exit_of_its_own_that_waits_at_the_exchange_makes_room_for_another() 
     assert decide(guard, ended).action is None
 
 
+def test_a_stop_that_has_triggered_is_not_moved_but_replaced_where_its_units_differ() -> None:
+    """It fills as it is: a trail that goes on leaves it alone; units of a newer entry need another one."""
+    filling = replace(WORKING, filled=4, triggered=True)
+    assert decide(replace(LONG, stop_loss=Decimal(96)), Facts(6, filling)).action is None
+    assert isinstance(decide(LONG, Facts(12, filling)).action, CancelStop)
+
+
 def test_a_short_position_is_protected_the_other_way_round() -> None:
     """Its stop is above and its target below."""
     assert SHORT.exits_with is Side.BUY
@@ -359,6 +366,7 @@ class _World:
             changing=bool(one.asked),
             modifications=one.modifications,
             change_refused=refused,
+            triggered=one.kind == "stop" and one.filled > 0,
         )
 
     def come_to_rest(self) -> None:

@@ -158,7 +158,8 @@ class PaperBook:
 
     def _ended(self, held: HeldOrder, status: BrokerOrderStatus, message: str) -> BrokerOrder:
         self.held.pop(held.number, None)
-        return BrokerOrder(held.number, status, self._fills.pop(held.number, ()), message)
+        fills = self._fills.pop(held.number, ())
+        return BrokerOrder(held.number, status, fills, message, held.order.quantity)
 
     def _filled(
         self, held: HeldOrder, found: Tradable, market: MarketView, payable: PayableAtFill | None = None

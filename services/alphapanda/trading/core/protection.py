@@ -88,6 +88,7 @@ class OwnOrder(Struct, frozen=True, gc=False):
         cancelling: whether its cancellation was asked for.
         modifications: made and tried so far.
         change_refused: whether the broker refused the newest modification or cancellation.
+        triggered: whether a stop is no longer waiting for its trigger: it is filling, and isn't moved any more.
         stuck: whether a stop has triggered and not filled within the time that it has.
     """
 
@@ -99,6 +100,7 @@ class OwnOrder(Struct, frozen=True, gc=False):
     cancelling: bool = False
     modifications: int = 0
     change_refused: bool = False
+    triggered: bool = False
     stuck: bool = False
 
     @property
@@ -353,10 +355,10 @@ def _with_stop(guard: Guard, stop: OwnOrder, facts: Facts, alarm: str) -> Decisi
     if why or trigger is None:
         return Decision(guard, CancelStop(why or "no stop is wanted any more"), alarm)
     quantity = stop.filled + facts.held
-    if stop.quantity == quantity and stop.trigger == trigger:
+    if stop.quantity == quantity and (stop.trigger == trigger or stop.triggered):
         return Decision(replace(guard, alarmed=""), None, alarm)
     kept = KEPT_FOR_QUANTITY if stop.quantity == quantity else 0
-    if stop.change_refused or stop.modifications >= MODIFICATIONS - kept:
+    if stop.triggered or stop.change_refused or stop.modifications >= MODIFICATIONS - kept:
         return Decision(
             guard, CancelStop("it can't be modified any more: another one takes its place"), alarm
         )

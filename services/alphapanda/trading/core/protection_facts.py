@@ -177,6 +177,7 @@ def _own(order_id: str, around: Surroundings) -> OwnOrder | None:
         cancelling=cancelling(changes),
         modifications=len(called),
         change_refused=bool(changes) and changes[-1].status in _REFUSED,
+        triggered=since is not None or order.filled > 0,
         stuck=since is not None and not order.status.is_final and around.now - since >= STUCK,
     )
 

@@ -161,10 +161,13 @@ def _begin(armed: ProtectionRecord, in_force: ProtectionRecord | None, around: S
 
 
 def _carried_out(record: ProtectionRecord, decision: Decision, around: Surroundings) -> Plan | None:
-    before, action = record.guard, decision.action
+    before, action, alarm = record.guard, decision.action, decision.alarm
     record.guard = decision.guard
-    if decision.alarm:
-        record.message = decision.alarm
+    stop = around.orders.get(record.stop_order_id)
+    if alarm and decision.guard.leaving is Reason.STOP_LOST and stop is not None and stop.message:
+        alarm = f"{alarm} ({stop.message})"
+    if alarm:
+        record.message = alarm
     order, changes = None, _changes(record, action, around)
     if isinstance(action, PlaceStop | SendExit):
         session = around.session
@@ -174,9 +177,9 @@ def _carried_out(record: ProtectionRecord, decision: Decision, around: Surroundi
     elif isinstance(action, End):
         record.end(action.reason)
     if action is not None:
-        return Plan((record,), order, changes, decision.alarm, record)
-    if decision.alarm or decision.guard != before:
-        return Plan((record,), alarm=decision.alarm, record=record, done=False)
+        return Plan((record,), order, changes, alarm, record)
+    if alarm or decision.guard != before:
+        return Plan((record,), alarm=alarm, record=record, done=False)
     return None
 
 
