@@ -64,6 +64,18 @@ async def test_an_order_event_that_comes_again_is_absorbed(risk) -> None:
     assert [call.args for call in risk.figures.absorbed.call_args_list] == [("risk", "paper", 1)] * 2
 
 
+async def test_an_order_that_was_modified_to_more_units_fills_them(risk) -> None:
+    """A stop follows its position: its row takes the new quantity over, and a fill of all of it is booked."""
+    await _hold(risk, 10)
+    await risk.raw(risk.signal(4))
+    [*_, stop] = await risk.validated()
+    await risk.told(stop, 0, OrderStatus.OPEN, 1)
+    more = replace(stop, quantity=10)
+    await risk.told(more, 0, OrderStatus.OPEN, 2)
+    await risk.told(more, 10, OrderStatus.FILLED, 3)
+    assert await risk.position() == 0
+
+
 async def test_a_batch_is_decided_in_order(risk) -> None:
     """Targets of one batch: the first becomes an order, the last waits, the one between is superseded; others go on."""
     first, between, last = risk.signal(10), risk.signal(-10), risk.signal(20)

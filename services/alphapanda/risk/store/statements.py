@@ -205,8 +205,8 @@ def _saves(condition: str = "") -> dict[str, str]:
         "orders": save(
             "orders",
             f"signal_id, {_KEY}, side, quantity, filled, revision, final, value, charges",
-            " ON CONFLICT (signal_id) DO UPDATE SET filled = excluded.filled, revision = excluded.revision,"
-            " final = excluded.final, value = excluded.value, charges = excluded.charges",
+            " ON CONFLICT (signal_id) DO UPDATE SET quantity = excluded.quantity, filled = excluded.filled,"
+            " revision = excluded.revision, final = excluded.final, value = excluded.value, charges = excluded.charges",
         ),
         "positions": save(
             "positions",
