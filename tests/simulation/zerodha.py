@@ -54,7 +54,7 @@ SYMBOL: Final = "INFY"
 LISTING: Final = Listing(DAY, 40)
 CALENDAR: Final = load_nse_calendar()
 CHARGES: Final = KiteCharges(load_charge_rates())
-REACTION: Final = 20.0
+REACTION: Final = 60.0
 """Seconds after a trade elsewhere in which nothing trades: so long a working exit may be larger than what is held."""
 OPTIONS: Final = TradingOptions(send_window_seconds=2, call_timeout_seconds=5, batch_wait_seconds=0.1)
 
@@ -109,7 +109,6 @@ class World:
             CHARGES,
             lambda: directory,
             ZerodhaOptions(),
-            now=self.now,
             monotonic=loop.time,
         )
         self._interval = look_up_interval

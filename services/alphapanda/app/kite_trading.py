@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from alphapanda.app.clocks import wall_clock
 from alphapanda.app.kite_parts import KiteParts
 from alphapanda.app.resources import ProcessResources
 from alphapanda.domain.charge_rates import load_charge_rates
@@ -36,5 +35,4 @@ def zerodha_parts(resources: ProcessResources, kite: KiteParts) -> ZerodhaParts:
             account: OrderUpdates(account, kite.options, follower, kite.rest[account].finds_dead)
             for account, follower in kite.followers.items()
         },
-        now=wall_clock,
     )

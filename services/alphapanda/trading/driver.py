@@ -28,6 +28,7 @@ from alphapanda.trading.execution_context import ExecutionContext, Step
 from alphapanda.trading.inquiry import Inquiry, LookUps
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.protection_gate import NothingProtected, ProtectionGate
+from alphapanda.trading.traders.trader import ExecutionMode
 
 _log = structlog.get_logger(__name__)
 
@@ -253,7 +254,7 @@ class OrderDriver:
         """An order as its next intent may be sent, or as it has ended; None: it is followed until it may be sent."""
         if self.has_to_wait(order):
             if self.look_ups.follow(order.order_id):
-                _log.warning("order.waits_for_broker", order_id=order.order_id, broker=order.key.broker)
+                self._tell_of_waiting(order)
             return None
         if not self.protections.holds(order):
             return order
@@ -261,6 +262,21 @@ class OrderDriver:
         if passed is None:
             self.look_ups.follow(order.order_id)
         return passed
+
+    def _tell_of_waiting(self, order: Order) -> None:
+        """Says that an exit waits for its broker; at a live one a person has to know (REAL_MONEY rule 13)."""
+        trader = self._context.traders.get(order.key.broker)
+        live = trader is not None and trader.get_execution_mode() is ExecutionMode.LIVE
+        (_log.error if live else _log.warning)(
+            "order.waits_for_broker",
+            alarm=live,
+            order_id=order.order_id,
+            broker=order.key.broker,
+            account=order.key.account,
+            strategy_id=order.key.strategy_id,
+            instrument_id=order.key.instrument_id,
+            error="" if trader is None else trader.not_ready_for(order.key.account),
+        )
 
     async def _follow(self, order_id: str) -> None:
         """Drives an order that is being followed; one whose row was never committed is no longer followed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,7 +13,8 @@ from tests.values import replace
 from trading_room import NOON, terminal
 from zerodha_room import Live, Opened, at_the_stub, market_is
 
-from alphapanda.domain.order import FailureReason, OrderStatus
+from alphapanda.domain.order import FailureReason, OrderStatus, OrderType
+from alphapanda.domain.terms import Terms
 from alphapanda.trading.escalations import Escalations
 from alphapanda.trading.foreign import ForeignTrades
 
@@ -174,14 +176,42 @@ async def test_rule_13_while_the_session_is_dead_entries_end_and_exits_wait(open
         await opened_position(live)
         live.stub.do(lambda exchange: exchange.sessions.end(APP.api_key))
         closing, entry = live.exit(1), live.signal(2)
-        await live.room.handle(closing)
-        await live.room.handle(entry)
-        order = await live.room.ended(entry)
+        with capture_logs() as logs:
+            await live.room.handle(closing)
+            await live.order_when(closing, lambda order: order.status is OrderStatus.PENDING_SUBMIT)
+            await live.room.handle(entry)
+            order = await live.room.ended(entry)
+        assert "order.waits_for_broker" in [one["event"] for one in logs if one.get("alarm")]
         assert (order.failure, "kite login" in order.message) == (FailureReason.BROKER_NOT_READY, True)
         assert (await live.room.order(closing)).status is OrderStatus.PENDING_SUBMIT
         await live.signed_in(2)
         order = await live.room.ended(closing)
         assert (order.status, live.held(), len(live.book())) == (OrderStatus.FILLED, 0, 2)
+
+
+async def test_a_restart_follows_fourteen_working_orders_without_sending_any_again(opened: Opened) -> None:
+    """Another process finds each by its tag, and what they trade meanwhile is booked once."""
+    async with at_the_stub(opened) as live:
+        resting = [
+            live.signal(
+                number,
+                quantity=number,
+                terms=Terms(OrderType.LIMIT, limit_price=Decimal(730)),
+                key=replace(live.signal().key, strategy_id=f"s{number}"),
+            )
+            for number in range(1, 15)
+        ]
+        for verdict in resting:
+            await live.room.handle(verdict)
+            await live.order_when(verdict, lambda order: order.status is OrderStatus.OPEN)
+        await live.room.executor.stop()
+        live.price(Decimal(730))
+        await live.room.executor.start()
+        for verdict in resting:
+            order = await live.room.ended(verdict)
+            assert (order.status, order.filled) == (OrderStatus.FILLED, order.quantity)
+        assert (len(live.book()), len(set(tags(live)))) == (14, 14)
+        assert sum((await positions(live)).values()) == live.held() == sum(range(1, 15))
 
 
 async def opened_position(live: Live) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tests.kite_exchange.control_routes import holdings
 from zerodha_room import Desk, desk_at_the_stub
 
@@ -175,20 +175,21 @@ async def test_rule_9_shares_of_the_demat_account_are_held_too() -> None:
         assert [order.quantity for order in (first, second)] == [5, 2]
 
 
-@pytest.mark.parametrize(("number", "seconds"), [(1, 0), (0, 3 * 3600)])
-async def test_rule_9_no_exit_goes_out_unread_where_it_must_not(number: int, seconds: int) -> None:
-    """Neither a second call of it, nor an intraday one at the time of the broker's own square-off; others do."""
+async def test_rule_9_no_exit_goes_out_before_positions_were_read() -> None:
+    """It might open what is closed already: it waits, with an alarm after the third time, and goes out once they can be read."""
     async with desk_at_the_stub() as desk:
         desk.price(750)
         await placed(desk, desk.placement(0))
-        desk.now["seconds"] = seconds
-        desk.fault("error", method="GET", path="/portfolio/positions", status=503, times=2)
-        with pytest.raises(NothingSent, match="positions have to be read"):
-            await desk.trader.execute_order(replace(desk.exit(1), number=number))
+        desk.fault("error", method="GET", path="/portfolio/positions", status=503, times=3)
+        with capture_logs() as logs:
+            for number in range(3):
+                with pytest.raises(NothingSent, match="positions have to be read"):
+                    await desk.trader.execute_order(desk.exit(1 + number))
+        assert [one["event"] for one in logs if one.get("alarm")] == ["order.exit_waits"]
         assert "positions" in desk.trader.not_ready_for("default")
-        desk.now["seconds"] = 0
-        out = await placed(desk, desk.exit(2))
+        out = await placed(desk, desk.exit(4))
         assert out.status is BrokerOrderStatus.COMPLETE
+        assert desk.trader.not_ready_for("default") == ""
 
 
 async def test_an_account_that_is_none_of_ours_gets_nothing() -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -60,7 +60,6 @@ class Desk:
         follower: the session.
         directory: the instruments that are known.
         instrument: NSE:INFY.
-        now: the trader's wall time, seconds after NOON.
     """
 
     stub: ServerThread
@@ -68,7 +67,6 @@ class Desk:
     follower: SessionFollower
     directory: InstrumentDirectory
     instrument: Instrument
-    now: Counter[str]
 
     def placement(self, number: int = 0, **changes: Any) -> Placement:
         """An entry of 10 shares; the same number has the same tag."""
@@ -134,7 +132,8 @@ class Live:
         """A verdict for Zerodha; the same numbers make the same verdict."""
         verdict = approved(number)
         key = replace(verdict.key, broker="zerodha", instrument_id=self.instrument.instrument_id)
-        return replace(verdict, key=key, instrument_token=self.instrument.instrument_token, **changes)
+        told = {"key": key, "instrument_token": self.instrument.instrument_token, **changes}
+        return replace(verdict, **told)
 
     def exit(self, number: int = 1, **changes: Any) -> Approved:
         """A verdict that closes what `signal` opens."""
@@ -214,16 +213,14 @@ async def desk_at_the_stub(*, rows: int = 40, **options: Any) -> AsyncIterator[D
             SYMBOL, listed.instrument_token, "NSE", "INFY", "Infosys", "NSE", "EQ", Decimal("0.05"), 1, 0, "NSE_EQ"
         )  # fmt: skip
         directory = InstrumentDirectory([instrument])
-        now: Counter[str] = Counter()
         parts = ZerodhaParts(
             {"default": rest},
             KiteCharges(load_charge_rates()),
             lambda: directory,
             ZerodhaOptions(**{"visibility_seconds": 0.5, **options}),
             {"default": OrderUpdates("default", kite, follower, rest.finds_dead)},
-            lambda: NOON + timedelta(seconds=now["seconds"]),
         )
-        yield Desk(stub, ZerodhaTrader("zerodha", parts), follower, directory, instrument, now)
+        yield Desk(stub, ZerodhaTrader("zerodha", parts), follower, directory, instrument)
         rest.stop()
 
 

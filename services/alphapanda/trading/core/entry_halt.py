@@ -53,9 +53,9 @@ class Pause:
     _words: str = ""
     _seconds: float = 0.0
 
-    def begin(self, now: float, words: str) -> None:
-        """Begins a pause, twice as long as the one before."""
-        self._seconds = min(max(self._seconds * 2, FIRST_SECONDS), LONGEST_SECONDS)
+    def begin(self, now: float, words: str, longest: float = LONGEST_SECONDS) -> None:
+        """Begins a pause, twice as long as the one before, and no longer than `longest` seconds."""
+        self._seconds = min(max(self._seconds * 2, FIRST_SECONDS), longest)
         self._until, self._words = now + self._seconds, words
 
     def over(self) -> None:

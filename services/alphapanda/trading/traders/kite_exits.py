@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime, time
 from typing import Final
 
 import structlog
@@ -14,15 +13,14 @@ from alphapanda.kite.held import net_units, working_units
 from alphapanda.kite.order_rows import UnreadableRow
 from alphapanda.kite.orders import KiteOrders
 from alphapanda.kite.outcomes import KiteError
-from alphapanda.kite.session import IST, NoSession
+from alphapanda.kite.session import NoSession
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.trading.traders.trader import NothingSent, Placement
 
 READ_AGAIN_SECONDS: Final = 0.5
 """Positions may be a moment behind the trades: what would cut an exit is read once more."""
-SQUARE_OFF_FROM: Final = time(14, 55)
-SQUARE_OFF_TO: Final = time(15, 30)
-"""IST times between which brokers square intraday positions off themselves, under every regime that is known (KITE_FACTS section 5)."""
+ALARM_AFTER: Final = 3
+"""Reads in a row that failed."""
 _log = structlog.get_logger(__name__)
 
 
@@ -31,28 +29,23 @@ class ExitRoom:
 
     Args:
         orders: the account's orders.
-        now: returns the wall time, aware.
         sleep: waits for seconds.
     """
 
     def __init__(
         self,
         orders: KiteOrders,
-        now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._orders = orders
-        self._now = now
+        self._unread = 0
         self._sleep = sleep
 
     async def units(self, placement: Placement) -> int:
         """Units of an exit to send: min(asked for, held in the same product, less working exits); 0: there is nothing to exit.
 
-        Where the books can't be read, an exit goes out as asked for; but neither a second call of it nor an intraday exit at the
-        time of the broker's own square-off does.
-
         Raises:
-            NothingSent: the books can't be read, and it must not be sent without them.
+            NothingSent: the books can't be read; without them none is sent, because it might open what is closed already.
         """
         try:
             room = await self._room(placement)
@@ -60,17 +53,21 @@ class ExitRoom:
                 await self._sleep(READ_AGAIN_SECONDS)
                 room = await self._room(placement)
         except (KiteError, NoSession, UnreadableRow) as unread:
-            words = in_one_line(unread)
-            if placement.number or self._squares_off(placement.product):
-                raise NothingSent(f"positions have to be read before this exit is sent: {words}") from unread
-            _log.warning(
-                "order.exit_unchecked",
-                account=placement.account,
-                instrument_id=placement.instrument.instrument_id,
-                tag=placement.tag,
-                error=words,
-            )
-            return placement.quantity
+            self._unread += 1
+            if self._unread == ALARM_AFTER:
+                _log.error(
+                    "order.exit_waits",
+                    alarm=True,
+                    account=placement.account,
+                    strategy_id=placement.strategy_id,
+                    instrument_id=placement.instrument.instrument_id,
+                    error=in_one_line(unread),
+                    message="positions can't be read, and no exit is sent without them",
+                )
+            raise NothingSent(
+                f"positions have to be read before this exit is sent: {in_one_line(unread)}"
+            ) from unread
+        self._unread = 0
         if room < placement.quantity:
             _log.error(
                 "order.exit_cut",
@@ -96,11 +93,6 @@ class ExitRoom:
             (one.order for one in book), instrument.symbol, placement.side.name, product.name
         )
         return max(-placement.side.sign * net - working, 0)
-
-    def _squares_off(self, product: Product) -> bool:
-        return (
-            product is Product.MIS and SQUARE_OFF_FROM <= self._now().astimezone(IST).time() <= SQUARE_OFF_TO
-        )
 
 
 async def _none() -> tuple[()]:

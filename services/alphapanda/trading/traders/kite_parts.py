@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -37,10 +36,6 @@ class ZerodhaOptions:
     halt_after: int = 3
 
 
-def _wall_clock() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class ZerodhaParts:
     """What the trader is built with.
@@ -51,7 +46,6 @@ class ZerodhaParts:
         instruments: today's instruments.
         options: how orders are sent and followed.
         updates: order updates by account; they only say which order is to be read.
-        now: returns the wall time, aware.
         monotonic: seconds of a clock that never goes back.
     """
 
@@ -60,5 +54,4 @@ class ZerodhaParts:
     instruments: Callable[[], InstrumentDirectory]
     options: ZerodhaOptions = ZerodhaOptions()
     updates: Mapping[str, OrderUpdates] = field(default_factory=dict)
-    now: Callable[[], datetime] = _wall_clock
     monotonic: Callable[[], float] = time.monotonic

@@ -61,6 +61,8 @@ _LATER: Final = frozenset(
 )
 """Refusals of what may be sent later: they are about the way to Zerodha, not about the order."""
 NOTHING_HELD: Final = "the broker holds nothing of it that isn't on its way out already: it was closed elsewhere, or never opened"
+UNREAD_SECONDS: Final = 2.0
+"""Longest pause after positions could not be read."""
 MOST_MADE: Final = 10_000
 """Orders whose fills are remembered with their charges."""
 STALE_SECONDS: Final = 10.0
@@ -98,7 +100,7 @@ class ZerodhaTrader(Trader):
         self._orders = {account: KiteOrders(rest) for account, rest in parts.rest.items()}
         self._halts = {account: EntryHalt(parts.options.halt_after) for account in parts.rest}
         self._pauses = {account: Pause() for account in parts.rest}
-        self._rooms = {account: ExitRoom(orders, parts.now) for account, orders in self._orders.items()}
+        self._rooms = {account: ExitRoom(orders) for account, orders in self._orders.items()}
         self._confirmed: dict[str, _Confirmed] = {}
         self._made: dict[str, tuple[tuple[KiteTrade, ...], list[Fill]]] = {}
         self._freeze: dict[str, int] = {}
@@ -163,7 +165,7 @@ class ZerodhaTrader(Trader):
             try:
                 quantity = await self._rooms[account].units(placement)
             except NothingSent as unread:
-                self._pauses[account].begin(self._monotonic(), str(unread))
+                self._pauses[account].begin(self._monotonic(), str(unread), UNREAD_SECONDS)
                 raise
             if not quantity:
                 return BrokerOrder("", BrokerOrderStatus.REJECTED, message=NOTHING_HELD)
