@@ -142,6 +142,7 @@ class TradingApi(ProtectionRpcs, RoutingApi):
         await self._executor.driver.wait_for_end(
             order.order_id, max(seconds, 0.0), is_new=is_new, or_rests=True
         )
+        await self._executor.driver.protections.at_rest(order.key)
         return trading.PlaceOrderResponse(order=await self._order_message(order.order_id))
 
     @override

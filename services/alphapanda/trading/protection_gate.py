@@ -35,6 +35,9 @@ class ProtectionGate(Protocol):
     async def nudge(self, key: PositionKey) -> None:
         """Steps the position's protections, because its orders have changed."""
 
+    async def at_rest(self, key: PositionKey) -> None:
+        """Returns once the position's protections aren't being stepped, or after a moment."""
+
 
 class NothingProtected(ProtectionGate):
     """The gate where there are no protections."""
@@ -65,3 +68,7 @@ class NothingProtected(ProtectionGate):
     @override
     async def nudge(self, key: PositionKey) -> None:
         """Does nothing."""
+
+    @override
+    async def at_rest(self, key: PositionKey) -> None:
+        """At once."""

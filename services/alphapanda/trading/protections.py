@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
@@ -116,6 +117,12 @@ class Protections(ProtectionGate):
             self._again.add(key)  # whoever steps it now looks again
         else:
             await self.advance(key)
+
+    @override
+    async def at_rest(self, key: PositionKey) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CHANGE_SECONDS), self._lock(key):
+                return
 
     async def look(self) -> None:
         """Reads which positions are protected, and steps each.

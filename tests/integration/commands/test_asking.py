@@ -97,6 +97,23 @@ def test_a_resting_order_is_modified_and_cancelled(asked, refused):
     assert "is CANCELLED: nothing of it is left" in refused("orders", "modify", order_id, "--limit", "2")
 
 
+def test_a_bracket_is_placed_by_one_command_and_shown_and_ended(asked, refused):
+    """`--stop-loss` and `--take-profit`: a stop rests, `protections` shows both, `unprotect` ends them; the stop isn't cancelled alone."""
+    first = json.loads(asked("orders", "place", "buy", "NSE:HDFCBANK", "1", "--json"))["order"]["state"]
+    price = float(first["averagePrice"]["value"])
+    levels = ("--stop-loss", f"{round(price * 0.98)}", "--take-profit", f"{round(price * 1.05)}")
+    placed = json.loads(asked("orders", "place", "buy", "NSE:HDFCBANK", "2", *levels, "--json"))["order"]
+    order_id = placed["state"]["orderId"]
+    (shown,) = json.loads(asked("orders", "protections", "--symbol", "NSE:HDFCBANK", "--json"))["protections"]
+    assert (shown["orderId"], shown["state"]) == (order_id, "PROTECTION_STATE_ACTIVE")
+    assert f"{round(price * 0.98):,}.00" in asked("orders", "protections")
+    assert "protects a position" in refused("orders", "cancel", shown["stopOrderId"])
+    assert "cancelled" in asked("orders", "unprotect", order_id)
+    assert "nothing is protected" in asked("orders", "protections", "--symbol", "NSE:HDFCBANK")
+    wrong = asked("orders", "place", "buy", "NSE:HDFCBANK", "1", "--stop-loss", f"{round(price * 2)}")
+    assert "failed" in wrong
+
+
 def test_the_same_request_id_places_one_order(asked):
     """`orders place --request-id R` twice is one order."""
     ids = {
@@ -252,7 +269,7 @@ def test_json_that_is_no_request_is_refused(target):
     [
         (("change", "demo.infy"), "nothing to change: name -p, --instrument,"),
         (("change", "demo.infy", "-p", "fast"), "-p: 'fast' is not allowed; allowed: name=value"),
-        (("types", "rsy"), "TYPE: 'rsy' is not allowed; allowed: ema_cross, mean_reversion,"),
+        (("types", "rsy"), "TYPE: 'rsy' is not allowed; allowed: dip_buyer, ema_cross,"),
     ],
 )
 def test_what_can_be_seen_here_is_refused_here(refused, arguments, said):
