@@ -216,9 +216,16 @@ class CapabilityTable:
             return None
         if not sessions:
             return None
-        last = sessions[-1]
-        for phases in self.phase_days:
+        return self.auction_begins(day, session_segment, calendar) or sessions[-1].close
+
+    def auction_begins(self, day: date, session_segment: str, calendar: TradingCalendar) -> datetime | None:
+        """When a day's closing auction begins, aware; None where there is none, or no data."""
+        try:
+            sessions = calendar.sessions(day, session_segment)
+        except (CalendarNotCovered, UnknownName):
+            return None
+        for phases in self.phase_days if sessions else ():
             if phases.stops_end is not None and phases.holds(session_segment, day):
-                ends = datetime.combine(day, phases.stops_end, tzinfo=last.close.tzinfo)
-                return min(ends, last.close)
-        return last.close
+                close = sessions[-1].close
+                return min(datetime.combine(day, phases.stops_end, tzinfo=close.tzinfo), close)
+        return None

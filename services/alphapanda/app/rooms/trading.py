@@ -26,6 +26,7 @@ from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading.api import TradingApi
 from alphapanda.trading.call_slots import CALLS_AT_ONCE
 from alphapanda.trading.change_commands import ChangeCommands
+from alphapanda.trading.closing_auction import ClosingAuctionWatch
 from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.square_off import OrderPace
@@ -143,6 +144,9 @@ def trading_room(
         settings.trading.protection_interval_seconds,
     )
     executor.driver.protections = protections
+    auction = ClosingAuctionWatch(
+        context, resources.calendar, resources.brokers.live(settings.active_brokers)
+    )
     hints = OrderHints(store, executor.driver, traders.by_broker.values())
     channel = resources.channel("risk", RISK_SERVICE, caller="trading")
     manual = ManualOrders(
@@ -225,6 +229,7 @@ def trading_room(
             (Phase.WAKE, PaperFrames(exchange, held, resources.log, resources.topic_map)),
             (Phase.WAKE, changes),
             (Phase.WAKE, protections.rounds),
+            (Phase.WAKE, auction.rounds),
             (Phase.WAKE, hints),
             (Phase.WAKE, late_arrivals.rounds),
             *([(Phase.WAKE, one.rounds) for one in (foreign, cuts, escalations)] if resources.kite else []),
@@ -237,6 +242,7 @@ def trading_room(
         checks=[
             late_arrivals.rounds,
             protections.rounds,
+            auction.rounds,
             foreign.rounds,
             cuts.rounds,
             escalations.rounds,
