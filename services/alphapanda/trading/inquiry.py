@@ -18,6 +18,7 @@ from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.telemetry.spans import LOOK_UP
 from alphapanda.trading.core.intent import ImpossibleReport, Intent
 from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.order_change import ChangeKind
 from alphapanda.trading.core.slicing import slices
 from alphapanda.trading.execution_context import (
     BootClock,
@@ -31,6 +32,7 @@ from alphapanda.trading.traders.trader import NoClearAnswer, Trader
 
 _LONGEST_PAUSE = 16
 """The longest pause between two look-ups, as a multiple of the interval."""
+_GIVEN_UP: Final = "a person has ended it: the broker's book of its day is gone"
 _INDIA: Final = timedelta(hours=5, minutes=30)
 _log = structlog.get_logger(__name__)
 
@@ -158,12 +160,22 @@ class Inquiry:
             )
             return order, False
         spans.broker_call(LOOK_UP, order, intent.tag, began, report, None)
-        if report is None and not (
-            intent.unanswered and await self._is_absent(trader, order, intent, window_is_over=window_is_over)
-        ):
+        given_up = False
+        if report is not None:
+            if not _changes(order, intent, report):
+                return order, False
+        elif await self._book_is_gone(trader, order):
+            given_up = await self._is_given_up(trader, order, intent)
+            if not given_up:
+                return order, False
+        elif not self._is_absent(trader, intent, window_is_over=window_is_over):
             return order, False
-        if report is not None and not _changes(order, intent, report):
-            return order, False
+        return await self._store(order, intent, report, given_up=given_up)
+
+    async def _store(
+        self, order: Order, intent: Intent, report: BrokerOrder | None, *, given_up: bool
+    ) -> tuple[Order, bool]:
+        """Stores what the broker shows, or that it is absent; returns the order afterwards, and whether the intent has ended."""
         market_time = await self._context.market_time()
         async with self._context.store.transaction() as transaction:
             locked = await locked_order(transaction, order.order_id)
@@ -172,31 +184,41 @@ class Inquiry:
             if report is not None:
                 events = reported(locked, locked_intent, report, market_time)
             elif locked_intent.unanswered:
-                again = await self._slices_left(transaction, locked)
-                events = locked.absent(
-                    locked_intent, _absent(trader.broker, locked_intent), market_time, again
-                )
+                again = () if given_up else await self._slices_left(transaction, locked)
+                words = _GIVEN_UP if given_up else _absent(order.key.broker, locked_intent)
+                events = locked.absent(locked_intent, words, market_time, again)
                 _log.warning(
                     "order.absent",
                     order_id=order.order_id,
                     tag=locked_intent.tag,
                     quantity_sent_again=sum(again),
                 )
+            elif given_up and not locked_intent.status.is_final:
+                events = locked.cancelled(locked_intent, _GIVEN_UP, market_time)
             await transaction.save([self._context.change(locked, events)])
         if locked_intent.status.is_final:
             self._look_ups.settled(locked_intent.intent_id)
         return locked, locked_intent.status.is_final
 
-    async def _is_absent(self, trader: Trader, order: Order, intent: Intent, *, window_is_over: bool) -> bool:
+    def _is_absent(self, trader: Trader, intent: Intent, *, window_is_over: bool) -> bool:
         """Whether one more look-up without the order means that the broker never got it (REAL_MONEY rule 2)."""
-        answered = self._look_ups.answered_without(intent.intent_id)
-        if not window_is_over or answered < trader.least_look_ups:
+        if not intent.unanswered:
             return False
+        answered = self._look_ups.answered_without(intent.intent_id)
+        return window_is_over and answered >= trader.least_look_ups
+
+    async def _book_is_gone(self, trader: Trader, order: Order) -> bool:
+        """Whether the broker's books are of another day than the order, so that they can't tell what became of it."""
         if not trader.forgets_daily:
-            return True
+            return False
         stored = await self._context.store.find(order.order_id)
         today = _day_in_india(self._context.wall_clock())
-        if stored is not None and _day_in_india(stored.created_at) == today:
+        return stored is not None and _day_in_india(stored.created_at) != today
+
+    async def _is_given_up(self, trader: Trader, order: Order, intent: Intent) -> bool:
+        """Whether a person has cancelled an order of which nobody can tell any more; until then it is an alarm."""
+        changes = await self._context.store.changes.unresolved(order.order_id)
+        if any(change.kind is ChangeKind.CANCEL for change in changes):
             return True
         if self._look_ups.first_unresolved(intent.intent_id):
             _log.error(
@@ -208,7 +230,7 @@ class Inquiry:
                 strategy_id=order.key.strategy_id,
                 instrument_id=order.key.instrument_id,
                 tag=intent.tag,
-                message="the broker's book of that day is gone: a person has to say what became of it",
+                message="the broker's book of its day is gone: see at the broker what became of it, then cancel it here",
             )
         return False
 

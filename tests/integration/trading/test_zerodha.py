@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+import dataclasses
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,12 +12,15 @@ from structlog.testing import capture_logs
 from tests.kite_exchange.exchange import APP
 from tests.values import replace
 from trading_room import NOON, terminal
-from zerodha_room import Live, Opened, at_the_stub, market_is
+from zerodha_room import UNHURRIED, Live, Opened, at_the_stub, market_is
 
+from alphapanda.domain import ids
 from alphapanda.domain.order import FailureReason, OrderStatus, OrderType
 from alphapanda.domain.terms import Terms
+from alphapanda.trading.core.order_change import ChangeKind, ChangeRequest
 from alphapanda.trading.escalations import Escalations
 from alphapanda.trading.foreign import ForeignTrades
+from alphapanda.trading.inquiry import Inquiry, LookUps
 
 UNLISTED = "The moon is in the wrong house for orders."
 WRONG_ADDRESS = "IP (192.0.2.7) is not allowed to place orders for this app. Update allowed IPs on the Kite developer console."
@@ -121,6 +125,35 @@ async def test_rule_2_an_entry_counts_as_absent_after_the_horizon_and_enough_ans
             lambda exchange: [kind for method, _, kind in exchange.script.met if method == "GET"]
         )
         assert len(asked) == 4
+
+
+async def test_rule_2_what_is_unknown_at_the_days_end_stays_so_until_a_person_ends_it(opened: Opened) -> None:
+    """The next day's book says nothing of it: its key stays busy, with an alarm; cancelling it ends it, and sends nothing again."""
+    async with at_the_stub(opened, least_look_ups=1) as live:
+        live.fault("reset")
+        verdict = live.signal()
+        await live.room.handle(verdict)
+        unknown = await live.order_when(verdict, lambda order: order.status is OrderStatus.UNKNOWN)
+        await live.room.executor.stop()
+        live.horizon_passes()
+        tomorrow = dataclasses.replace(
+            live.room.context, wall_clock=lambda: datetime.now(UTC) + timedelta(days=1)
+        )
+        look_ups = LookUps(live.room.executor.driver.drive, lambda: 1e9, 1.0)
+        inquiry = Inquiry(tomorrow, UNHURRIED, look_ups)
+        look_ups.deadline(unknown.intents[0].intent_id, -1.0)
+        with capture_logs() as logs:
+            for _ in range(3):
+                order, ended = await inquiry.look_up(unknown, unknown.intents[0])
+                assert (order.status, ended) == (OrderStatus.UNKNOWN, False)
+        assert [one["event"] for one in logs if one.get("alarm")] == ["order.unresolved"]
+        async with live.room.store.transaction() as transaction:
+            await transaction.changes.add(
+                [ChangeRequest(ids.derived_id("change"), order.order_id, ChangeKind.CANCEL, "a person")]
+            )
+        order, ended = await inquiry.look_up(unknown, unknown.intents[0])
+        assert (order.status, order.failure, ended) == (OrderStatus.FAILED, FailureReason.ABSENT, True)
+        assert live.book() == []
 
 
 async def test_rule_4_a_wrong_source_address_halts_entries_at_once(opened: Opened) -> None:
