@@ -183,7 +183,7 @@ class Mesh:
         nothing = cast("Any", None)
         api = TradingApi(
             store, executor, nothing, nothing, nothing, nothing, nothing, traders, router, self.market, CALENDAR,
-            lambda: INSTRUMENTS, KnownStrategies(), ACCOUNT, world.wall_clock,
+            lambda: INSTRUMENTS, KnownStrategies(), ACCOUNT, world.wall_clock, nothing,
         )  # fmt: skip
         await self._follow(log, "trading", OPT_IN_PAYLOAD, opt_ins.learn)
         changes = OrderChanges(context, executor.driver, TRADING)

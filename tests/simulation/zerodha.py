@@ -209,6 +209,11 @@ class World:
         }  # fmt: skip
         self.desk.place(USER, "regular", form)
 
+    def hides(self) -> bool:
+        """Whether an order of ours doesn't show in the book: what it trades can't be cut, because nobody can find it."""
+        now = self.exchange.clock.ns()
+        return any(order.hidden_until_ns > now for order in self.desk.orders.values())
+
     def trades_on(self) -> None:
         """A trade at the same price: what trades in parts goes on."""
         self.exchange.on_prices({self.token})
@@ -255,7 +260,7 @@ async def _seed(seed: int) -> Outcome:
                 await world.stop()
                 await asyncio.sleep(chance.random() * 5)
                 await world.start()
-            case 1 if world.held_there() > 0:
+            case 1 if world.held_there() > 0 and not world.hides():
                 world.elsewhere("SELL", chance.randrange(1, world.held_there() + 1))
                 await asyncio.sleep(REACTION)
             case 2:
