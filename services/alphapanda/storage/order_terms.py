@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import CheckConstraint, Column, SmallInteger, text
+from sqlalchemy import CheckConstraint, Column, SmallInteger, literal_column
 
 from alphapanda.domain.order import OrderType, Validity
 from alphapanda.domain.terms import AT_MARKET, Protection, Terms
@@ -12,13 +12,12 @@ from alphapanda.storage.tables import EXACT, column
 
 _MARKET: Final = int(OrderType.MARKET)
 _DAY: Final = int(Validity.DAY)
-_UNLESS_SAID: Final = text(str(_DAY))
 
 
 def prices_of_order() -> tuple[Column[Any], ...]:
     """The columns that say, beside `order_type`, how an order is priced and how long it works; rupees."""
     return (
-        column("validity", SmallInteger, server_default=_UNLESS_SAID),
+        column("validity", SmallInteger, server_default=literal_column(str(_DAY))),
         Column("limit_price", EXACT, CheckConstraint("limit_price > 0")),
         Column("trigger_price", EXACT, CheckConstraint("trigger_price > 0")),
     )

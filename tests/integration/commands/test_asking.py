@@ -86,13 +86,13 @@ def test_an_order_is_placed_shown_and_squared_off(asked):
 
 def test_a_resting_order_is_modified_and_cancelled(asked, refused):
     """`orders place --limit` answers once it rests; `modify` gives it other terms, `cancel` and `cancel-all` end it."""
-    placed = json.loads(asked("orders", "place", "buy", "NSE:SBIN", "10", "--limit", "1", "--json"))["order"]
+    placed = json.loads(asked("orders", "place", "buy", "NSE:TCS", "10", "--limit", "1", "--json"))["order"]
     order_id = placed["state"]["orderId"]
-    assert placed["state"]["status"] == "ORDER_STATUS_OPEN"
+    assert placed["state"]["status"] == "ORDER_STATUS_OPEN", placed["message"]
     told = asked("orders", "modify", order_id, "--limit", "1.05", "--quantity", "5", "--reason", "dearer")
     assert re.search(r"buy +5 .*1\.05 .* open .* done", told)
     assert "no order is working there" in asked("orders", "cancel-all", "--symbol", "NSE:ITC")
-    assert re.search(r"cancelled .* done", asked("orders", "cancel-all", "--symbol", "NSE:SBIN"))
+    assert re.search(r"cancelled .* done", asked("orders", "cancel-all", "--symbol", "NSE:TCS"))
     assert "done before" in asked("orders", "cancel", order_id)
     assert "is CANCELLED: nothing of it is left" in refused("orders", "modify", order_id, "--limit", "2")
 

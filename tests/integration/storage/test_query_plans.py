@@ -31,6 +31,7 @@ from alphapanda.contract.topics import TopicMap
 from alphapanda.instruments.store.port import InstrumentFilter
 from alphapanda.instruments.store.postgres import PostgresInstrumentStore
 from alphapanda.paper_exchange.store.rows import look_ups_purge
+from alphapanda.portfolio.store.discrepancies import page_of as page_of_discrepancies
 from alphapanda.portfolio.store.statements import add_snapshot
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.risk.store import statements as risk
@@ -57,7 +58,7 @@ DAYS = timedelta(days=7)
 # Tables that don't grow with orders: a scan of one is as good as an index. The newest charges of a position key and scrip
 # grow as positions do; tests/integration/portfolio/test_plans.py has them grown.
 SMALL = {
-    "accounts", "activations", "broker_accounts", "charge_days", "charge_totals", "days", "dp_payers", "input_positions", "kill_switches", "limits", "order_inputs", "parked_keys",
+    "accounts", "activations", "broker_accounts", "broker_routing", "charge_days", "charge_totals", "days", "dp_payers", "input_positions", "instrument_halts", "isins", "reconciled", "kill_switches", "limits", "order_inputs", "outside_units", "parked_keys",
     "parked_records", "partition_owners", "reconciliations", "rejections", "revisions", "revocations", "roles", "snapshots of strategy", "strategies", "strategy_totals", "trading_sessions", "user_roles", "users",
 }  # fmt: skip
 
@@ -105,6 +106,12 @@ MADE_IN_FUNCTIONS: dict[str, Callable[[], Sequence[TextClause]]] = {
         )
         for before in (None, (BEGAN, MIDDLE))
     ],
+    "portfolio/store/discrepancies.py": lambda: [
+        page_of_discrepancies(broker, account, before, 50, include_resolved=resolved)[0]
+        for broker, account in (("", ""), ("paper", "a0"))
+        for before in (None, MIDDLE)
+        for resolved in (False, True)
+    ],
     "portfolio/store/statements.py": lambda: [add_snapshot(Outbox("portfolio", TopicMap(("paper",))))],
     "risk/store/statements.py": lambda: [
         risk.verdicts(wanted, before, 50)[0]
@@ -118,7 +125,6 @@ MADE_IN_FUNCTIONS: dict[str, Callable[[], Sequence[TextClause]]] = {
         )
         for before in (None, MIDDLE)
     ],
-    "storage/order_terms.py": list,  # a default of a column
     "storage/outbox.py": list,  # attributes of Outbox; unpublished and purge are one-off questions on partial indexes
     "storage/outbox_history.py": list,  # indexes for a start; the others are for a platform that is stopped
     "storage/recordset.py": list,  # what is made from names
@@ -297,6 +303,12 @@ SPECIAL: Mapping[str, str] = {
     "effect": "1", "ended_because": "''", "user_name": "'u' || n % 3000", "rotation": "0",
 }  # fmt: skip
 """What a column holds in the n-th row; others by their type."""
+OF_DISCREPANCIES: Mapping[str, str] = {
+    "state": "CASE WHEN n % 1000 = 0 THEN 1 ELSE 3 END",
+    "resolution": "CASE WHEN n % 1000 = 0 THEN 0 ELSE 1 END",
+    "resolved_at": "CASE WHEN n % 1000 = 0 THEN NULL ELSE moment END",
+}
+"""Few are left; the others are over."""
 
 
 def cell(schema: str, table: str, column: str, kind: str) -> str:
@@ -309,6 +321,10 @@ def cell(schema: str, table: str, column: str, kind: str) -> str:
         value = "'NSE:I' || n"  # each of them once
     elif column == "ended_at" and schema == "auth":
         value = "NULL"  # sessions live
+    elif table == "note_corrections" and column == "day":
+        value = "date '2026-01-01' + n / 1000"
+    elif table == "discrepancies" and column in OF_DISCREPANCIES:
+        value = OF_DISCREPANCIES[column]
     elif column in SPECIAL:
         value = SPECIAL[column]
     elif kind.endswith("[]"):

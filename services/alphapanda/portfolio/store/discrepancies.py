@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from google.protobuf.message import Message
-from sqlalchemy import Row, text
+from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from alphapanda.domain.order import Product
@@ -217,21 +217,7 @@ class DiscrepancyStore:
         self, broker: str, account: str, *, include_resolved: bool, before: int | None, limit: int
     ) -> Sequence[tuple[int, Discrepancy]]:
         """At most `limit` discrepancies with a number below `before`, newest first; an empty filter means all."""
-        given = {"broker": broker, "account": account, "before": before}
-        conditions = [
-            condition
-            for name, condition in (
-                ("broker", "broker = :broker"),
-                ("account", "account = :account"),
-                ("before", "number < :before"),
-            )
-            if given[name]
-        ]
-        if not include_resolved:
-            conditions.append("state < 3")
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        statement = text(f"SELECT * FROM portfolio.discrepancies{where} ORDER BY number DESC LIMIT :limit")
-        values = {name: value for name, value in given.items() if value} | {"limit": limit}
+        statement, values = page_of(broker, account, before, limit, include_resolved=include_resolved)
         async with self._single.connect() as connection:
             return [(row.number, _discrepancy(row)) for row in await connection.execute(statement, values)]
 
@@ -243,6 +229,25 @@ class DiscrepancyStore:
             return None
         money = BrokerMoney(row.opening, row.cash, row.opening * 0, row.available, row.used, row.collateral)
         return MoneyRead(money, row.reconciled_at)
+
+
+def page_of(
+    broker: str, account: str, before: int | None, limit: int, *, include_resolved: bool
+) -> tuple[TextClause, dict[str, object]]:
+    """The statement of a page of discrepancies, with its parameters; it has the conditions alone that are asked for."""
+    given = {"broker": broker, "account": account, "before": before}
+    comparisons = {
+        "broker": "broker = :broker",
+        "account": "account = :account",
+        "before": "number < :before",
+    }
+    values: dict[str, object] = {name: value for name, value in given.items() if value}
+    conditions = [comparisons[name] for name in values]
+    if not include_resolved:
+        conditions.append("state < 3")
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    statement = text(f"SELECT * FROM portfolio.discrepancies{where} ORDER BY number DESC LIMIT :limit")
+    return statement, values | {"limit": limit}
 
 
 async def _save(connection: AsyncConnection, discrepancies: Iterable[Discrepancy]) -> None:
