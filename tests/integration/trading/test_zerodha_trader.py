@@ -159,9 +159,26 @@ async def test_rule_9_an_exit_is_no_more_than_the_broker_holds_less_working_exit
         await placed(desk, desk.exit(1, quantity=2, terms=stop))
         cut = await placed(desk, desk.exit(2))
         assert (cut.quantity, cut.status) == (4, BrokerOrderStatus.COMPLETE)
-        nothing = await desk.trader.execute_order(desk.exit(3))
+        with pytest.raises(NothingSent, match="the 2 units that are held are on their way out"):
+            await desk.trader.execute_order(desk.exit(3))
+        assert desk.trader.not_ready_for("default") == ""
+        desk.elsewhere("SELL", 2)
+        nothing = await desk.trader.execute_order(desk.exit(4))
         assert (nothing.status, "holds nothing" in nothing.message) == (BrokerOrderStatus.REJECTED, True)
-        assert len(desk.book()) == 4
+        assert len(desk.book()) == 5
+
+
+async def test_rule_9_an_exit_waits_until_the_stop_that_covers_it_is_cancelled() -> None:
+    """A resting stop and a second exit would sell the position twice; once the stop is gone the exit goes out."""
+    async with desk_at_the_stub() as desk:
+        desk.price(750)
+        await placed(desk, desk.placement(0))
+        stop = Terms(OrderType.SL, Validity.DAY, Decimal(715), Decimal(720))
+        resting = await placed(desk, desk.exit(1, terms=stop))
+        with pytest.raises(NothingSent, match="on their way out by other orders"):
+            await desk.trader.execute_order(desk.exit(2))
+        await desk.trader.cancel_order(Cancellation("default", desk.exit(1).tag, resting.broker_order_id))
+        assert (await placed(desk, desk.exit(3))).status is BrokerOrderStatus.COMPLETE
 
 
 async def test_rule_9_shares_of_the_demat_account_are_held_too() -> None:

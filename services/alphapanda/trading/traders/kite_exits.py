@@ -18,10 +18,17 @@ from alphapanda.resilience.failures import in_one_line
 from alphapanda.trading.traders.trader import NothingSent, Placement
 
 READ_AGAIN_SECONDS: Final = 0.5
-"""Positions may be a moment behind the trades: what would cut an exit is read once more."""
+READS_MORE: Final = 3
+"""Positions may be a moment behind the trades, and orders behind their cancellation: what would cut an exit is read some times more."""
+MOST_WAITS: Final = 30
+"""Calls of an exit that may find everything on its way out; the next one ends it."""
 ALARM_AFTER: Final = 3
 """Reads in a row that failed."""
 _log = structlog.get_logger(__name__)
+
+
+class OnItsWayOut(NothingSent):
+    """All that is held is on its way out by other orders, such as a stop that is being cancelled; it concerns this exit alone."""
 
 
 class ExitRoom:
@@ -45,13 +52,16 @@ class ExitRoom:
         """Units of an exit to send: min(asked for, held in the same product, less working exits); 0: there is nothing to exit.
 
         Raises:
-            NothingSent: the books can't be read; without them none is sent, because it might open what is closed already.
+            OnItsWayOut: all that is held is on its way out already.
+            NothingSent: the books can't be read, and without them none is sent, because it might open what is closed already.
         """
         try:
-            room = await self._room(placement)
-            if room < placement.quantity:
+            held, working = await self._room(placement)
+            for _ in range(READS_MORE):
+                if held - working >= placement.quantity:
+                    break
                 await self._sleep(READ_AGAIN_SECONDS)
-                room = await self._room(placement)
+                held, working = await self._room(placement)
         except (KiteError, NoSession, UnreadableRow) as unread:
             self._unread += 1
             if self._unread == ALARM_AFTER:
@@ -68,6 +78,9 @@ class ExitRoom:
                 f"positions have to be read before this exit is sent: {in_one_line(unread)}"
             ) from unread
         self._unread = 0
+        room = max(held - working, 0)
+        if held and not room and placement.number < MOST_WAITS:
+            raise OnItsWayOut(f"the {held} units that are held are on their way out by other orders")
         if room < placement.quantity:
             _log.error(
                 "order.exit_cut",
@@ -81,7 +94,8 @@ class ExitRoom:
             )
         return min(placement.quantity, room)
 
-    async def _room(self, placement: Placement) -> int:
+    async def _room(self, placement: Placement) -> tuple[int, int]:
+        """Units held that the exit would reduce, and units that other orders may still take of them."""
         instrument, product = placement.instrument, placement.product
         rest = self._orders.rest
         delivery = product is Product.CNC
@@ -92,7 +106,7 @@ class ExitRoom:
         working = working_units(
             (one.order for one in book), instrument.symbol, placement.side.name, product.name
         )
-        return max(-placement.side.sign * net - working, 0)
+        return max(-placement.side.sign * net, 0), working
 
 
 async def _none() -> tuple[()]:

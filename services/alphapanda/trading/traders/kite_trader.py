@@ -31,7 +31,7 @@ from alphapanda.trading.core.entry_halt import EntryHalt, Pause
 from alphapanda.trading.core.escalation import Repriced, escalated_price, goes_as_far
 from alphapanda.trading.core.foreign import DayTrade
 from alphapanda.trading.traders.kite_calls import changed_by, day_range
-from alphapanda.trading.traders.kite_exits import ExitRoom
+from alphapanda.trading.traders.kite_exits import ExitRoom, OnItsWayOut
 from alphapanda.trading.traders.kite_parts import ZerodhaParts
 from alphapanda.trading.traders.kite_reports import KITE_TYPES, day_trades_of, fills_of, report_of, terms_of
 from alphapanda.trading.traders.trader import (
@@ -164,6 +164,8 @@ class ZerodhaTrader(Trader):
             kind = CallKind.EXIT
             try:
                 quantity = await self._rooms[account].units(placement)
+            except OnItsWayOut:
+                raise
             except NothingSent as unread:
                 self._pauses[account].begin(self._monotonic(), str(unread), UNREAD_SECONDS)
                 raise
