@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from itertools import repeat
 from typing import Final
 
+from msgspec.structs import replace
 from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from alphapanda.domain.broker_order import BrokerOrderStatus
 from alphapanda.domain.calendar import TradingCalendar
@@ -42,6 +43,7 @@ def arriving(
     order: PaperOrder,
     came_at: datetime | None,
     market: MarketView,
+    number: str = "",
 ) -> Arrival:
     """What becomes of an order that comes.
 
@@ -53,14 +55,18 @@ def arriving(
         order: what is ordered.
         came_at: aware market time at which it was sent, of an order on recorded bars; None: now.
         market: prices and market time.
+        number: its number at the exchange; empty while it has none.
     """
     last, now = market.prices.get(order.instrument.instrument_token), market.market_time
     if last is None or now is None:
         return Arrival(
-            BrokerOrderStatus.REJECTED, HeldOrder("", broker, order, _NO_TIME, _NO_TIME, tag), None, NO_MARKET
+            BrokerOrderStatus.REJECTED,
+            HeldOrder(number, broker, order, _NO_TIME, _NO_TIME, tag),
+            None,
+            NO_MARKET,
         )
     at = model.arrival(now if last.bar is None or came_at is None else came_at)
-    came = HeldOrder("", broker, order, at, at, tag, volume=last.volume)
+    came = HeldOrder(number, broker, order, at, at, tag, volume=last.volume)
     if why := refusal(order.terms, order.side, last.price):
         return Arrival(BrokerOrderStatus.REJECTED, came, None, why)
     if last.bar is None and not model.models.latency:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from alphapanda.domain.charge_rates import PRICE_UNITS
 from alphapanda.domain.funds import Payable
@@ -44,8 +46,7 @@ PayableAtFill = Callable[["HeldOrder", Fill], Payable]
 """Returns what an account's funds pay of a held order, whose fill it is given."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeldOrder:
+class HeldOrder(Struct, frozen=True, gc=False):
     """An order that waits for a price; or one that has just come, and may have it.
 
     Attributes:

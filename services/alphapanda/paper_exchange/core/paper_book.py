@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.calendar import TradingCalendar
@@ -69,8 +70,8 @@ class PaperBook:
         """
         self._placed += 1
         number = str(self._placed)
-        come = arriving(self._market, self._calendar, self._broker, "", order, came_at, market)
-        held = replace(come.order, number=number)
+        come = arriving(self._market, self._calendar, self._broker, "", order, came_at, market, number)
+        held = come.order
         if come.found is not None:
             return self._filled(held, come.found, market)
         if come.status is BrokerOrderStatus.OPEN:
