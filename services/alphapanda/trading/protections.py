@@ -11,31 +11,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 import structlog
-from redis.exceptions import RedisError
 from typing_extensions import override
 
-from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
-from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order import Side, TradingState
-from alphapanda.domain.session import Session
 from alphapanda.domain.signal import PositionKey
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.trading.core.checks import NotSent
 from alphapanda.trading.core.order import Order
-from alphapanda.trading.core.protection_facts import Surroundings, note_triggered
 from alphapanda.trading.core.protection_plan import Plan, cancelled, next_plan, passing
 from alphapanda.trading.core.protection_record import ProtectionRecord, ProtectionState
 from alphapanda.trading.driver import OrderDriver
 from alphapanda.trading.execution_context import ExecutionContext, locked_order
 from alphapanda.trading.protection_gate import ProtectionGate
-from alphapanda.trading.store.port import SwitchScope, TradingTransaction
-from alphapanda.trading.traders.trader import ExecutionMode
+from alphapanda.trading.protection_reading import ProtectionReading, named
+from alphapanda.trading.store.port import TradingTransaction
 
 MOST_STEPS: Final = 8
 """Steps of a protection in one go; what is left is done at the next interval."""
@@ -81,10 +76,9 @@ class Protections(ProtectionGate):
         self._context = context
         self._driver = driver
         self._changes = changes
-        self._calendar = calendar
+        self._reading = ProtectionReading(context, calendar)
         self._sides: dict[PositionKey, frozenset[Side]] = {}
         self._locks: WeakValueDictionary[PositionKey, asyncio.Lock] = WeakValueDictionary()
-        self._triggered: dict[str, datetime] = {}
         self.in_lockstep = False
         self._again: set[PositionKey] = set()
         self._busy = 0
@@ -131,8 +125,11 @@ class Protections(ProtectionGate):
             Redis' and the database's errors; call it again.
         """
         await self.reload()
-        for key in [] if self.in_lockstep else list(self._sides):
-            await self.advance(key)
+        if not self.in_lockstep:
+            self._reading.look_at(await self._context.store.account_revisions())
+            for key in list(self._sides):
+                if not await self._reading.is_at_rest(key):
+                    await self.advance(key)
 
     async def step(self) -> bool:
         """Steps the first protection that has something to do at the present prices.
@@ -140,8 +137,10 @@ class Protections(ProtectionGate):
         Returns:
             Whether one had; call it again then, after what that has caused.
         """
+        if self._sides:
+            self._reading.look_at(await self._context.store.account_revisions())
         for key in sorted(self._sides, key=_by_key):
-            if await self.advance(key):
+            if not await self._reading.is_at_rest(key) and await self.advance(key):
                 return True
         return False
 
@@ -150,8 +149,7 @@ class Protections(ProtectionGate):
         live = await self._context.store.protections.live(self._context.wall_clock())
         for key, records in live.items():
             self._sides[key] = frozenset(record.guard.side for record in records)
-        stops = {record.stop_order_id for records in live.values() for record in records}
-        self._triggered = {stop: since for stop, since in self._triggered.items() if stop in stops}
+        self._reading.keep(live)
         for key in [key for key in self._sides if key not in live and not self._lock(key).locked()]:
             del self._sides[key]
 
@@ -163,6 +161,7 @@ class Protections(ProtectionGate):
         self._busy += 1
         try:
             async with self._lock(key):
+                self._reading.forget(key)
                 for _ in range(MOST_STEPS):
                     self._again.discard(key)
                     if not await self._once(key) and key not in self._again:
@@ -191,7 +190,7 @@ class Protections(ProtectionGate):
             return None
         if not order.terms.rests:  # nothing is cancelled for one that would rest: it is refused
             await self.advance(order.key)
-        market = await self._market(order.key.broker, order.instrument_token)
+        market = await self._reading.market(order.key.broker, order.instrument_token)
         self._busy += 1
         try:
             async with self._lock(order.key), self._context.store.transaction() as transaction:
@@ -211,7 +210,7 @@ class Protections(ProtectionGate):
         if order.status.is_final:
             return order
         records = await transaction.protections.locked(order.key)
-        around = await self._around(transaction, order.key, records, *market)
+        around = await self._reading.around(transaction, order.key, records, *market)
         verdict = order if around is None else passing(order, records, around)
         if verdict is None or verdict is order:
             return verdict
@@ -221,7 +220,7 @@ class Protections(ProtectionGate):
             return order
         await transaction.save([self._context.change(verdict)])
         _log.warning(
-            "order.cut_to_position", order_id=order.order_id, quantity=verdict.quantity, **_named(order.key)
+            "order.cut_to_position", order_id=order.order_id, quantity=verdict.quantity, **named(order.key)
         )
         return verdict
 
@@ -236,7 +235,7 @@ class Protections(ProtectionGate):
         found = next((one for one in records if one.protection_id == record.protection_id), None)
         if found is None or found.state is ProtectionState.ENDED:
             return lambda: None
-        around = await self._around(transaction, record.key, records, NOTHING_KNOWN, {})
+        around = await self._reading.around(transaction, record.key, records, NOTHING_KNOWN, {})
         if around is None:
             found.state = ProtectionState.ENDED
             await transaction.protections.save([found])
@@ -250,19 +249,20 @@ class Protections(ProtectionGate):
 
     async def _once(self, key: PositionKey) -> bool:
         """Takes one step of a position's protections; returns whether there may be more to do at once."""
-        known = await self._token(key)
-        if known is None:
+        instrument = self._reading.instrument(key)
+        if instrument is None:
             return False
-        market = await self._market(key.broker, known)
+        market = await self._reading.market(key.broker, instrument.instrument_token)
         async with self._context.store.transaction() as transaction:
             records = await transaction.protections.locked(key)
             if not records:
                 self._sides.pop(key, None)
                 return False
             self._sides[key] = frozenset(record.guard.side for record in records)
-            around = await self._around(transaction, key, records, *market)
+            around = await self._reading.around(transaction, key, records, *market)
             plan = None if around is None else next_plan(records, around)
             if plan is None:
+                self._reading.rests(key, records, around)
                 return False
             await self._store(transaction, plan)
         self._tell(key, plan)
@@ -285,111 +285,22 @@ class Protections(ProtectionGate):
             self._changes.follow(change.order_id)
 
     def _tell(self, key: PositionKey, plan: Plan) -> None:
-        fields = _named(key)
+        fields = named(key)
         for record in plan.records:
-            named = {**fields, "order_id": record.protection_id}
+            whose = {**fields, "order_id": record.protection_id}
             if plan.alarm and record is plan.record:
-                _log.error("protection.incident", alarm=True, reason=plan.alarm, **named)
+                _log.error("protection.incident", alarm=True, reason=plan.alarm, **whose)
             if record.state is ProtectionState.ENDED:
-                _log.info("protection.ended", reason=record.ended, **named)
+                _log.info("protection.ended", reason=record.ended, **whose)
             elif plan.order is not None:
                 _log.info(
                     "protection.order_placed",
                     reason=record.guard.leaving or "",
                     order_type=plan.order.terms.order_type.name,
                     quantity=plan.order.quantity,
-                    **named,
+                    **whose,
                 )
-
-    # -- what is known --------------------------------------------------------------------------------------------
-
-    async def _token(self, key: PositionKey) -> int | None:
-        instrument = self._context.instruments().by_id(key.instrument_id)
-        if instrument is None:
-            _log.error(
-                "protection.instrument_unknown",
-                alarm=True,
-                **_named(key),
-            )
-            return None
-        return instrument.instrument_token
-
-    async def _market(self, broker: str, token: int) -> tuple[MarketView, dict[str, TradingState]]:
-        """Prices, market time and the broker's kill switch in Redis; nothing where it can't be read."""
-        try:
-            market, states = await self._context.market.view_with_states([token], [broker])
-        except (RedisError, OSError):
-            return NOTHING_KNOWN, {}
-        return market, dict(states)
-
-    async def _around(
-        self,
-        transaction: TradingTransaction,
-        key: PositionKey,
-        records: Sequence[ProtectionRecord],
-        market: MarketView,
-        states: dict[str, TradingState],
-    ) -> Surroundings | None:
-        instrument = self._context.instruments().by_id(key.instrument_id)
-        if instrument is None:
-            return None
-        named = {order_id for record in records for order_id in (*record.own_orders, *record.entries)}
-        orders = await transaction.protections.orders_around(key, named)
-        changes = await transaction.protections.changes_of(named)
-        scope = SwitchScope(key.broker, key.strategy_id)
-        own = (await transaction.kill_switches([scope]))[scope]
-        switch = own.or_stricter(key.broker, states.get(key.broker, own.state))
-        session, closed = self._session(instrument, market.market_time)
-        note_triggered(self._triggered, records, orders, market)
-        return Surroundings(
-            position=await transaction.position(key),
-            orders=orders,
-            changes=changes,
-            market=market,
-            wall_time=self._context.wall_clock(),
-            instrument=instrument,
-            session=session,
-            closed=closed,
-            blocked=self._blocked(key, market, switch.state, switch.scope.words),
-            ended_in_session=frozenset(
-                order_id for order_id, order in orders.items() if self._ended_in_session(instrument, order)
-            ),
-            triggered_at=self._triggered,
-        )
-
-    def _blocked(self, key: PositionKey, market: MarketView, state: TradingState, whose: str) -> str:
-        """Why nothing can be sent though the session is open, in one line; empty: it can."""
-        trader = self._context.traders[key.broker]
-        if state is TradingState.HALTED:
-            return f"{whose} is HALTED"
-        if trader.get_execution_mode() is ExecutionMode.OFF:
-            return f"broker {key.broker!r} is off"
-        if trader.get_execution_mode() is ExecutionMode.PAPER and market.market_time is None:
-            return "market time is unknown"
-        return trader.not_ready
-
-    def _session(self, instrument: Instrument, at: datetime | None) -> tuple[Session | None, bool]:
-        """The session that is open; and whether it is known that none is."""
-        if at is None:
-            return None, False
-        try:
-            session = self._calendar.session_at(at, instrument.session_segment)
-        except CalendarNotCovered:
-            return None, False
-        return session, session is None
-
-    def _ended_in_session(self, instrument: Instrument, order: Order) -> bool:
-        return order.status.is_final and not self._session(instrument, order.market_time)[1]
 
 
 def _by_key(key: PositionKey) -> tuple[str, str, str, str, int]:
     return key.broker, key.account, key.strategy_id, key.instrument_id, int(key.product)
-
-
-def _named(key: PositionKey) -> dict[str, str]:
-    return {
-        "broker": key.broker,
-        "account": key.account,
-        "strategy_id": key.strategy_id,
-        "instrument_id": key.instrument_id,
-    }

@@ -1,0 +1,205 @@
+"""Reads what is known around protected positions, and knows which of them need nothing at the present prices.
+
+Where a step found nothing to do, and the account's orders haven't changed since, only prices and market time can change that: they are
+compared in memory. So a position that is left alone costs a reading of its price, and no statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from msgspec.structs import replace
+from redis.exceptions import RedisError
+
+from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
+from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.market import NOTHING_KNOWN, MarketView
+from alphapanda.domain.order import TradingState
+from alphapanda.domain.session import Session
+from alphapanda.domain.signal import PositionKey
+from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.protection_facts import Surroundings, note_triggered
+from alphapanda.trading.core.protection_plan import next_plan
+from alphapanda.trading.core.protection_record import ProtectionRecord
+from alphapanda.trading.execution_context import ExecutionContext
+from alphapanda.trading.store.port import Account, SwitchScope, TradingTransaction
+from alphapanda.trading.traders.trader import ExecutionMode
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _AtRest:
+    """A position of which a step found nothing to do, with its account's revision before that."""
+
+    revision: int
+    records: Sequence[ProtectionRecord]
+    around: Surroundings
+
+
+class ProtectionReading:
+    """Reads surroundings.
+
+    Args:
+        context: store, traders, market and clocks.
+        calendar: sessions.
+    """
+
+    def __init__(self, context: ExecutionContext, calendar: TradingCalendar) -> None:
+        self._context = context
+        self._calendar = calendar
+        self._triggered: dict[str, datetime] = {}
+        self._unknown: set[PositionKey] = set()
+        self._at_rest: dict[PositionKey, _AtRest] = {}
+        self._revisions: Mapping[Account, int] = {}
+
+    # -- at rest --------------------------------------------------------------------------------------------------
+
+    def look_at(self, revisions: Mapping[Account, int]) -> None:
+        """Takes the revisions of all accounts, read before the positions are looked at."""
+        self._revisions = revisions
+
+    def rests(
+        self, key: PositionKey, records: Sequence[ProtectionRecord], around: Surroundings | None
+    ) -> None:
+        """Notes that a step found nothing to do; not where something was missing for it."""
+        revision = self._revisions.get(Account(key.broker, key.account))
+        if around is not None and not around.blocked and revision is not None:
+            self._at_rest[key] = _AtRest(revision, records, around)
+
+    def forget(self, key: PositionKey) -> None:
+        """Forgets that: the position is stepped."""
+        self._at_rest.pop(key, None)
+
+    async def is_at_rest(self, key: PositionKey) -> bool:
+        """Whether there is nothing to do at the present prices."""
+        kept = self._at_rest.get(key)
+        if kept is None or kept.revision != self._revisions.get(Account(key.broker, key.account)):
+            return False
+        instrument = kept.around.instrument
+        market, _ = await self.market(key.broker, instrument.instrument_token)
+        if market is NOTHING_KNOWN:
+            return False
+        session, closed = self._session(instrument, market.market_time)
+        note_triggered(self._triggered, kept.records, kept.around.orders, market)
+        around = replace(
+            kept.around,
+            market=market,
+            wall_time=self._context.wall_clock(),
+            session=session,
+            closed=closed,
+            triggered_at=self._triggered,
+        )
+        records = deepcopy(kept.records)
+        plan = next_plan(records, around)
+        if plan is not None and (plan.done or plan.alarm):
+            return False
+        self._at_rest[key] = _AtRest(kept.revision, records, around)
+        return True
+
+    def keep(self, live: Mapping[PositionKey, Collection[ProtectionRecord]]) -> None:
+        """Forgets what belongs to no protection any more."""
+        stops = {record.stop_order_id for records in live.values() for record in records}
+        self._triggered = {stop: since for stop, since in self._triggered.items() if stop in stops}
+        self._at_rest = {key: kept for key, kept in self._at_rest.items() if key in live}
+        self._unknown &= live.keys()
+
+    # -- what is known --------------------------------------------------------------------------------------------
+
+    def instrument(self, key: PositionKey) -> Instrument | None:
+        """A position's instrument; None, with an alarm, where it isn't among today's."""
+        instrument = self._context.instruments().by_id(key.instrument_id)
+        if instrument is None and key not in self._unknown:
+            self._unknown.add(key)
+            _log.error("protection.instrument_unknown", alarm=True, **named(key))
+        return instrument
+
+    async def market(self, broker: str, token: int) -> tuple[MarketView, dict[str, TradingState]]:
+        """Prices, market time and the broker's kill switch in Redis; nothing where it can't be read."""
+        try:
+            market, states = await self._context.market.view_with_states([token], [broker])
+        except (RedisError, OSError):
+            return NOTHING_KNOWN, {}
+        return market, dict(states)
+
+    async def around(
+        self,
+        transaction: TradingTransaction,
+        key: PositionKey,
+        records: Sequence[ProtectionRecord],
+        market: MarketView,
+        states: Mapping[str, TradingState],
+    ) -> Surroundings | None:
+        """What is known around a position; None where its instrument isn't.
+
+        Args:
+            transaction: the one in which its protections are locked.
+            key: the position.
+            records: its protections.
+            market: prices and market time.
+            states: the broker's kill switch in Redis; empty where it can't be read.
+        """
+        instrument = self._context.instruments().by_id(key.instrument_id)
+        if instrument is None:
+            return None
+        ids = {order_id for record in records for order_id in (*record.own_orders, *record.entries)}
+        orders = await transaction.protections.orders_around(key, ids)
+        changes = await transaction.protections.changes_of(ids)
+        scope = SwitchScope(key.broker, key.strategy_id)
+        own = (await transaction.kill_switches([scope]))[scope]
+        switch = own.or_stricter(key.broker, states.get(key.broker, own.state))
+        session, closed = self._session(instrument, market.market_time)
+        note_triggered(self._triggered, records, orders, market)
+        return Surroundings(
+            position=await transaction.position(key),
+            orders=orders,
+            changes=changes,
+            market=market,
+            wall_time=self._context.wall_clock(),
+            instrument=instrument,
+            session=session,
+            closed=closed,
+            blocked=self._blocked(key, market, switch.state, switch.scope.words),
+            ended_in_session=frozenset(
+                order_id for order_id, order in orders.items() if self._ended_in_session(instrument, order)
+            ),
+            triggered_at=self._triggered,
+        )
+
+    def _blocked(self, key: PositionKey, market: MarketView, state: TradingState, whose: str) -> str:
+        """Why nothing can be sent though the session is open, in one line; empty: it can."""
+        trader = self._context.traders[key.broker]
+        if state is TradingState.HALTED:
+            return f"{whose} is HALTED"
+        if trader.get_execution_mode() is ExecutionMode.OFF:
+            return f"broker {key.broker!r} is off"
+        if trader.get_execution_mode() is ExecutionMode.PAPER and market.market_time is None:
+            return "market time is unknown"
+        return trader.not_ready
+
+    def _session(self, instrument: Instrument, at: datetime | None) -> tuple[Session | None, bool]:
+        """The session that is open; and whether it is known that none is."""
+        if at is None:
+            return None, False
+        try:
+            session = self._calendar.session_at(at, instrument.session_segment)
+        except CalendarNotCovered:
+            return None, False
+        return session, session is None
+
+    def _ended_in_session(self, instrument: Instrument, order: Order) -> bool:
+        return order.status.is_final and not self._session(instrument, order.market_time)[1]
+
+
+def named(key: PositionKey) -> dict[str, str]:
+    """The fields by which log lines name a position."""
+    return {
+        "broker": key.broker,
+        "account": key.account,
+        "strategy_id": key.strategy_id,
+        "instrument_id": key.instrument_id,
+    }
