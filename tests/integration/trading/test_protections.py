@@ -127,6 +127,26 @@ async def test_an_exit_that_risk_approved_before_it_knew_of_the_stop_sells_nothi
     assert await held(room, entry) == 0
 
 
+async def test_a_position_that_needs_nothing_costs_no_transaction(room: Room, monkeypatch) -> None:
+    """Prices alone are compared, until one matters or an order of the account changes."""
+    entry = approved(protection=BRACKET)
+    await room.handle(entry)
+    await room.protections.look()
+    begun = []
+    transaction = room.store.transaction
+    monkeypatch.setattr(room.store, "transaction", lambda: begun.append(1) or transaction())
+    ns = nanoseconds(NOON + SECOND)
+    await room.prices.write([Frame("run", 0, 2, ns, 100, [1], [10_400], [ns])])
+    await room.protections.look()
+    assert not begun
+    await room.handle(approved(1, token=2))
+    await room.protections.look()
+    assert begun
+    begun.clear()
+    await at(room, NOON + 2 * SECOND, "110")
+    assert await held(room, entry) == 0
+
+
 async def test_a_restart_continues_from_the_rows(room: Room, opened) -> None:
     """The process that placed the stop is gone: another one moves it with the trail, and takes the profit."""
     entry = approved(protection=Protection(Decimal(95), Decimal(110), Decimal(5)))
