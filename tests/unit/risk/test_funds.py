@@ -152,6 +152,23 @@ def test_a_working_order_blocks_by_its_limit_price(market, side, terms, blocked)
     assert account.funds.blocked == blocked
 
 
+def test_a_modified_order_blocks_by_its_new_terms(market) -> None:
+    """Its limit raised from 1,400 to 1,600, then half of its units: what it blocks follows, and is free again with its end."""
+    account = Account(market)
+    low, high = (Terms(OrderType.LIMIT, limit_price=D(price)) for price in (1400, 1600))
+    signal = market.explicit(Side.BUY, 10, key=replace(account.key(), strategy_id=MANUAL))
+    [order] = account.book.judge(replace(signal, terms=low), account.inputs())
+    assert isinstance(order, Approved)
+    blocked = []
+    for revision, (terms, units) in enumerate(((low, 10), (high, 10), (high, 5)), 1):
+        event = market.event(order, 0, OrderStatus.OPEN, revision)
+        account.book.on_order(replace(event, terms=terms, quantity=units), account.inputs())
+        blocked.append(account.funds.blocked)
+    assert blocked == [2800, 3200, 1600]
+    account.book.on_order(market.event(order, 0, OrderStatus.CANCELLED, 4), account.inputs())
+    assert account.funds.blocked == 0
+
+
 def test_a_size_in_rupees_buys_at_the_limit_price(market) -> None:
     """15,000 rupees are ten shares at the last price, and twelve at a limit of 1,250."""
     account = Account(market)

@@ -17,7 +17,7 @@ from alphapanda.domain.verdict import Approved, Verdict
 from alphapanda.risk.core.check import Inputs, StrategyRevisionUnknown
 from alphapanda.risk.core.day import WHOLE_ACCOUNT, DayCounters
 from alphapanda.risk.core.decide import Applied, apply_order, decide, refused
-from alphapanda.risk.core.funds import after_order, payable
+from alphapanda.risk.core.funds import after_order, payable, reblocked
 from alphapanda.risk.core.limits import Limits
 from alphapanda.risk.core.position import OrderProgress, PositionState
 from alphapanda.risk.core.rejections import RejectionKey, Rejections, rejection_key
@@ -159,6 +159,13 @@ class RiskBook:
             at = order.market_time or inputs.market.market_time
             day = None if at is None else inputs.calendar.trading_day(at)
             state = after_order(held, state, before, applied.order, inputs, day)
+            if (
+                before is not None
+                and before.revision
+                and before.filled == order.filled
+                and not applied.order.final
+            ):
+                state = reblocked(state, order, inputs, day)
             self._move_funds(held, state, applied.realised - charges)
         self.positions[order.key] = state
         if keeps:

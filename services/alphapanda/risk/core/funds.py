@@ -13,6 +13,7 @@ from alphapanda.domain.funds import AccountFunds, FundsTerms, Payable
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.money import ZERO, down_to_paisa, up_to_paisa
 from alphapanda.domain.order import PositionEffect, Side
+from alphapanda.domain.order_events import OrderState
 from alphapanda.domain.price_grid import grid_rule
 from alphapanda.domain.terms import AT_MARKET, Terms
 from alphapanda.risk.core.exposure import rupees
@@ -180,6 +181,26 @@ def after_order(
     if margin == after.margin and blocked == after.blocked:
         return after
     return replace(after, margin=margin, blocked=blocked)
+
+
+def reblocked(state: PositionState, order: OrderState, inputs: Inputs, day: date | None) -> PositionState:
+    """The position after its order was modified: what may still fill blocks by the new terms.
+
+    Args:
+        state: the position, whose open order it is.
+        order: the order as modified; of one at the market nothing changes.
+        inputs: prices, instruments and terms.
+        day: the exchange's day; None if it is unknown.
+    """
+    instrument = inputs.instruments.by_id(order.key.instrument_id)
+    price = order.terms.limit_price or order.terms.trigger_price
+    if price is None or instrument is None or day is None or inputs.funds is None or not state.blocked:
+        return state
+    last = inputs.market.prices.get(order.instrument_token)
+    left = order.side.sign * (order.quantity - order.filled)
+    at = price if last is None else last.price
+    need = needed(state, left, at, instrument, inputs.funds, day, order.terms) if left else ZERO
+    return state if need is None else replace(state, blocked=need)
 
 
 def _margin(before: PositionState, after: PositionState, inputs: Inputs, day: date | None) -> Decimal:
