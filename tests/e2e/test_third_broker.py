@@ -210,5 +210,5 @@ def test_its_checks_are_its_own(morning: Morning) -> None:
         for service in morning.status.services
         for consumer in service.consumers
     }
-    validated = Counter(event.broker for event in morning.evidence.of("signal_validated"))
-    assert {broker: processed["trading", broker] for broker in ("paper", NAME)} == validated
+    verdicts = Counter(event.broker for event in morning.evidence.of("signal_validated", "signal_rejected"))
+    assert {broker: processed["trading", broker] for broker in ("paper", NAME)} == verdicts
