@@ -114,6 +114,7 @@ class Reconciler:
         self._wall_clock = wall_clock
         self._confirm_seconds = confirm_seconds
         self._locks: dict[AccountName, asyncio.Lock] = {}
+        self._unreadable: dict[AccountName, str] = {}
 
     @property
     def live_brokers(self) -> Sequence[str]:
@@ -149,6 +150,15 @@ class Reconciler:
         now = self._wall_clock()
         return Look(theirs, compare(ours, theirs, now), calls, now)
 
+    async def look_alone(self, name: AccountName) -> Look:
+        """`look`, while nothing else compares this account: the broker counts questions.
+
+        Raises:
+            UnknownName: nobody reads the broker's books.
+        """
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            return await self.look(name)
+
     async def reconcile(self, name: AccountName) -> Outcome:
         """Compares an account's books, heals, and compares again what differs.
 
@@ -158,13 +168,16 @@ class Reconciler:
         async with self._locks.setdefault(name, asyncio.Lock()):
             first = await self.look(name)
             if first.theirs is None:
-                _log.warning(
-                    "reconciliation.broker_unreadable",
-                    broker=name.broker,
-                    account=name.account,
-                    error=first.problem,
-                )
+                if self._unreadable.get(name) != first.problem:  # said once, not every minute of a night
+                    self._unreadable[name] = first.problem
+                    _log.warning(
+                        "reconciliation.broker_unreadable",
+                        broker=name.broker,
+                        account=name.account,
+                        error=first.problem,
+                    )
                 return Outcome(name, first)
+            self._unreadable.pop(name, None)
             progress = await self._record(name, first, first.theirs)
             over = [*progress.agreed, *progress.remembered]
             waiting = any(one.state is State.SUSPECTED for one in progress.alive)
@@ -251,6 +264,9 @@ class Reconciler:
 
     async def _ours(self, name: AccountName, theirs: BrokerBooks) -> tuple[OurBooks, Mapping[str, Call]]:
         since = datetime.combine(theirs.day, time(0), UTC) - _IST
+        if not theirs.is_own:  # others have compared the orders
+            in_trading = await read_trading(self._trading, name, None)
+            return OurBooks(held=await self._held(name), in_trading=in_trading.held), {}
         in_trading = await read_trading(self._trading, name, since)
         outside = await self._discrepancies.outside(name)
         books = OurBooks(

@@ -88,7 +88,7 @@ class ReconciliationApi(PortfolioServiceServicer):
     ) -> portfolio.GetReconciliationResponse:
         names = await self._names(request.broker, request.account)
         return portfolio.GetReconciliationResponse(
-            accounts=[look_message(name, await self._reconciler.look(name)) for name in names]
+            accounts=[look_message(name, await self._reconciler.look_alone(name)) for name in names]
         )
 
     @override

@@ -63,13 +63,13 @@ class TradingBooks:
     held: Mapping[Unit, int]
 
 
-async def read_trading(stub: Trading, name: AccountName, since: datetime) -> TradingBooks:
+async def read_trading(stub: Trading, name: AccountName, since: datetime | None) -> TradingBooks:
     """Reads what trading knows.
 
     Args:
         stub: TradingService.
         name: the account.
-        since: aware begin of the broker's day.
+        since: aware begin of the broker's day; None: no orders are needed.
 
     Raises:
         grpc.aio.AioRpcError: trading doesn't answer.
@@ -82,7 +82,7 @@ async def read_trading(stub: Trading, name: AccountName, since: datetime) -> Tra
         statuses=[common.OrderStatus.ValueType(status) for status in _OPEN],
         page_size=_PAGE,
     )
-    for request, begin in ((everything, since), (unended, None)):
+    for request, begin in ((everything, since), (unended, None)) if since is not None else ():
         while True:
             answer = await stub.ListOrders(request)
             wanted = [one for one in answer.orders if begin is None or moment(one.created_at) >= begin]

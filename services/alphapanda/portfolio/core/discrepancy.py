@@ -24,7 +24,6 @@ class Kind(IntEnum):
     CORPORATE_ACTION = 9
     HELD_OUTSIDE = 10
     UNKNOWN_INSTRUMENT = 11
-    CASH = 12
     MARGIN = 13
     BOOKS = 14
 
@@ -74,7 +73,7 @@ class Difference(Struct, frozen=True, gc=False):
         severity: how much it matters.
         instrument_id: of the instrument; empty where it is of none.
         product: of a position; None elsewhere.
-        subject: an order's tag, a broker's order id, "position", "cash" …; with the rest it makes the difference the same one.
+        subject: an order's tag, a broker's order id, "position", "margin" …; with the rest it makes the difference the same one.
         ours: our value, for people.
         theirs: the broker's value, for people.
         cause: the probable cause, and what to do.

@@ -122,8 +122,6 @@ const (
 	DiscrepancyKind_DISCREPANCY_KIND_HELD_OUTSIDE DiscrepancyKind = 10
 	// The broker holds an instrument that isn't known here.
 	DiscrepancyKind_DISCREPANCY_KIND_UNKNOWN_INSTRUMENT DiscrepancyKind = 11
-	// The broker's cash has changed otherwise than our fills and charges explain. The broker's counts.
-	DiscrepancyKind_DISCREPANCY_KIND_CASH DiscrepancyKind = 12
 	// The broker says that margin is lacking.
 	DiscrepancyKind_DISCREPANCY_KIND_MARGIN DiscrepancyKind = 13
 	// Trading's books differ from portfolio's, or from those of the broker as trading reads them.
@@ -145,7 +143,6 @@ var (
 		9:  "DISCREPANCY_KIND_CORPORATE_ACTION",
 		10: "DISCREPANCY_KIND_HELD_OUTSIDE",
 		11: "DISCREPANCY_KIND_UNKNOWN_INSTRUMENT",
-		12: "DISCREPANCY_KIND_CASH",
 		13: "DISCREPANCY_KIND_MARGIN",
 		14: "DISCREPANCY_KIND_BOOKS",
 	}
@@ -162,7 +159,6 @@ var (
 		"DISCREPANCY_KIND_CORPORATE_ACTION":   9,
 		"DISCREPANCY_KIND_HELD_OUTSIDE":       10,
 		"DISCREPANCY_KIND_UNKNOWN_INSTRUMENT": 11,
-		"DISCREPANCY_KIND_CASH":               12,
 		"DISCREPANCY_KIND_MARGIN":             13,
 		"DISCREPANCY_KIND_BOOKS":              14,
 	}
@@ -2272,7 +2268,7 @@ type Discrepancy struct {
 	InstrumentId string `protobuf:"bytes,7,opt,name=instrument_id,json=instrumentId,proto3" json:"instrument_id,omitempty"`
 	// Product, of a position. UNSPECIFIED elsewhere.
 	Product v1.Product `protobuf:"varint,8,opt,name=product,proto3,enum=panda.common.v1.Product" json:"product,omitempty"`
-	// What it is of: an order's tag, a trade's id, "position", "cash".
+	// What it is of: an order's tag, the broker's id of an order, "position", "margin".
 	Subject string `protobuf:"bytes,9,opt,name=subject,proto3" json:"subject,omitempty"`
 	// Our value.
 	Ours string `protobuf:"bytes,10,opt,name=ours,proto3" json:"ours,omitempty"`
@@ -4071,7 +4067,7 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\x18LEDGER_ACCOUNT_POSITIONS\x10\x02\x12\x1f\n" +
 	"\x1bLEDGER_ACCOUNT_REALISED_PNL\x10\x03\x12\x1a\n" +
 	"\x16LEDGER_ACCOUNT_CHARGES\x10\x04\x12\x1a\n" +
-	"\x16LEDGER_ACCOUNT_CAPITAL\x10\x05*\x94\x04\n" +
+	"\x16LEDGER_ACCOUNT_CAPITAL\x10\x05*\xff\x03\n" +
 	"\x0fDiscrepancyKind\x12 \n" +
 	"\x1cDISCREPANCY_KIND_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cDISCREPANCY_KIND_MISSED_FILL\x10\x01\x12!\n" +
@@ -4085,10 +4081,9 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"!DISCREPANCY_KIND_CORPORATE_ACTION\x10\t\x12!\n" +
 	"\x1dDISCREPANCY_KIND_HELD_OUTSIDE\x10\n" +
 	"\x12'\n" +
-	"#DISCREPANCY_KIND_UNKNOWN_INSTRUMENT\x10\v\x12\x19\n" +
-	"\x15DISCREPANCY_KIND_CASH\x10\f\x12\x1b\n" +
+	"#DISCREPANCY_KIND_UNKNOWN_INSTRUMENT\x10\v\x12\x1b\n" +
 	"\x17DISCREPANCY_KIND_MARGIN\x10\r\x12\x1a\n" +
-	"\x16DISCREPANCY_KIND_BOOKS\x10\x0e*\x9f\x01\n" +
+	"\x16DISCREPANCY_KIND_BOOKS\x10\x0e\"\x04\b\f\x10\f*\x9f\x01\n" +
 	"\x13DiscrepancySeverity\x12$\n" +
 	" DISCREPANCY_SEVERITY_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19DISCREPANCY_SEVERITY_INFO\x10\x01\x12 \n" +

@@ -89,8 +89,6 @@ class _DiscrepancyKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Discr
     """The broker holds what was never traded here: it is remembered as held outside, and never touched."""
     DISCREPANCY_KIND_UNKNOWN_INSTRUMENT: _DiscrepancyKind.ValueType  # 11
     """The broker holds an instrument that isn't known here."""
-    DISCREPANCY_KIND_CASH: _DiscrepancyKind.ValueType  # 12
-    """The broker's cash has changed otherwise than our fills and charges explain. The broker's counts."""
     DISCREPANCY_KIND_MARGIN: _DiscrepancyKind.ValueType  # 13
     """The broker says that margin is lacking."""
     DISCREPANCY_KIND_BOOKS: _DiscrepancyKind.ValueType  # 14
@@ -123,8 +121,6 @@ DISCREPANCY_KIND_HELD_OUTSIDE: DiscrepancyKind.ValueType  # 10
 """The broker holds what was never traded here: it is remembered as held outside, and never touched."""
 DISCREPANCY_KIND_UNKNOWN_INSTRUMENT: DiscrepancyKind.ValueType  # 11
 """The broker holds an instrument that isn't known here."""
-DISCREPANCY_KIND_CASH: DiscrepancyKind.ValueType  # 12
-"""The broker's cash has changed otherwise than our fills and charges explain. The broker's counts."""
 DISCREPANCY_KIND_MARGIN: DiscrepancyKind.ValueType  # 13
 """The broker says that margin is lacking."""
 DISCREPANCY_KIND_BOOKS: DiscrepancyKind.ValueType  # 14
@@ -1244,7 +1240,7 @@ class Discrepancy(_message.Message):
     product: _common_pb2.Product.ValueType
     """Product, of a position. UNSPECIFIED elsewhere."""
     subject: _builtins.str
-    """What it is of: an order's tag, a trade's id, "position", "cash"."""
+    """What it is of: an order's tag, the broker's id of an order, "position", "margin"."""
     ours: _builtins.str
     """Our value."""
     theirs: _builtins.str

@@ -1218,7 +1218,7 @@ export declare type Discrepancy = Message<"panda.portfolio.v1.Discrepancy"> & {
   product: Product;
 
   /**
-   * What it is of: an order's tag, a trade's id, "position", "cash".
+   * What it is of: an order's tag, the broker's id of an order, "position", "margin".
    *
    * @generated from field: string subject = 9;
    */
@@ -2195,13 +2195,6 @@ export enum DiscrepancyKind {
    * @generated from enum value: DISCREPANCY_KIND_UNKNOWN_INSTRUMENT = 11;
    */
   UNKNOWN_INSTRUMENT = 11,
-
-  /**
-   * The broker's cash has changed otherwise than our fills and charges explain. The broker's counts.
-   *
-   * @generated from enum value: DISCREPANCY_KIND_CASH = 12;
-   */
-  CASH = 12,
 
   /**
    * The broker says that margin is lacking.
