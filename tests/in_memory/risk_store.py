@@ -18,7 +18,7 @@ from alphapanda.domain.funds import AccountFunds
 from alphapanda.domain.order import Product, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Approved, Verdict
-from alphapanda.risk.core.book import RiskBook
+from alphapanda.risk.core.book import RiskBook, Superseded
 from alphapanda.risk.core.day import WHOLE_ACCOUNT
 from alphapanda.risk.core.limit_changes import LimitChange, changed
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
@@ -267,6 +267,14 @@ class MemoryRiskStore(RiskStore):
             and verdict.signal_id in unseen
             and verdict.key.broker in brokers
             and verdict.valid_until < (entries_before if verdict.effect.is_entry else exits_before)
+        ]
+
+    @override
+    async def superseded(self, brokers: Collection[str]) -> Sequence[Superseded]:
+        return [
+            Superseded(key, state.open.signal_id, state.waiting.signal_id)
+            for key, state in self._tables.book.positions.items()
+            if key.broker in brokers and state.open and state.open.rests and state.waiting
         ]
 
     @override

@@ -164,6 +164,7 @@ class TradingService(Protocol):
     SquareOff: Call[trading.SquareOffRequest, trading.SquareOffResponse]
     ApplyKillSwitch: Call[trading.ApplyKillSwitchRequest, trading.ApplyKillSwitchResponse]
     GetKillSwitchCopies: Call[trading.GetKillSwitchCopiesRequest, trading.GetKillSwitchCopiesResponse]
+    MakeWay: Call[trading.MakeWayRequest, trading.MakeWayResponse]
     ConfirmNoOrder: Call[trading.ConfirmNoOrderRequest, trading.ConfirmNoOrderResponse]
     RecheckOrder: Call[trading.RecheckOrderRequest, trading.RecheckOrderResponse]
     GetBrokerRouting: Call[trading.GetBrokerRoutingRequest, trading.GetBrokerRoutingResponse]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.charges import NO_CHARGES, Charges, merged
@@ -31,6 +32,7 @@ from alphapanda.replay.deciding import AtTick, Deciding
 from alphapanda.replay.journal import batches
 from alphapanda.replay.prices import LastPrices
 from alphapanda.replay.square_off_watch import SquareOffWatch
+from alphapanda.replay.superseding import make_way
 from alphapanda.replay.tally import Tally
 from alphapanda.risk.core.book import RiskBook
 from alphapanda.risk.core.check import Inputs, StrategyStatus, Venue
@@ -226,10 +228,7 @@ class Replay:
             return self.tally.paid(self._risk.payable(order.key, units, fill.price, fill.traded_at, terms))
 
         for updates in self._trading.settle(market, payable):
-            tokens = list(held)
-            if self._account_wide:
-                tokens += self._tokens(state for state in self._risk.positions.values() if state.quantity)
-            inputs = self._inputs(self._prices.view(tokens, frame.market_time, frame.feed_run))
+            inputs = self._inputs_at(held, frame.market_time, frame.feed_run)
             due: deque[Verdict] = deque()
             self._apply(updates, inputs, due)
             self._settle(due, inputs)
@@ -242,10 +241,7 @@ class Replay:
 
     def _protect(self, key: PositionKey, frame: Frame) -> bool:
         """Steps the protections of a position; returns whether anything has changed."""
-        tokens = self._tokens([self._risk.position(key)])
-        if self._account_wide:
-            tokens += self._tokens(state for state in self._risk.positions.values() if state.quantity)
-        inputs = self._inputs(self._prices.view(tokens, frame.market_time, frame.feed_run))
+        inputs = self._inputs_at(self._tokens([self._risk.position(key)]), frame.market_time, frame.feed_run)
         changed = False
         for updates in self._trading.step(key, inputs.market):
             changed = True
@@ -321,28 +317,27 @@ class Replay:
             for signal in self._risk.due(inputs, self._brokers, cause):
                 self.tally.signals += 1
                 self._settle(self._risk.judge(signal, inputs), inputs)
-            intraday = [
-                s for s in self._risk.positions.values() if s.quantity and s.key.product is Product.MIS
-            ]
+            held = (state for state in self._risk.positions.values() if state.quantity)
+            intraday = [state for state in held if state.key.product is Product.MIS]
         self._watch.checked(market_time_ns, intraday_open=bool(intraday))
 
     def _decide(self, signals: Sequence[Signal], market_time: datetime, feed_run: str) -> None:
-        tokens = [signal.instrument_token for signal in signals]
-        if self._account_wide:
-            tokens += self._tokens(state for state in self._risk.positions.values() if state.quantity)
-        inputs = self._inputs(self._prices.view(tokens, market_time, feed_run))
+        inputs = self._inputs_at([signal.instrument_token for signal in signals], market_time, feed_run)
         self.tally.signals += len(signals)
-        if len(signals) == 1:
-            self._settle(self._risk.judge(signals[0], inputs), inputs)
-            return
         # As in the services, all signals of a frame are decided before any of their orders fills.
-        verdicts = [verdict for signal in in_turn([signals]) for verdict in self._risk.judge(signal, inputs)]
+        in_order = signals if len(signals) == 1 else in_turn([signals])
+        verdicts = [verdict for signal in in_order for verdict in self._risk.judge(signal, inputs)]
         self._settle(verdicts, inputs)
 
     def _settle(self, verdicts: Iterable[Verdict], inputs: Inputs) -> None:
-        """Executes verdicts, and those on targets that waited for their orders."""
+        """Executes verdicts, cancels what targets wait for, and executes the verdicts on these."""
         due = deque(verdicts)
-        while due:
+        while due or self._risk.superseded:
+            if not due:
+                make_way(
+                    self._risk, self._trading, inputs.market, partial(self._apply, inputs=inputs, due=due)
+                )
+                continue
             verdict = due.popleft()
             self.tally.count(verdict)
             if isinstance(verdict, Approved):
@@ -373,8 +368,7 @@ class Replay:
                 due.extend(self._risk.on_order(update.order, inputs, None, rejection_of(update)))
 
     def _book_fill(self, filled: Filled) -> None:
-        booking = self.books[filled.order.key.account].apply(filled)
-        if booking is None:
+        if (booking := self.books[filled.order.key.account].apply(filled)) is None:
             return
         self.tally.fills += 1
         self.tracker.booked(booking)
@@ -384,6 +378,12 @@ class Replay:
     def _tokens(self, states: Iterable[PositionState]) -> list[int]:
         instruments = (self._instruments.by_id(state.key.instrument_id) for state in states)
         return [instrument.instrument_token for instrument in instruments if instrument is not None]
+
+    def _inputs_at(self, tokens: Sequence[int], market_time: datetime, feed_run: str) -> Inputs:
+        """The inputs of a decision: the prices of these tokens, and of what is held where a limit needs it."""
+        if self._account_wide:
+            tokens = [*tokens, *self._tokens(one for one in self._risk.positions.values() if one.quantity)]
+        return self._inputs(self._prices.view(tokens, market_time, feed_run))
 
     def _inputs(self, market: MarketView) -> Inputs:
         return Inputs(

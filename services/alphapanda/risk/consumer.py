@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.order_wire import order_update_from
@@ -17,17 +17,28 @@ ORDER_PAYLOADS = ("order_submitted", "order_filled", "order_failed", "order_canc
 """Payloads of the topics that OrderEventHandler reads."""
 
 
+async def nothing_to_cancel() -> None:
+    """Where no target waits for an order that rests."""
+
+
 class RawSignalHandler:
     """Decides signals. A signal that comes twice is recognised by the row of its verdict.
 
     Args:
         decisions: decides them.
         measured: is told when they were made; None: nothing is measured.
+        make_way: has orders cancelled that targets of the batch wait for.
     """
 
-    def __init__(self, decisions: DecisionService, measured: DecisionFigures | None = None) -> None:
+    def __init__(
+        self,
+        decisions: DecisionService,
+        measured: DecisionFigures | None = None,
+        make_way: Callable[[], Awaitable[None]] = nothing_to_cancel,
+    ) -> None:
         self._decisions = decisions
         self._measured = measured or DecisionFigures()
+        self._make_way = make_way
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
         """Decides a batch, with one decision per account, together with the batches of other partitions at the moment."""
@@ -40,6 +51,7 @@ class RawSignalHandler:
             signal
         ) in signals:  # that had a verdict, or waits for an open order: then its latency says nothing
             self._measured.left(signal.signal_id)
+        await self._make_way()
 
     async def discard(self, delivery: Delivery) -> None:
         """Refuses a parked signal that a person discarded, with reason DISCARDED."""
@@ -49,11 +61,15 @@ class RawSignalHandler:
 class OrderEventHandler:
     """Applies order events to positions and reservations. An event that comes twice is recognised by its order's revision."""
 
-    def __init__(self, decisions: DecisionService) -> None:
+    def __init__(
+        self, decisions: DecisionService, make_way: Callable[[], Awaitable[None]] = nothing_to_cancel
+    ) -> None:
         self._decisions = decisions
+        self._make_way = make_way
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
         """Applies a batch, with one decision per account."""
         events = [order_update_from(delivery.event) for delivery in batch]
         for (broker, account), places in by_account([event.order.key for event in events]).items():
             await self._decisions.apply(broker, account, [events[at] for at in places])
+        await self._make_way()

@@ -15,7 +15,7 @@ from alphapanda.domain.signal import PositionKey, Signal, in_turn
 from alphapanda.domain.verdict import Verdict
 from alphapanda.resilience.failures import TransientFailure
 from alphapanda.risk.account_decisions import Account, AccountDecisions, DecisionRequest
-from alphapanda.risk.core.book import RiskBook
+from alphapanda.risk.core.book import RiskBook, Superseded
 from alphapanda.risk.core.check import Inputs
 from alphapanda.risk.core.rejections import rejection_of
 from alphapanda.risk.decision_inputs import DecisionInputs
@@ -40,6 +40,7 @@ class DecisionService:
         wall_time: returns the current wall time, aware; only event envelopes carry it.
         measured: reports verdicts, their latencies, and what was decided before; None: nothing is measured.
         spans: records the decisions.
+        superseded: told of orders that rest while a target waits for their end, once that is stored.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class DecisionService:
         wall_time: Callable[[], datetime],
         measured: DecisionFigures | None = None,
         spans: DecisionSpans = UNRECORDED,
+        superseded: Callable[[Sequence[Superseded]], None] = lambda _: None,
     ) -> None:
         self._measured = measured or DecisionFigures()
         self._spans = spans
+        self._superseded = superseded
         self.inputs = inputs
         self._store = store
         self._wall_time = wall_time
@@ -79,6 +82,7 @@ class DecisionService:
     ) -> tuple[list[Verdict], Collection[str]]:
         """Decides signals of one account, in order; returns the verdicts and the ids of the signals that wait."""
         waiting: set[str] = set()
+        superseded: list[Superseded] = []
         known = 0
 
         def decide(book: RiskBook, inputs: Inputs) -> list[Verdict]:
@@ -89,6 +93,7 @@ class DecisionService:
                 verdicts += book.judge(signal, inputs)
             waiting.clear()
             waiting.update(book.waiting(signals) if self._spans.on else ())
+            superseded[:] = book.take_superseded()
             return verdicts
 
         keys = [signal.key for signal in signals]
@@ -96,6 +101,7 @@ class DecisionService:
         request = DecisionRequest((broker, account), keys, tokens, signal_ids, decide)
         verdicts = await self._decisions.make(request)
         self._measured.absorbed(broker, known)
+        self._superseded(superseded)
         return verdicts, waiting
 
     async def judge_together(self, broker: str, account: str, signals: Sequence[Signal]) -> None:
@@ -148,6 +154,7 @@ class DecisionService:
             TransientFailure: the revision of a waiting target's strategy isn't known yet.
         """
         orders = [one.order for one in events]
+        superseded: list[Superseded] = []
         known = 0
 
         def decide(book: RiskBook, inputs: Inputs) -> list[Verdict]:
@@ -156,6 +163,7 @@ class DecisionService:
             for one in events:
                 known += book.has_applied(one.order)
                 verdicts += book.on_order(one.order, inputs, _fill(one), rejection_of(one))
+            superseded[:] = book.take_superseded()
             return verdicts
 
         keys = [order.key for order in orders]
@@ -163,6 +171,7 @@ class DecisionService:
         request = DecisionRequest((broker, account), keys, tokens, signal_ids, decide)
         verdicts = await self._make_released(request)
         self._measured.absorbed(broker, known)
+        self._superseded(superseded)
         return verdicts
 
     async def release(self, key: PositionKey, signal_id: str) -> list[Verdict]:

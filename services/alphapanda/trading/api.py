@@ -299,6 +299,10 @@ class TradingApi(ProtectionRpcs, RoutingApi):
         async with self._store.transaction() as transaction:
             return trading.ConfirmNoOrderResponse(never=await transaction.add_tombstone(request.signal_id))
 
+    @override
+    async def MakeWay(self, request: trading.MakeWayRequest, context: Context) -> trading.MakeWayResponse:
+        return await self._changes.make_way(request)
+
     # -- a manual order -----------------------------------------------------------------------------------------------
 
     async def _requested_order(self, request: trading.PlaceOrderRequest) -> Order:

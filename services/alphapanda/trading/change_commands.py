@@ -29,6 +29,7 @@ from alphapanda.storage.price_cache import MarketViews
 from alphapanda.storage.requests import CommandKey
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_change import ChangeKind, ChangeRequest, change_id_of
+from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.core.slicing import slices
 from alphapanda.trading.execution_context import Instruments
 from alphapanda.trading.messages import change_message, order_message
@@ -187,6 +188,20 @@ class ChangeCommands:
                 for change_id, order_id in named.items()
             ]
         )
+
+    async def make_way(self, request: trading.MakeWayRequest) -> trading.MakeWayResponse:
+        """Cancels the order of a signal where it rests, for a target that waits for its end."""
+        order_id = order_id_of(request.signal_id)
+        stored = await self._store.find(order_id)
+        if stored is None or stored.order.status.is_final or not stored.order.terms.rests:
+            return trading.MakeWayResponse(ended=True)
+        change_id = change_id_of(request.target_signal_id, order_id)
+        await self._changes.ask(
+            [ChangeRequest(change_id, order_id, ChangeKind.CANCEL, "risk", "a later target takes its place")]
+        )
+        await self._wait([order_id])
+        stored = await self._store.find(order_id)
+        return trading.MakeWayResponse(ended=stored is None or stored.order.status.is_final)
 
     async def _wait(self, order_ids: Collection[str]) -> None:
         left = seconds_to_answer()

@@ -283,3 +283,15 @@ async def test_after_a_restart_resting_orders_are_followed_and_not_sent_again(
         broker.tell(tags[rests.signal_id])
         assert (await room.ended(rests)).status is OrderStatus.FILLED
         assert broker.called("place") == 3
+
+
+async def test_an_order_that_rests_makes_way_for_a_later_target(room: Room, broker: RestingBroker) -> None:
+    """Risk asks by the signals' ids, however often; what doesn't rest, or isn't there, ends by itself."""
+    verdict = await resting(room)
+    request = trading.MakeWayRequest(signal_id=verdict.signal_id, target_signal_id=approved(9).signal_id)
+    for _ in range(2):
+        assert (await room.api.MakeWay(request, None)).ended
+    order = await room.order(verdict)
+    assert (order.status, broker.called("cancel")) == (OrderStatus.CANCELLED, 1)
+    request = trading.MakeWayRequest(signal_id=approved(8).signal_id, target_signal_id=approved(9).signal_id)
+    assert (await room.api.MakeWay(request, None)).ended

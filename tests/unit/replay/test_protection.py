@@ -13,7 +13,7 @@ import pytest
 from alphapanda.app.replay import compose_replay
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.domain.frame import Frame, nanoseconds
-from alphapanda.domain.order import OrderType, Product, Side
+from alphapanda.domain.order import OrderStatus, OrderType, Product, Side
 from alphapanda.domain.order_events import Filled, OrderState
 from alphapanda.instruments.core import shipped_instruments
 from alphapanda.marketdata.core.ticks import PRICE_SCALE
@@ -151,6 +151,16 @@ def test_a_limit_that_fills_later_is_protected_from_then_on(monkeypatch) -> None
     run = replayed(monkeypatch, [100, 99, 97.5, 97, 94], {1: dip})
     assert [trade[:2] for trade in run.trades] == [("BUY", 10), ("SELL", 10)]
     assert run.trades[0][2] == "98.00"
+
+
+def test_a_later_target_cancels_the_resting_order_first(monkeypatch) -> None:
+    """A limit below the market rests; the next target has it cancelled, and sells at once."""
+    script = {1: Target(Stance.LONG, "", At(limit=90.0)), 3: Target(Stance.SHORT, "")}
+    run = replayed(monkeypatch, [100, 101, 102, 103, 89, 104], script)
+    ends = [(order.side, order.status) for order in run.orders if order.status.is_final]
+    assert ends == [(Side.BUY, OrderStatus.CANCELLED), (Side.SELL, OrderStatus.FILLED)]
+    assert run.trades == [("SELL", 10, "102.00")]
+    assert not run.replay._trading.waits
 
 
 def test_the_square_off_at_the_cut_off_passes_the_stop(monkeypatch) -> None:

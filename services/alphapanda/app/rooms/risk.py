@@ -35,6 +35,7 @@ from alphapanda.risk.store.gauges import RiskGauges
 from alphapanda.risk.store.postgres import PostgresRiskStore
 from alphapanda.risk.store.statements import verdicts_purge
 from alphapanda.risk.strategy_statuses import StrategyStatuses
+from alphapanda.risk.superseding import SupersededOrders
 from panda.events.v1.events_pb2 import Event
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
 from panda.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
@@ -78,8 +79,9 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
     measured = DecisionFigures(resources.figures)
     channel = resources.channel("trading", TRADING_SERVICE, caller="risk")
     spans = DecisionSpans(resources.tracer("risk"))
-    decisions = DecisionService(store, inputs, wall_clock, measured, spans)
     trading = TradingServiceStub(channel)
+    superseded = SupersededOrders(store, trading, settings.active_brokers)
+    decisions = DecisionService(store, inputs, wall_clock, measured, spans, superseded.note)
     kill_switches = KillSwitches(
         store,
         resources.mirror,
@@ -94,7 +96,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
     )
     reservations = ReservationReleaser(decisions, store, trading, settings.active_brokers)
     timer = SquareOffTimer(decisions, store, settings.active_brokers, lambda view: view.frame_id, spans=spans)
-    signals = RawSignalHandler(decisions, measured)
+    signals = RawSignalHandler(decisions, measured, superseded.cancel)
     strategies = KnownStrategies()
 
     async def learn(event: Event) -> None:
@@ -127,7 +129,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
                 resources,
                 "risk",
                 f"{risk_topics.GROUP}.orders",
-                OrderEventHandler(decisions),
+                OrderEventHandler(decisions, superseded.cancel),
             ),
             consumer(
                 resources,
@@ -144,6 +146,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
         parts=[
             (Phase.WAKE, kill_switches),
             (Phase.WAKE, reservations.rounds),
+            (Phase.WAKE, superseded.rounds),
             (Phase.FEED, timer.rounds),
             (Phase.WAKE, purges.rounds),
             (Phase.FEED, reconciliation.rounds),
@@ -154,6 +157,7 @@ def risk_room(resources: ProcessResources) -> tuple[Room, SquareOffTimer, Decisi
             kill_switches.rounds,
             kill_switches.comparison,
             reservations.rounds,
+            superseded.rounds,
             timer.rounds,
             purges.rounds,
         ],

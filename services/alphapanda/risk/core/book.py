@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from alphapanda.domain.funds import AccountFunds, Payable
 from alphapanda.domain.money import ZERO
@@ -23,6 +23,15 @@ from alphapanda.risk.core.position import OrderProgress, PositionState
 from alphapanda.risk.core.rejections import RejectionKey, Rejections, rejection_key
 from alphapanda.risk.core.rules import daily_loss, order_rate
 from alphapanda.risk.core.square_off import due_square_offs
+
+
+class Superseded(NamedTuple):
+    """A target waits for an order that rests at the exchange, so the order is to be cancelled: ids of both their signals."""
+
+    key: PositionKey
+    order_signal_id: str
+    target_signal_id: str
+
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -73,6 +82,17 @@ class RiskBook:
         self.funds = dict(funds or {})
         self.rejections = dict(rejections or {})
         self.tracks_history = tracks_history
+        self.superseded: list[Superseded] = []
+
+    def take_superseded(self) -> list[Superseded]:
+        """The orders that targets were found to wait for since the last call, and that still work."""
+        found, self.superseded = self.superseded, []
+        working = []
+        for one in found:
+            order = self.position(one.key).open
+            if order is not None and order.signal_id == one.order_signal_id:
+                working.append(one)
+        return working
 
     def position(self, key: PositionKey) -> PositionState:
         """The position under a key; flat if none is known."""
@@ -168,6 +188,7 @@ class RiskBook:
                 state = reblocked(state, order, inputs, day)
             self._move_funds(held, state, applied.realised - charges)
         self.positions[order.key] = state
+        self._supersede(state)
         if keeps:
             if applied.realised or applied.trades or charges:
                 self._count(applied, charges, order.market_time or inputs.market.market_time, inputs)
@@ -274,6 +295,7 @@ class RiskBook:
         self.positions[state.key] = state
         if state.open is not None:
             self.orders[state.open.signal_id] = state.open
+            self._supersede(state)
         for verdict in decision.verdicts:
             self.judged.add(verdict.signal_id)
             if self.tracks_history and isinstance(verdict, Approved):
@@ -281,6 +303,12 @@ class RiskBook:
         if self.tracks_history:
             self._trip(state.key, inputs)
         return list(decision.verdicts)
+
+    def _supersede(self, state: PositionState) -> None:
+        """Notes an open order that rests where a target waits for it."""
+        order, target = state.open, state.waiting
+        if target is not None and order is not None and order.rests:
+            self.superseded.append(Superseded(state.key, order.signal_id, target.signal_id))
 
     def _move_funds(self, before: PositionState, after: PositionState, realised: Decimal = ZERO) -> None:
         """Moves the account's funds by what a position realised, less charges, and by what it now blocks."""

@@ -29,6 +29,7 @@ class OrderProgress(Struct, frozen=True, gc=False):
         final: True if no further fill can follow; the reservation has ended.
         value: value of the fills in rupees, >= 0, before charges.
         charges: charges of the fills in rupees, >= 0.
+        rests: whether it may wait at the exchange for a price: a target that comes then takes its place.
     """
 
     signal_id: str
@@ -40,6 +41,7 @@ class OrderProgress(Struct, frozen=True, gc=False):
     final: bool = False
     value: Decimal = ZERO
     charges: Decimal = ZERO
+    rests: bool = False
 
     @property
     def on_its_way(self) -> int:
@@ -145,6 +147,7 @@ def after_event(
         order.status.is_final,
         value,
         charges,
+        order.terms.rests,
     )
 
 

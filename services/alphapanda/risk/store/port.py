@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from alphapanda.domain.order import Product, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Verdict
-from alphapanda.risk.core.book import RiskBook
+from alphapanda.risk.core.book import RiskBook, Superseded
 from alphapanda.risk.core.limit_changes import LimitChange
 from alphapanda.risk.core.scoped_limits import ScopedLimits
 from alphapanda.storage.requests import CommandKey
@@ -281,6 +281,9 @@ class RiskStore(Protocol):
             entries_before: market time; entries are listed if their valid_until is before it.
             exits_before: market time; exits are listed if their valid_until is before it.
         """
+
+    async def superseded(self, brokers: Collection[str]) -> Sequence[Superseded]:
+        """Lists the orders at these brokers that rest at the exchange while a target waits for their end."""
 
     async def accounts(self, broker: str) -> Collection[str]:
         """The accounts at a broker in which something was decided or a limit set."""

@@ -19,7 +19,7 @@ from alphapanda.domain.funds import AccountFunds
 from alphapanda.domain.order import PositionEffect, Product, TradingState
 from alphapanda.domain.signal import PositionKey, Signal
 from alphapanda.domain.verdict import Verdict
-from alphapanda.risk.core.book import RiskBook
+from alphapanda.risk.core.book import RiskBook, Superseded
 from alphapanda.risk.core.scoped_limits import NOTHING_SET, ScopedLimits
 from alphapanda.risk.store import rows
 from alphapanda.risk.store import statements as sql
@@ -302,6 +302,14 @@ class PostgresRiskStore(RiskStore):
         async with self._reading.connect() as connection:
             found = await connection.execute(sql.OVERDUE, asked)
             return [Reservation(rows.key_of(row), str(row.signal_id)) for row in found]
+
+    @override
+    async def superseded(self, brokers: Collection[str]) -> Sequence[Superseded]:
+        async with self._reading.connect() as connection:
+            found = await connection.execute(sql.SUPERSEDED, {"brokers": list(brokers)})
+            return [
+                Superseded(rows.key_of(row), str(row.signal_id), str(row.waiting_signal_id)) for row in found
+            ]
 
     @override
     async def accounts(self, broker: str) -> Collection[str]:

@@ -77,6 +77,7 @@ def order_values(order: OrderProgress) -> Values:
         "final": order.final,
         "value": order.value,
         "charges": order.charges,
+        "rests": order.rests,
     }
 
 
@@ -92,6 +93,7 @@ def order_of(row: AnyRow) -> OrderProgress:
         row.final,
         row.value,
         row.charges,
+        row.rests,
     )
 
 

@@ -82,6 +82,12 @@ OVERDUE = text(
     " AND v.valid_until < CASE v.effect WHEN :reduces THEN CAST(:exits_before AS timestamptz)"
     " ELSE CAST(:entries_before AS timestamptz) END ORDER BY v.number"
 )
+SUPERSEDED = text(
+    "SELECT p.broker, p.account, p.strategy_id, p.instrument_id, p.product, p.waiting_signal_id, o.signal_id"
+    " FROM risk.positions p JOIN risk.orders o ON o.signal_id = p.open_signal_id"
+    " WHERE p.broker = ANY(CAST(:brokers AS text[])) AND p.open_signal_id IS NOT NULL"
+    " AND p.waiting_signal_id IS NOT NULL AND o.rests"
+)
 ADD_SWITCH = text(
     "INSERT INTO risk.kill_switches (broker, strategy_id, account, state, revision, changed_by, reason)"
     " VALUES (:broker, :strategy_id, :account, :state, 0, '', '') ON CONFLICT DO NOTHING"
@@ -204,9 +210,10 @@ def _saves(condition: str = "") -> dict[str, str]:
     return {
         "orders": save(
             "orders",
-            f"signal_id, {_KEY}, side, quantity, filled, revision, final, value, charges",
+            f"signal_id, {_KEY}, side, quantity, filled, revision, final, value, charges, rests",
             " ON CONFLICT (signal_id) DO UPDATE SET quantity = excluded.quantity, filled = excluded.filled,"
-            " revision = excluded.revision, final = excluded.final, value = excluded.value, charges = excluded.charges",
+            " revision = excluded.revision, final = excluded.final, value = excluded.value, charges = excluded.charges,"
+            " rests = excluded.rests",
         ),
         "positions": save(
             "positions",

@@ -77,6 +77,7 @@ ORDERS = Table(
     column("final", Boolean),
     column("value", RUPEES, server_default=text("0")),
     column("charges", RUPEES, server_default=text("0")),
+    column("rests", Boolean, server_default=text("false")),
     CheckConstraint("filled BETWEEN 0 AND quantity"),
 )
 

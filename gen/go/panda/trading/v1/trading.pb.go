@@ -2324,6 +2324,108 @@ func (x *ConfirmNoOrderRequest) GetSignalId() string {
 	return ""
 }
 
+// Asks for an order that rests at the exchange to be cancelled for a target of the same position that waits for its end.
+// Idempotent by both ids.
+type MakeWayRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the order's signal.
+	SignalId string `protobuf:"bytes,1,opt,name=signal_id,json=signalId,proto3" json:"signal_id,omitempty"`
+	// Id of the signal that waits.
+	TargetSignalId string `protobuf:"bytes,2,opt,name=target_signal_id,json=targetSignalId,proto3" json:"target_signal_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *MakeWayRequest) Reset() {
+	*x = MakeWayRequest{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MakeWayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MakeWayRequest) ProtoMessage() {}
+
+func (x *MakeWayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MakeWayRequest.ProtoReflect.Descriptor instead.
+func (*MakeWayRequest) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *MakeWayRequest) GetSignalId() string {
+	if x != nil {
+		return x.SignalId
+	}
+	return ""
+}
+
+func (x *MakeWayRequest) GetTargetSignalId() string {
+	if x != nil {
+		return x.TargetSignalId
+	}
+	return ""
+}
+
+// What has become of the order.
+type MakeWayResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether it has ended, or is none that rests: then it ends by itself.
+	Ended         bool `protobuf:"varint,1,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MakeWayResponse) Reset() {
+	*x = MakeWayResponse{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MakeWayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MakeWayResponse) ProtoMessage() {}
+
+func (x *MakeWayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MakeWayResponse.ProtoReflect.Descriptor instead.
+func (*MakeWayResponse) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *MakeWayResponse) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
 // Whether the signal will never have an order.
 type ConfirmNoOrderResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2335,7 +2437,7 @@ type ConfirmNoOrderResponse struct {
 
 func (x *ConfirmNoOrderResponse) Reset() {
 	*x = ConfirmNoOrderResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[27]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2449,7 @@ func (x *ConfirmNoOrderResponse) String() string {
 func (*ConfirmNoOrderResponse) ProtoMessage() {}
 
 func (x *ConfirmNoOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[27]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,7 +2462,7 @@ func (x *ConfirmNoOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmNoOrderResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmNoOrderResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{27}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ConfirmNoOrderResponse) GetNever() bool {
@@ -2381,7 +2483,7 @@ type GetBrokerComparisonRequest struct {
 
 func (x *GetBrokerComparisonRequest) Reset() {
 	*x = GetBrokerComparisonRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[28]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +2495,7 @@ func (x *GetBrokerComparisonRequest) String() string {
 func (*GetBrokerComparisonRequest) ProtoMessage() {}
 
 func (x *GetBrokerComparisonRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[28]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +2508,7 @@ func (x *GetBrokerComparisonRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBrokerComparisonRequest.ProtoReflect.Descriptor instead.
 func (*GetBrokerComparisonRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{28}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetBrokerComparisonRequest) GetBroker() string {
@@ -2433,7 +2535,7 @@ type HeldQuantity struct {
 
 func (x *HeldQuantity) Reset() {
 	*x = HeldQuantity{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[29]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2445,7 +2547,7 @@ func (x *HeldQuantity) String() string {
 func (*HeldQuantity) ProtoMessage() {}
 
 func (x *HeldQuantity) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[29]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2458,7 +2560,7 @@ func (x *HeldQuantity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeldQuantity.ProtoReflect.Descriptor instead.
 func (*HeldQuantity) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{29}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *HeldQuantity) GetAccount() string {
@@ -2502,7 +2604,7 @@ type BrokerCash struct {
 
 func (x *BrokerCash) Reset() {
 	*x = BrokerCash{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[30]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2514,7 +2616,7 @@ func (x *BrokerCash) String() string {
 func (*BrokerCash) ProtoMessage() {}
 
 func (x *BrokerCash) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[30]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2527,7 +2629,7 @@ func (x *BrokerCash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrokerCash.ProtoReflect.Descriptor instead.
 func (*BrokerCash) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{30}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *BrokerCash) GetAccount() string {
@@ -2559,7 +2661,7 @@ type GetBrokerComparisonResponse struct {
 
 func (x *GetBrokerComparisonResponse) Reset() {
 	*x = GetBrokerComparisonResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[31]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2571,7 +2673,7 @@ func (x *GetBrokerComparisonResponse) String() string {
 func (*GetBrokerComparisonResponse) ProtoMessage() {}
 
 func (x *GetBrokerComparisonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[31]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2584,7 +2686,7 @@ func (x *GetBrokerComparisonResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBrokerComparisonResponse.ProtoReflect.Descriptor instead.
 func (*GetBrokerComparisonResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{31}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetBrokerComparisonResponse) GetDifferences() []string {
@@ -2621,7 +2723,7 @@ type RecheckOrderRequest struct {
 
 func (x *RecheckOrderRequest) Reset() {
 	*x = RecheckOrderRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[32]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2633,7 +2735,7 @@ func (x *RecheckOrderRequest) String() string {
 func (*RecheckOrderRequest) ProtoMessage() {}
 
 func (x *RecheckOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[32]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2646,7 +2748,7 @@ func (x *RecheckOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecheckOrderRequest.ProtoReflect.Descriptor instead.
 func (*RecheckOrderRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{32}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RecheckOrderRequest) GetOrderId() string {
@@ -2676,7 +2778,7 @@ type RecheckOrderResponse struct {
 
 func (x *RecheckOrderResponse) Reset() {
 	*x = RecheckOrderResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[33]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2688,7 +2790,7 @@ func (x *RecheckOrderResponse) String() string {
 func (*RecheckOrderResponse) ProtoMessage() {}
 
 func (x *RecheckOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[33]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2701,7 +2803,7 @@ func (x *RecheckOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecheckOrderResponse.ProtoReflect.Descriptor instead.
 func (*RecheckOrderResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{33}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RecheckOrderResponse) GetOrder() *Order {
@@ -2728,7 +2830,7 @@ type GetBrokerRoutingRequest struct {
 
 func (x *GetBrokerRoutingRequest) Reset() {
 	*x = GetBrokerRoutingRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[34]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2740,7 +2842,7 @@ func (x *GetBrokerRoutingRequest) String() string {
 func (*GetBrokerRoutingRequest) ProtoMessage() {}
 
 func (x *GetBrokerRoutingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[34]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2753,7 +2855,7 @@ func (x *GetBrokerRoutingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBrokerRoutingRequest.ProtoReflect.Descriptor instead.
 func (*GetBrokerRoutingRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{34}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{36}
 }
 
 // Whether orders go to a broker. The setting says whether they may at all; the switch, which changes while everything runs,
@@ -2780,7 +2882,7 @@ type BrokerRouting struct {
 
 func (x *BrokerRouting) Reset() {
 	*x = BrokerRouting{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[35]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2792,7 +2894,7 @@ func (x *BrokerRouting) String() string {
 func (*BrokerRouting) ProtoMessage() {}
 
 func (x *BrokerRouting) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[35]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2805,7 +2907,7 @@ func (x *BrokerRouting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrokerRouting.ProtoReflect.Descriptor instead.
 func (*BrokerRouting) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{35}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *BrokerRouting) GetBroker() string {
@@ -2868,7 +2970,7 @@ type GetBrokerRoutingResponse struct {
 
 func (x *GetBrokerRoutingResponse) Reset() {
 	*x = GetBrokerRoutingResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[36]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2880,7 +2982,7 @@ func (x *GetBrokerRoutingResponse) String() string {
 func (*GetBrokerRoutingResponse) ProtoMessage() {}
 
 func (x *GetBrokerRoutingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[36]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2893,7 +2995,7 @@ func (x *GetBrokerRoutingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBrokerRoutingResponse.ProtoReflect.Descriptor instead.
 func (*GetBrokerRoutingResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{36}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetBrokerRoutingResponse) GetBrokers() []*BrokerRouting {
@@ -2921,7 +3023,7 @@ type SetBrokerRoutingRequest struct {
 
 func (x *SetBrokerRoutingRequest) Reset() {
 	*x = SetBrokerRoutingRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[37]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2933,7 +3035,7 @@ func (x *SetBrokerRoutingRequest) String() string {
 func (*SetBrokerRoutingRequest) ProtoMessage() {}
 
 func (x *SetBrokerRoutingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[37]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2946,7 +3048,7 @@ func (x *SetBrokerRoutingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBrokerRoutingRequest.ProtoReflect.Descriptor instead.
 func (*SetBrokerRoutingRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{37}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SetBrokerRoutingRequest) GetRequestId() string {
@@ -2988,7 +3090,7 @@ type SetBrokerRoutingResponse struct {
 
 func (x *SetBrokerRoutingResponse) Reset() {
 	*x = SetBrokerRoutingResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[38]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3000,7 +3102,7 @@ func (x *SetBrokerRoutingResponse) String() string {
 func (*SetBrokerRoutingResponse) ProtoMessage() {}
 
 func (x *SetBrokerRoutingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[38]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3013,7 +3115,7 @@ func (x *SetBrokerRoutingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBrokerRoutingResponse.ProtoReflect.Descriptor instead.
 func (*SetBrokerRoutingResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{38}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SetBrokerRoutingResponse) GetRouting() *BrokerRouting {
@@ -3210,7 +3312,12 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\x1bGetKillSwitchCopiesResponse\x128\n" +
 	"\x06copies\x18\x01 \x03(\v2 .panda.trading.v1.KillSwitchCopyR\x06copies\">\n" +
 	"\x15ConfirmNoOrderRequest\x12%\n" +
-	"\tsignal_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\bsignalId\".\n" +
+	"\tsignal_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\bsignalId\"k\n" +
+	"\x0eMakeWayRequest\x12%\n" +
+	"\tsignal_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\bsignalId\x122\n" +
+	"\x10target_signal_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x0etargetSignalId\"'\n" +
+	"\x0fMakeWayResponse\x12\x14\n" +
+	"\x05ended\x18\x01 \x01(\bR\x05ended\".\n" +
 	"\x16ConfirmNoOrderResponse\x12\x14\n" +
 	"\x05never\x18\x01 \x01(\bR\x05never\"S\n" +
 	"\x1aGetBrokerComparisonRequest\x125\n" +
@@ -3275,7 +3382,7 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\x1aSQUARE_OFF_SKIP_BROKER_OFF\x10\x01\x12\x1a\n" +
 	"\x16SQUARE_OFF_SKIP_HALTED\x10\x02\x12&\n" +
 	"\"SQUARE_OFF_SKIP_INSTRUMENT_UNKNOWN\x10\x03\x12!\n" +
-	"\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x042\xff\x0f\n" +
+	"\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x042\xdc\x10\n" +
 	"\x0eTradingService\x12d\n" +
 	"\n" +
 	"PlaceOrder\x12#.panda.trading.v1.PlaceOrderRequest\x1a$.panda.trading.v1.PlaceOrderResponse\"\v\x8a\xb5\x18\a\b\x02\x10\x02\x18\x90N\x12g\n" +
@@ -3292,7 +3399,8 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\x10CancelProtection\x12).panda.trading.v1.CancelProtectionRequest\x1a*.panda.trading.v1.CancelProtectionResponse\"\r\x8a\xb5\x18\t\b\x02\x10\x02\x18\x88' \x01\x12c\n" +
 	"\tSquareOff\x12\".panda.trading.v1.SquareOffRequest\x1a#.panda.trading.v1.SquareOffResponse\"\r\x8a\xb5\x18\t\b\x02\x10\x02\x18\x88' \x01\x12u\n" +
 	"\x0fApplyKillSwitch\x12(.panda.trading.v1.ApplyKillSwitchRequest\x1a).panda.trading.v1.ApplyKillSwitchResponse\"\r\x8a\xb5\x18\t\b\x05\x10\x02\x18\xd0\x0f \x01\x12\x81\x01\n" +
-	"\x13GetKillSwitchCopies\x12,.panda.trading.v1.GetKillSwitchCopiesRequest\x1a-.panda.trading.v1.GetKillSwitchCopiesResponse\"\r\x8a\xb5\x18\t\b\x01\x10\x01\x18\xd0\x0f \x01\x12p\n" +
+	"\x13GetKillSwitchCopies\x12,.panda.trading.v1.GetKillSwitchCopiesRequest\x1a-.panda.trading.v1.GetKillSwitchCopiesResponse\"\r\x8a\xb5\x18\t\b\x01\x10\x01\x18\xd0\x0f \x01\x12[\n" +
+	"\aMakeWay\x12 .panda.trading.v1.MakeWayRequest\x1a!.panda.trading.v1.MakeWayResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\x88'\x12p\n" +
 	"\x0eConfirmNoOrder\x12'.panda.trading.v1.ConfirmNoOrderRequest\x1a(.panda.trading.v1.ConfirmNoOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\xd0\x0f\x12j\n" +
 	"\fRecheckOrder\x12%.panda.trading.v1.RecheckOrderRequest\x1a&.panda.trading.v1.RecheckOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\x98u\x12v\n" +
 	"\x10GetBrokerRouting\x12).panda.trading.v1.GetBrokerRoutingRequest\x1a*.panda.trading.v1.GetBrokerRoutingResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\xd0\x0f\x12v\n" +
@@ -3312,7 +3420,7 @@ func file_panda_trading_v1_trading_proto_rawDescGZIP() []byte {
 }
 
 var file_panda_trading_v1_trading_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_panda_trading_v1_trading_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_panda_trading_v1_trading_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_panda_trading_v1_trading_proto_goTypes = []any{
 	(OrderChangeKind)(0),                // 0: panda.trading.v1.OrderChangeKind
 	(OrderChangeStatus)(0),              // 1: panda.trading.v1.OrderChangeStatus
@@ -3344,61 +3452,63 @@ var file_panda_trading_v1_trading_proto_goTypes = []any{
 	(*KillSwitchCopy)(nil),              // 27: panda.trading.v1.KillSwitchCopy
 	(*GetKillSwitchCopiesResponse)(nil), // 28: panda.trading.v1.GetKillSwitchCopiesResponse
 	(*ConfirmNoOrderRequest)(nil),       // 29: panda.trading.v1.ConfirmNoOrderRequest
-	(*ConfirmNoOrderResponse)(nil),      // 30: panda.trading.v1.ConfirmNoOrderResponse
-	(*GetBrokerComparisonRequest)(nil),  // 31: panda.trading.v1.GetBrokerComparisonRequest
-	(*HeldQuantity)(nil),                // 32: panda.trading.v1.HeldQuantity
-	(*BrokerCash)(nil),                  // 33: panda.trading.v1.BrokerCash
-	(*GetBrokerComparisonResponse)(nil), // 34: panda.trading.v1.GetBrokerComparisonResponse
-	(*RecheckOrderRequest)(nil),         // 35: panda.trading.v1.RecheckOrderRequest
-	(*RecheckOrderResponse)(nil),        // 36: panda.trading.v1.RecheckOrderResponse
-	(*GetBrokerRoutingRequest)(nil),     // 37: panda.trading.v1.GetBrokerRoutingRequest
-	(*BrokerRouting)(nil),               // 38: panda.trading.v1.BrokerRouting
-	(*GetBrokerRoutingResponse)(nil),    // 39: panda.trading.v1.GetBrokerRoutingResponse
-	(*SetBrokerRoutingRequest)(nil),     // 40: panda.trading.v1.SetBrokerRoutingRequest
-	(*SetBrokerRoutingResponse)(nil),    // 41: panda.trading.v1.SetBrokerRoutingResponse
-	(v1.OrderStatus)(0),                 // 42: panda.common.v1.OrderStatus
-	(*v11.OrderState)(nil),              // 43: panda.events.v1.OrderState
-	(v11.FailureReason)(0),              // 44: panda.events.v1.FailureReason
-	(*timestamppb.Timestamp)(nil),       // 45: google.protobuf.Timestamp
-	(*v1.Protection)(nil),               // 46: panda.common.v1.Protection
-	(*decimal.Decimal)(nil),             // 47: google.type.Decimal
-	(v1.Side)(0),                        // 48: panda.common.v1.Side
-	(v1.Product)(0),                     // 49: panda.common.v1.Product
-	(v1.OrderType)(0),                   // 50: panda.common.v1.OrderType
-	(v1.Validity)(0),                    // 51: panda.common.v1.Validity
-	(*durationpb.Duration)(nil),         // 52: google.protobuf.Duration
-	(v1.TradingState)(0),                // 53: panda.common.v1.TradingState
-	(*v1.Money)(nil),                    // 54: panda.common.v1.Money
-	(*GetProtectionRequest)(nil),        // 55: panda.trading.v1.GetProtectionRequest
-	(*ListProtectionsRequest)(nil),      // 56: panda.trading.v1.ListProtectionsRequest
-	(*CancelProtectionRequest)(nil),     // 57: panda.trading.v1.CancelProtectionRequest
-	(*GetProtectionResponse)(nil),       // 58: panda.trading.v1.GetProtectionResponse
-	(*ListProtectionsResponse)(nil),     // 59: panda.trading.v1.ListProtectionsResponse
-	(*CancelProtectionResponse)(nil),    // 60: panda.trading.v1.CancelProtectionResponse
+	(*MakeWayRequest)(nil),              // 30: panda.trading.v1.MakeWayRequest
+	(*MakeWayResponse)(nil),             // 31: panda.trading.v1.MakeWayResponse
+	(*ConfirmNoOrderResponse)(nil),      // 32: panda.trading.v1.ConfirmNoOrderResponse
+	(*GetBrokerComparisonRequest)(nil),  // 33: panda.trading.v1.GetBrokerComparisonRequest
+	(*HeldQuantity)(nil),                // 34: panda.trading.v1.HeldQuantity
+	(*BrokerCash)(nil),                  // 35: panda.trading.v1.BrokerCash
+	(*GetBrokerComparisonResponse)(nil), // 36: panda.trading.v1.GetBrokerComparisonResponse
+	(*RecheckOrderRequest)(nil),         // 37: panda.trading.v1.RecheckOrderRequest
+	(*RecheckOrderResponse)(nil),        // 38: panda.trading.v1.RecheckOrderResponse
+	(*GetBrokerRoutingRequest)(nil),     // 39: panda.trading.v1.GetBrokerRoutingRequest
+	(*BrokerRouting)(nil),               // 40: panda.trading.v1.BrokerRouting
+	(*GetBrokerRoutingResponse)(nil),    // 41: panda.trading.v1.GetBrokerRoutingResponse
+	(*SetBrokerRoutingRequest)(nil),     // 42: panda.trading.v1.SetBrokerRoutingRequest
+	(*SetBrokerRoutingResponse)(nil),    // 43: panda.trading.v1.SetBrokerRoutingResponse
+	(v1.OrderStatus)(0),                 // 44: panda.common.v1.OrderStatus
+	(*v11.OrderState)(nil),              // 45: panda.events.v1.OrderState
+	(v11.FailureReason)(0),              // 46: panda.events.v1.FailureReason
+	(*timestamppb.Timestamp)(nil),       // 47: google.protobuf.Timestamp
+	(*v1.Protection)(nil),               // 48: panda.common.v1.Protection
+	(*decimal.Decimal)(nil),             // 49: google.type.Decimal
+	(v1.Side)(0),                        // 50: panda.common.v1.Side
+	(v1.Product)(0),                     // 51: panda.common.v1.Product
+	(v1.OrderType)(0),                   // 52: panda.common.v1.OrderType
+	(v1.Validity)(0),                    // 53: panda.common.v1.Validity
+	(*durationpb.Duration)(nil),         // 54: google.protobuf.Duration
+	(v1.TradingState)(0),                // 55: panda.common.v1.TradingState
+	(*v1.Money)(nil),                    // 56: panda.common.v1.Money
+	(*GetProtectionRequest)(nil),        // 57: panda.trading.v1.GetProtectionRequest
+	(*ListProtectionsRequest)(nil),      // 58: panda.trading.v1.ListProtectionsRequest
+	(*CancelProtectionRequest)(nil),     // 59: panda.trading.v1.CancelProtectionRequest
+	(*GetProtectionResponse)(nil),       // 60: panda.trading.v1.GetProtectionResponse
+	(*ListProtectionsResponse)(nil),     // 61: panda.trading.v1.ListProtectionsResponse
+	(*CancelProtectionResponse)(nil),    // 62: panda.trading.v1.CancelProtectionResponse
 }
 var file_panda_trading_v1_trading_proto_depIdxs = []int32{
-	42, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
-	43, // 1: panda.trading.v1.Order.state:type_name -> panda.events.v1.OrderState
+	44, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
+	45, // 1: panda.trading.v1.Order.state:type_name -> panda.events.v1.OrderState
 	3,  // 2: panda.trading.v1.Order.intents:type_name -> panda.trading.v1.OrderIntent
-	44, // 3: panda.trading.v1.Order.failure_reason:type_name -> panda.events.v1.FailureReason
-	45, // 4: panda.trading.v1.Order.valid_until:type_name -> google.protobuf.Timestamp
-	45, // 5: panda.trading.v1.Order.created_at:type_name -> google.protobuf.Timestamp
-	46, // 6: panda.trading.v1.Order.protection:type_name -> panda.common.v1.Protection
+	46, // 3: panda.trading.v1.Order.failure_reason:type_name -> panda.events.v1.FailureReason
+	47, // 4: panda.trading.v1.Order.valid_until:type_name -> google.protobuf.Timestamp
+	47, // 5: panda.trading.v1.Order.created_at:type_name -> google.protobuf.Timestamp
+	48, // 6: panda.trading.v1.Order.protection:type_name -> panda.common.v1.Protection
 	0,  // 7: panda.trading.v1.OrderChange.kind:type_name -> panda.trading.v1.OrderChangeKind
 	1,  // 8: panda.trading.v1.OrderChange.status:type_name -> panda.trading.v1.OrderChangeStatus
-	47, // 9: panda.trading.v1.OrderChange.limit_price:type_name -> google.type.Decimal
-	47, // 10: panda.trading.v1.OrderChange.trigger_price:type_name -> google.type.Decimal
-	45, // 11: panda.trading.v1.OrderChange.created_at:type_name -> google.protobuf.Timestamp
-	48, // 12: panda.trading.v1.PlaceOrderRequest.side:type_name -> panda.common.v1.Side
-	49, // 13: panda.trading.v1.PlaceOrderRequest.product:type_name -> panda.common.v1.Product
-	50, // 14: panda.trading.v1.PlaceOrderRequest.order_type:type_name -> panda.common.v1.OrderType
-	51, // 15: panda.trading.v1.PlaceOrderRequest.validity:type_name -> panda.common.v1.Validity
-	47, // 16: panda.trading.v1.PlaceOrderRequest.limit_price:type_name -> google.type.Decimal
-	47, // 17: panda.trading.v1.PlaceOrderRequest.trigger_price:type_name -> google.type.Decimal
-	46, // 18: panda.trading.v1.PlaceOrderRequest.protection:type_name -> panda.common.v1.Protection
+	49, // 9: panda.trading.v1.OrderChange.limit_price:type_name -> google.type.Decimal
+	49, // 10: panda.trading.v1.OrderChange.trigger_price:type_name -> google.type.Decimal
+	47, // 11: panda.trading.v1.OrderChange.created_at:type_name -> google.protobuf.Timestamp
+	50, // 12: panda.trading.v1.PlaceOrderRequest.side:type_name -> panda.common.v1.Side
+	51, // 13: panda.trading.v1.PlaceOrderRequest.product:type_name -> panda.common.v1.Product
+	52, // 14: panda.trading.v1.PlaceOrderRequest.order_type:type_name -> panda.common.v1.OrderType
+	53, // 15: panda.trading.v1.PlaceOrderRequest.validity:type_name -> panda.common.v1.Validity
+	49, // 16: panda.trading.v1.PlaceOrderRequest.limit_price:type_name -> google.type.Decimal
+	49, // 17: panda.trading.v1.PlaceOrderRequest.trigger_price:type_name -> google.type.Decimal
+	48, // 18: panda.trading.v1.PlaceOrderRequest.protection:type_name -> panda.common.v1.Protection
 	4,  // 19: panda.trading.v1.PlaceOrderResponse.order:type_name -> panda.trading.v1.Order
-	47, // 20: panda.trading.v1.ModifyOrderRequest.limit_price:type_name -> google.type.Decimal
-	47, // 21: panda.trading.v1.ModifyOrderRequest.trigger_price:type_name -> google.type.Decimal
+	49, // 20: panda.trading.v1.ModifyOrderRequest.limit_price:type_name -> google.type.Decimal
+	49, // 21: panda.trading.v1.ModifyOrderRequest.trigger_price:type_name -> google.type.Decimal
 	4,  // 22: panda.trading.v1.ModifyOrderResponse.order:type_name -> panda.trading.v1.Order
 	5,  // 23: panda.trading.v1.ModifyOrderResponse.change:type_name -> panda.trading.v1.OrderChange
 	4,  // 24: panda.trading.v1.CancelOrderResponse.order:type_name -> panda.trading.v1.Order
@@ -3408,64 +3518,66 @@ var file_panda_trading_v1_trading_proto_depIdxs = []int32{
 	13, // 28: panda.trading.v1.CancelAllOrdersResponse.cancellations:type_name -> panda.trading.v1.OrderCancellation
 	4,  // 29: panda.trading.v1.GetOrderResponse.order:type_name -> panda.trading.v1.Order
 	5,  // 30: panda.trading.v1.GetOrderResponse.changes:type_name -> panda.trading.v1.OrderChange
-	42, // 31: panda.trading.v1.ListOrdersRequest.statuses:type_name -> panda.common.v1.OrderStatus
+	44, // 31: panda.trading.v1.ListOrdersRequest.statuses:type_name -> panda.common.v1.OrderStatus
 	4,  // 32: panda.trading.v1.ListOrdersResponse.orders:type_name -> panda.trading.v1.Order
 	4,  // 33: panda.trading.v1.WatchOrdersResponse.orders:type_name -> panda.trading.v1.Order
-	49, // 34: panda.trading.v1.SquareOffLine.product:type_name -> panda.common.v1.Product
-	48, // 35: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
+	51, // 34: panda.trading.v1.SquareOffLine.product:type_name -> panda.common.v1.Product
+	50, // 35: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
 	2,  // 36: panda.trading.v1.SquareOffLine.skipped:type_name -> panda.trading.v1.SquareOffSkip
 	22, // 37: panda.trading.v1.SquareOffResponse.plan:type_name -> panda.trading.v1.SquareOffLine
-	52, // 38: panda.trading.v1.SquareOffResponse.estimate:type_name -> google.protobuf.Duration
-	53, // 39: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
-	53, // 40: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
-	53, // 41: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
+	54, // 38: panda.trading.v1.SquareOffResponse.estimate:type_name -> google.protobuf.Duration
+	55, // 39: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
+	55, // 40: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
+	55, // 41: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
 	27, // 42: panda.trading.v1.GetKillSwitchCopiesResponse.copies:type_name -> panda.trading.v1.KillSwitchCopy
-	49, // 43: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
-	54, // 44: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
-	32, // 45: panda.trading.v1.GetBrokerComparisonResponse.held:type_name -> panda.trading.v1.HeldQuantity
-	33, // 46: panda.trading.v1.GetBrokerComparisonResponse.cash:type_name -> panda.trading.v1.BrokerCash
+	51, // 43: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
+	56, // 44: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
+	34, // 45: panda.trading.v1.GetBrokerComparisonResponse.held:type_name -> panda.trading.v1.HeldQuantity
+	35, // 46: panda.trading.v1.GetBrokerComparisonResponse.cash:type_name -> panda.trading.v1.BrokerCash
 	4,  // 47: panda.trading.v1.RecheckOrderResponse.order:type_name -> panda.trading.v1.Order
-	45, // 48: panda.trading.v1.BrokerRouting.changed_at:type_name -> google.protobuf.Timestamp
-	38, // 49: panda.trading.v1.GetBrokerRoutingResponse.brokers:type_name -> panda.trading.v1.BrokerRouting
-	38, // 50: panda.trading.v1.SetBrokerRoutingResponse.routing:type_name -> panda.trading.v1.BrokerRouting
+	47, // 48: panda.trading.v1.BrokerRouting.changed_at:type_name -> google.protobuf.Timestamp
+	40, // 49: panda.trading.v1.GetBrokerRoutingResponse.brokers:type_name -> panda.trading.v1.BrokerRouting
+	40, // 50: panda.trading.v1.SetBrokerRoutingResponse.routing:type_name -> panda.trading.v1.BrokerRouting
 	6,  // 51: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
 	8,  // 52: panda.trading.v1.TradingService.ModifyOrder:input_type -> panda.trading.v1.ModifyOrderRequest
 	10, // 53: panda.trading.v1.TradingService.CancelOrder:input_type -> panda.trading.v1.CancelOrderRequest
 	12, // 54: panda.trading.v1.TradingService.CancelAllOrders:input_type -> panda.trading.v1.CancelAllOrdersRequest
 	15, // 55: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
-	31, // 56: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
+	33, // 56: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
 	17, // 57: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
 	19, // 58: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
-	55, // 59: panda.trading.v1.TradingService.GetProtection:input_type -> panda.trading.v1.GetProtectionRequest
-	56, // 60: panda.trading.v1.TradingService.ListProtections:input_type -> panda.trading.v1.ListProtectionsRequest
-	57, // 61: panda.trading.v1.TradingService.CancelProtection:input_type -> panda.trading.v1.CancelProtectionRequest
+	57, // 59: panda.trading.v1.TradingService.GetProtection:input_type -> panda.trading.v1.GetProtectionRequest
+	58, // 60: panda.trading.v1.TradingService.ListProtections:input_type -> panda.trading.v1.ListProtectionsRequest
+	59, // 61: panda.trading.v1.TradingService.CancelProtection:input_type -> panda.trading.v1.CancelProtectionRequest
 	21, // 62: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
 	24, // 63: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
 	26, // 64: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
-	29, // 65: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
-	35, // 66: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
-	37, // 67: panda.trading.v1.TradingService.GetBrokerRouting:input_type -> panda.trading.v1.GetBrokerRoutingRequest
-	40, // 68: panda.trading.v1.TradingService.SetBrokerRouting:input_type -> panda.trading.v1.SetBrokerRoutingRequest
-	7,  // 69: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
-	9,  // 70: panda.trading.v1.TradingService.ModifyOrder:output_type -> panda.trading.v1.ModifyOrderResponse
-	11, // 71: panda.trading.v1.TradingService.CancelOrder:output_type -> panda.trading.v1.CancelOrderResponse
-	14, // 72: panda.trading.v1.TradingService.CancelAllOrders:output_type -> panda.trading.v1.CancelAllOrdersResponse
-	16, // 73: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
-	34, // 74: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
-	18, // 75: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
-	20, // 76: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
-	58, // 77: panda.trading.v1.TradingService.GetProtection:output_type -> panda.trading.v1.GetProtectionResponse
-	59, // 78: panda.trading.v1.TradingService.ListProtections:output_type -> panda.trading.v1.ListProtectionsResponse
-	60, // 79: panda.trading.v1.TradingService.CancelProtection:output_type -> panda.trading.v1.CancelProtectionResponse
-	23, // 80: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
-	25, // 81: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
-	28, // 82: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
-	30, // 83: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
-	36, // 84: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
-	39, // 85: panda.trading.v1.TradingService.GetBrokerRouting:output_type -> panda.trading.v1.GetBrokerRoutingResponse
-	41, // 86: panda.trading.v1.TradingService.SetBrokerRouting:output_type -> panda.trading.v1.SetBrokerRoutingResponse
-	69, // [69:87] is the sub-list for method output_type
-	51, // [51:69] is the sub-list for method input_type
+	30, // 65: panda.trading.v1.TradingService.MakeWay:input_type -> panda.trading.v1.MakeWayRequest
+	29, // 66: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
+	37, // 67: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
+	39, // 68: panda.trading.v1.TradingService.GetBrokerRouting:input_type -> panda.trading.v1.GetBrokerRoutingRequest
+	42, // 69: panda.trading.v1.TradingService.SetBrokerRouting:input_type -> panda.trading.v1.SetBrokerRoutingRequest
+	7,  // 70: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
+	9,  // 71: panda.trading.v1.TradingService.ModifyOrder:output_type -> panda.trading.v1.ModifyOrderResponse
+	11, // 72: panda.trading.v1.TradingService.CancelOrder:output_type -> panda.trading.v1.CancelOrderResponse
+	14, // 73: panda.trading.v1.TradingService.CancelAllOrders:output_type -> panda.trading.v1.CancelAllOrdersResponse
+	16, // 74: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
+	36, // 75: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
+	18, // 76: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
+	20, // 77: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
+	60, // 78: panda.trading.v1.TradingService.GetProtection:output_type -> panda.trading.v1.GetProtectionResponse
+	61, // 79: panda.trading.v1.TradingService.ListProtections:output_type -> panda.trading.v1.ListProtectionsResponse
+	62, // 80: panda.trading.v1.TradingService.CancelProtection:output_type -> panda.trading.v1.CancelProtectionResponse
+	23, // 81: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
+	25, // 82: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
+	28, // 83: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
+	31, // 84: panda.trading.v1.TradingService.MakeWay:output_type -> panda.trading.v1.MakeWayResponse
+	32, // 85: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
+	38, // 86: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
+	41, // 87: panda.trading.v1.TradingService.GetBrokerRouting:output_type -> panda.trading.v1.GetBrokerRoutingResponse
+	43, // 88: panda.trading.v1.TradingService.SetBrokerRouting:output_type -> panda.trading.v1.SetBrokerRoutingResponse
+	70, // [70:89] is the sub-list for method output_type
+	51, // [51:70] is the sub-list for method input_type
 	51, // [51:51] is the sub-list for extension type_name
 	51, // [51:51] is the sub-list for extension extendee
 	0,  // [0:51] is the sub-list for field type_name
@@ -3483,7 +3595,7 @@ func file_panda_trading_v1_trading_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_trading_v1_trading_proto_rawDesc), len(file_panda_trading_v1_trading_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   39,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

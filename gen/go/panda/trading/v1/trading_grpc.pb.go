@@ -35,6 +35,7 @@ const (
 	TradingService_SquareOff_FullMethodName           = "/panda.trading.v1.TradingService/SquareOff"
 	TradingService_ApplyKillSwitch_FullMethodName     = "/panda.trading.v1.TradingService/ApplyKillSwitch"
 	TradingService_GetKillSwitchCopies_FullMethodName = "/panda.trading.v1.TradingService/GetKillSwitchCopies"
+	TradingService_MakeWay_FullMethodName             = "/panda.trading.v1.TradingService/MakeWay"
 	TradingService_ConfirmNoOrder_FullMethodName      = "/panda.trading.v1.TradingService/ConfirmNoOrder"
 	TradingService_RecheckOrder_FullMethodName        = "/panda.trading.v1.TradingService/RecheckOrder"
 	TradingService_GetBrokerRouting_FullMethodName    = "/panda.trading.v1.TradingService/GetBrokerRouting"
@@ -84,6 +85,9 @@ type TradingServiceClient interface {
 	ApplyKillSwitch(ctx context.Context, in *ApplyKillSwitchRequest, opts ...grpc.CallOption) (*ApplyKillSwitchResponse, error)
 	// Trading's copies of a broker's kill switches; risk compares them with its own.
 	GetKillSwitchCopies(ctx context.Context, in *GetKillSwitchCopiesRequest, opts ...grpc.CallOption) (*GetKillSwitchCopiesResponse, error)
+	// Cancels an order that rests at the exchange, for a target that waits for its end. Answers when it has ended, or at the
+	// deadline; it goes on in any case.
+	MakeWay(ctx context.Context, in *MakeWayRequest, opts ...grpc.CallOption) (*MakeWayResponse, error)
 	// Confirms that an approved signal has no order and never will; risk asks before it releases a reservation.
 	ConfirmNoOrder(ctx context.Context, in *ConfirmNoOrderRequest, opts ...grpc.CallOption) (*ConfirmNoOrderResponse, error)
 	// Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
@@ -253,6 +257,16 @@ func (c *tradingServiceClient) GetKillSwitchCopies(ctx context.Context, in *GetK
 	return out, nil
 }
 
+func (c *tradingServiceClient) MakeWay(ctx context.Context, in *MakeWayRequest, opts ...grpc.CallOption) (*MakeWayResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MakeWayResponse)
+	err := c.cc.Invoke(ctx, TradingService_MakeWay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *tradingServiceClient) ConfirmNoOrder(ctx context.Context, in *ConfirmNoOrderRequest, opts ...grpc.CallOption) (*ConfirmNoOrderResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ConfirmNoOrderResponse)
@@ -336,6 +350,9 @@ type TradingServiceServer interface {
 	ApplyKillSwitch(context.Context, *ApplyKillSwitchRequest) (*ApplyKillSwitchResponse, error)
 	// Trading's copies of a broker's kill switches; risk compares them with its own.
 	GetKillSwitchCopies(context.Context, *GetKillSwitchCopiesRequest) (*GetKillSwitchCopiesResponse, error)
+	// Cancels an order that rests at the exchange, for a target that waits for its end. Answers when it has ended, or at the
+	// deadline; it goes on in any case.
+	MakeWay(context.Context, *MakeWayRequest) (*MakeWayResponse, error)
 	// Confirms that an approved signal has no order and never will; risk asks before it releases a reservation.
 	ConfirmNoOrder(context.Context, *ConfirmNoOrderRequest) (*ConfirmNoOrderResponse, error)
 	// Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
@@ -397,6 +414,9 @@ func (UnimplementedTradingServiceServer) ApplyKillSwitch(context.Context, *Apply
 }
 func (UnimplementedTradingServiceServer) GetKillSwitchCopies(context.Context, *GetKillSwitchCopiesRequest) (*GetKillSwitchCopiesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetKillSwitchCopies not implemented")
+}
+func (UnimplementedTradingServiceServer) MakeWay(context.Context, *MakeWayRequest) (*MakeWayResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MakeWay not implemented")
 }
 func (UnimplementedTradingServiceServer) ConfirmNoOrder(context.Context, *ConfirmNoOrderRequest) (*ConfirmNoOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConfirmNoOrder not implemented")
@@ -676,6 +696,24 @@ func _TradingService_GetKillSwitchCopies_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TradingService_MakeWay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MakeWayRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TradingServiceServer).MakeWay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TradingService_MakeWay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TradingServiceServer).MakeWay(ctx, req.(*MakeWayRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TradingService_ConfirmNoOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ConfirmNoOrderRequest)
 	if err := dec(in); err != nil {
@@ -806,6 +844,10 @@ var TradingService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetKillSwitchCopies",
 			Handler:    _TradingService_GetKillSwitchCopies_Handler,
+		},
+		{
+			MethodName: "MakeWay",
+			Handler:    _TradingService_MakeWay_Handler,
 		},
 		{
 			MethodName: "ConfirmNoOrder",

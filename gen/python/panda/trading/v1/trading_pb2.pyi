@@ -1191,6 +1191,56 @@ class ConfirmNoOrderRequest(_message.Message):
 Global___ConfirmNoOrderRequest: _TypeAlias = ConfirmNoOrderRequest  # noqa: Y015
 
 @_typing.final
+class MakeWayRequest(_message.Message):
+    """Asks for an order that rests at the exchange to be cancelled for a target of the same position that waits for its end.
+    Idempotent by both ids.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNAL_ID_FIELD_NUMBER: _builtins.int
+    TARGET_SIGNAL_ID_FIELD_NUMBER: _builtins.int
+    signal_id: _builtins.str
+    """Id of the order's signal."""
+    target_signal_id: _builtins.str
+    """Id of the signal that waits."""
+    def __init__(
+        self,
+        *,
+        signal_id: _builtins.str = ...,
+        target_signal_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signal_id", b"signal_id", "target_signal_id", b"target_signal_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MakeWayRequest: _TypeAlias = MakeWayRequest  # noqa: Y015
+
+@_typing.final
+class MakeWayResponse(_message.Message):
+    """What has become of the order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDED_FIELD_NUMBER: _builtins.int
+    ended: _builtins.bool
+    """Whether it has ended, or is none that rests: then it ends by itself."""
+    def __init__(
+        self,
+        *,
+        ended: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MakeWayResponse: _TypeAlias = MakeWayResponse  # noqa: Y015
+
+@_typing.final
 class ConfirmNoOrderResponse(_message.Message):
     """Whether the signal will never have an order."""
 

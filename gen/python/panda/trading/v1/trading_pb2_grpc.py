@@ -106,6 +106,11 @@ class TradingServiceStub:
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetKillSwitchCopiesRequest.SerializeToString,
                 response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetKillSwitchCopiesResponse.FromString,
                 _registered_method=True)
+        self.MakeWay = channel.unary_unary(
+                '/panda.trading.v1.TradingService/MakeWay',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.MakeWayRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.MakeWayResponse.FromString,
+                _registered_method=True)
         self.ConfirmNoOrder = channel.unary_unary(
                 '/panda.trading.v1.TradingService/ConfirmNoOrder',
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.ConfirmNoOrderRequest.SerializeToString,
@@ -239,6 +244,14 @@ class TradingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MakeWay(self, request, context):
+        """Cancels an order that rests at the exchange, for a target that waits for its end. Answers when it has ended, or at the
+        deadline; it goes on in any case.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ConfirmNoOrder(self, request, context):
         """Confirms that an approved signal has no order and never will; risk asks before it releases a reservation.
         """
@@ -341,6 +354,11 @@ def add_TradingServiceServicer_to_server(servicer, server):
                     servicer.GetKillSwitchCopies,
                     request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetKillSwitchCopiesRequest.FromString,
                     response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetKillSwitchCopiesResponse.SerializeToString,
+            ),
+            'MakeWay': grpc.unary_unary_rpc_method_handler(
+                    servicer.MakeWay,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.MakeWayRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.MakeWayResponse.SerializeToString,
             ),
             'ConfirmNoOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmNoOrder,
@@ -742,6 +760,33 @@ class TradingService:
             '/panda.trading.v1.TradingService/GetKillSwitchCopies',
             panda_dot_trading_dot_v1_dot_trading__pb2.GetKillSwitchCopiesRequest.SerializeToString,
             panda_dot_trading_dot_v1_dot_trading__pb2.GetKillSwitchCopiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MakeWay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/MakeWay',
+            panda_dot_trading_dot_v1_dot_trading__pb2.MakeWayRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.MakeWayResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,10 @@ class TradingServiceStub:
     """Applies a kill switch that risk has set."""
     GetKillSwitchCopies: _aio.UnaryUnaryMultiCallable[_trading_pb2.GetKillSwitchCopiesRequest, _trading_pb2.GetKillSwitchCopiesResponse]
     """Trading's copies of a broker's kill switches; risk compares them with its own."""
+    MakeWay: _aio.UnaryUnaryMultiCallable[_trading_pb2.MakeWayRequest, _trading_pb2.MakeWayResponse]
+    """Cancels an order that rests at the exchange, for a target that waits for its end. Answers when it has ended, or at the
+    deadline; it goes on in any case.
+    """
     ConfirmNoOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.ConfirmNoOrderRequest, _trading_pb2.ConfirmNoOrderResponse]
     """Confirms that an approved signal has no order and never will; risk asks before it releases a reservation."""
     RecheckOrder: _aio.UnaryUnaryMultiCallable[_trading_pb2.RecheckOrderRequest, _trading_pb2.RecheckOrderResponse]
@@ -202,6 +206,16 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_trading_pb2.GetKillSwitchCopiesRequest, _abc.Awaitable[_trading_pb2.GetKillSwitchCopiesResponse]],
     ) -> _abc.Awaitable[_trading_pb2.GetKillSwitchCopiesResponse]:
         """Trading's copies of a broker's kill switches; risk compares them with its own."""
+
+    @_abc_1.abstractmethod
+    def MakeWay(
+        self,
+        request: _trading_pb2.MakeWayRequest,
+        context: _aio.ServicerContext[_trading_pb2.MakeWayRequest, _abc.Awaitable[_trading_pb2.MakeWayResponse]],
+    ) -> _abc.Awaitable[_trading_pb2.MakeWayResponse]:
+        """Cancels an order that rests at the exchange, for a target that waits for its end. Answers when it has ended, or at the
+        deadline; it goes on in any case.
+        """
 
     @_abc_1.abstractmethod
     def ConfirmNoOrder(

@@ -1235,6 +1235,54 @@ export declare type ConfirmNoOrderRequest = Message<"panda.trading.v1.ConfirmNoO
 export declare const ConfirmNoOrderRequestSchema: GenMessage<ConfirmNoOrderRequest>;
 
 /**
+ * Asks for an order that rests at the exchange to be cancelled for a target of the same position that waits for its end.
+ * Idempotent by both ids.
+ *
+ * @generated from message panda.trading.v1.MakeWayRequest
+ */
+export declare type MakeWayRequest = Message<"panda.trading.v1.MakeWayRequest"> & {
+  /**
+   * Id of the order's signal.
+   *
+   * @generated from field: string signal_id = 1;
+   */
+  signalId: string;
+
+  /**
+   * Id of the signal that waits.
+   *
+   * @generated from field: string target_signal_id = 2;
+   */
+  targetSignalId: string;
+};
+
+/**
+ * Describes the message panda.trading.v1.MakeWayRequest.
+ * Use `create(MakeWayRequestSchema)` to create a new message.
+ */
+export declare const MakeWayRequestSchema: GenMessage<MakeWayRequest>;
+
+/**
+ * What has become of the order.
+ *
+ * @generated from message panda.trading.v1.MakeWayResponse
+ */
+export declare type MakeWayResponse = Message<"panda.trading.v1.MakeWayResponse"> & {
+  /**
+   * Whether it has ended, or is none that rests: then it ends by itself.
+   *
+   * @generated from field: bool ended = 1;
+   */
+  ended: boolean;
+};
+
+/**
+ * Describes the message panda.trading.v1.MakeWayResponse.
+ * Use `create(MakeWayResponseSchema)` to create a new message.
+ */
+export declare const MakeWayResponseSchema: GenMessage<MakeWayResponse>;
+
+/**
  * Whether the signal will never have an order.
  *
  * @generated from message panda.trading.v1.ConfirmNoOrderResponse
@@ -1892,6 +1940,17 @@ export declare const TradingService: GenService<{
     methodKind: "unary";
     input: typeof GetKillSwitchCopiesRequestSchema;
     output: typeof GetKillSwitchCopiesResponseSchema;
+  },
+  /**
+   * Cancels an order that rests at the exchange, for a target that waits for its end. Answers when it has ended, or at the
+   * deadline; it goes on in any case.
+   *
+   * @generated from rpc panda.trading.v1.TradingService.MakeWay
+   */
+  makeWay: {
+    methodKind: "unary";
+    input: typeof MakeWayRequestSchema;
+    output: typeof MakeWayResponseSchema;
   },
   /**
    * Confirms that an approved signal has no order and never will; risk asks before it releases a reservation.
