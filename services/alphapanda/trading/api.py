@@ -31,7 +31,7 @@ from alphapanda.storage.requests import CommandKey
 from alphapanda.telemetry.correlation import current_correlation_id
 from alphapanda.telemetry.spans import placed
 from alphapanda.telemetry.tracing import current_span
-from alphapanda.trading.change_commands import ChangeCommands
+from alphapanda.trading.change_commands import ChangeCommands, ChangeRpcs
 from alphapanda.trading.comparison import comparison
 from alphapanda.trading.core.intent import PRODUCER
 from alphapanda.trading.core.order import Order
@@ -65,7 +65,7 @@ _DEFAULT_WAIT = 10.0
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class TradingApi(ProtectionRpcs, RoutingApi):
+class TradingApi(ChangeRpcs, ProtectionRpcs, RoutingApi):
     """The gRPC servicer of TradingService.
 
     Args:
@@ -144,18 +144,6 @@ class TradingApi(ProtectionRpcs, RoutingApi):
         )
         await self._executor.driver.protections.at_rest(order.key)
         return trading.PlaceOrderResponse(order=await self._order_message(order.order_id))
-
-    @override
-    async def ModifyOrder(
-        self, request: trading.ModifyOrderRequest, context: Context
-    ) -> trading.ModifyOrderResponse:
-        return await self._changes.modify(request)
-
-    @override
-    async def CancelOrder(
-        self, request: trading.CancelOrderRequest, context: Context
-    ) -> trading.CancelOrderResponse:
-        return await self._changes.cancel(request)
 
     @override
     async def CancelAllOrders(
@@ -298,10 +286,6 @@ class TradingApi(ProtectionRpcs, RoutingApi):
     ) -> trading.ConfirmNoOrderResponse:
         async with self._store.transaction() as transaction:
             return trading.ConfirmNoOrderResponse(never=await transaction.add_tombstone(request.signal_id))
-
-    @override
-    async def MakeWay(self, request: trading.MakeWayRequest, context: Context) -> trading.MakeWayResponse:
-        return await self._changes.make_way(request)
 
     # -- a manual order -----------------------------------------------------------------------------------------------
 

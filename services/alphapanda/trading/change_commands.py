@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+import grpc
 from google.protobuf.message import Message
 from msgspec.structs import replace
 from redis.exceptions import RedisError
+from typing_extensions import override
 
 from alphapanda.contract.wire import exact
 from alphapanda.domain import ids
@@ -36,6 +38,7 @@ from alphapanda.trading.messages import change_message, order_message
 from alphapanda.trading.order_changes import OrderChanges
 from alphapanda.trading.store.port import OrderFilter, TradingStore, TradingTransaction
 from panda.trading.v1 import trading_pb2 as trading
+from panda.trading.v1.trading_pb2_grpc import TradingServiceServicer
 
 MOST_CANCELLED: Final = 1000
 """Orders that one CancelAllOrders cancels."""
@@ -44,6 +47,7 @@ _ANSWER_RESERVE: Final = 0.25
 _DEFAULT_WAIT: Final = 10.0
 """Seconds that a command waits for its changes if the caller sets no deadline."""
 _PRICES: Final[tuple[Literal["limit_price"], Literal["trigger_price"]]] = ("limit_price", "trigger_price")
+Context = grpc.aio.ServicerContext[Any, Any]
 _OPEN: Final = frozenset(status for status in OrderStatus if not status.is_final)
 
 
@@ -228,6 +232,28 @@ async def _stored(
     await transaction.changes.add(asked)
     await transaction.remember(key, answer)
     return answer.SerializeToString()
+
+
+class ChangeRpcs(TradingServiceServicer):
+    """The part of TradingService that changes one order."""
+
+    _changes: ChangeCommands
+
+    @override
+    async def ModifyOrder(
+        self, request: trading.ModifyOrderRequest, context: Context
+    ) -> trading.ModifyOrderResponse:
+        return await self._changes.modify(request)
+
+    @override
+    async def CancelOrder(
+        self, request: trading.CancelOrderRequest, context: Context
+    ) -> trading.CancelOrderResponse:
+        return await self._changes.cancel(request)
+
+    @override
+    async def MakeWay(self, request: trading.MakeWayRequest, context: Context) -> trading.MakeWayResponse:
+        return await self._changes.make_way(request)
 
 
 def _command(method: str, request_id: str) -> tuple[CommandKey, str]:
