@@ -11,13 +11,13 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.charge_rates import load_charge_rates
 from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.terms import AT_MARKET
 from alphapanda.kite.orders import KiteOrders
 from alphapanda.paper_exchange.core.paper_charges import KiteCharges
-from alphapanda.trading.core.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.traders.kite_reports import fills_of, report_of

@@ -151,7 +151,7 @@ class SynchronousTrading:
             payable: what the account's funds pay of an order; asked after the caller has had the updates before.
 
         Yields:
-            The updates of each order that has changed, in the order in which they were placed; the next slice of an order
+            The updates of each order that has changed, in the order in which the market meets them; the next slice of an order
             comes behind them. What the caller executes meanwhile sees their fills.
         """
         due = deque(self._in_turn(market))
