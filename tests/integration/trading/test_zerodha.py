@@ -190,6 +190,11 @@ async def test_rule_4_equal_unlisted_refusals_in_a_row_halt_entries(opened: Open
         order = await live.room.ended(third)
         assert (order.failure, UNLISTED in order.message) == (FailureReason.BROKER_NOT_READY, True)
         assert len(live.stub.do(lambda exchange: exchange.script.met)) == 2
+        live.stub.do(lambda exchange: exchange.script.clear())
+        await live.signed_in(2)  # a person has seen why
+        fourth = live.signal(4)
+        await live.room.handle(fourth)
+        assert (await live.room.ended(fourth)).status is OrderStatus.FILLED
 
 
 async def test_rule_12_an_exit_needs_no_price_of_ours(opened: Opened) -> None:

@@ -13,7 +13,8 @@ LONGEST_SECONDS: Final = 30.0
 class EntryHalt:
     """Counts refusals of an account that no list knows; equal ones in a row halt its entries (REAL_MONEY rule 4).
 
-    Any order that the broker takes, or refuses for a reason that is known to be the order's own, ends the halt.
+    Any order that the broker takes, or refuses for a reason that is known to be the order's own, ends the halt, and so does a new
+    sign-in.
 
     Attributes:
         after: equal ones in a row that halt.
@@ -36,7 +37,7 @@ class EntryHalt:
     def at_once(self, words: str) -> bool:
         """Halts entries; returns whether that is new."""
         is_new = not self.reason
-        self.reason = f"entries are halted: {words}"
+        self.reason = f"entries are halted until an exit gets through or somebody signs in anew: {words}"
         return is_new
 
     def answered(self) -> None:

@@ -104,6 +104,7 @@ class ZerodhaTrader(Trader):
         self._confirmed: dict[str, _Confirmed] = {}
         self._made: dict[str, tuple[tuple[KiteTrade, ...], list[Fill]]] = {}
         self._freeze: dict[str, int] = {}
+        self._halted_in: dict[str, str] = {}
         self._instruments = parts.instruments
 
     @override
@@ -141,7 +142,11 @@ class ZerodhaTrader(Trader):
     @override
     def entries_halted(self, account: str) -> str:
         halt = self._halts.get(account)
-        return halt.reason if halt is not None else ""
+        if halt is None or not halt.reason:
+            return ""
+        if self._orders[account].rest.session.newest.session_id != self._halted_in.get(account):
+            halt.answered()  # somebody has signed in since, who has seen why
+        return halt.reason
 
     @property
     @override
@@ -373,6 +378,7 @@ class ZerodhaTrader(Trader):
         return BrokerOrder("", status, message=refused.failure.message or words)
 
     def _halted(self, account: str) -> None:
+        self._halted_in[account] = self._orders[account].rest.session.newest.session_id
         _log.error(
             "broker.entries_halted",
             alarm=True,
