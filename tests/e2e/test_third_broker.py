@@ -58,7 +58,7 @@ class ArmedPlatform(Embedded):
     async def _before_feed(self, resources: ProcessResources, ticks: StrategyTicks) -> None:
         async with resources.channel("risk", "panda.risk.v1.RiskService", caller="ops") as channel:
             request = ArmLiveAccountRequest(request_id="1", broker=NAME, day=DAY, reason="a test")
-            await RiskServiceStub(channel).ArmLiveAccount(request)
+            await RiskServiceStub(channel).ArmLiveAccount(request, timeout=60)
         await super()._before_feed(resources, ticks)
 
 

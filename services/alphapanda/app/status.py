@@ -9,6 +9,7 @@ from alphapanda import __version__
 from alphapanda.app.calendars import notices
 from alphapanda.app.certificates import certificate_notices
 from alphapanda.app.clocks import wall_clock
+from alphapanda.app.day_cycle import day_cycle
 from alphapanda.app.groups import GROUPS
 from alphapanda.app.process import Phase, Room
 from alphapanda.app.resources import ProcessResources
@@ -71,6 +72,8 @@ def ops_room(
     async def market_time() -> datetime | None:
         return (await resources.prices.view(())).market_time
 
+    found = None if lag_watch is None else day_cycle(resources, market_time)
+    cycle, channels = (None, ()) if found is None else found
     settings = resources.settings
     about_calendar = notices(resources.calendar, settings.calendar.warn_days)
     about_certificate = certificate_notices(resources.security.server.tls, settings.tls.warn_days)
@@ -85,6 +88,7 @@ def ops_room(
         servers,
         Backups(resources.write_backup),
         audit=AuditApi(PostgresAudit(resources.engine)),
+        day_cycle=cycle,
         notices=lambda: [*about_calendar(), *about_certificate(), *about_host()],
     )
     retention = resources.settings.retention
@@ -101,6 +105,13 @@ def ops_room(
         service="ops",
         full_name=OPS_SERVICE,
         registration=lambda server: add_OpsServiceServicer_to_server(servicer, server),
-        parts=[(Phase.LISTEN, about_the_log), *recording, *forgetting],
+        parts=[
+            (Phase.LISTEN, about_the_log),
+            *recording,
+            *forgetting,
+            *([] if cycle is None else [(Phase.FEED, cycle.rounds)]),
+        ],
+        channels=channels,
+        checks=[] if cycle is None else [cycle.rounds],
         gauges=[about_the_log.points] if lag_watch is not None else (),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 import click
 from rich.console import Group, RenderableType
@@ -14,7 +15,9 @@ from alphapanda.commands.console import warn
 from alphapanda.commands.finding import Target
 from alphapanda.commands.tables import figures, row, side, table
 from alphapanda.commands.wording import (
+    DOWN,
     IST,
+    UP,
     amount,
     count,
     gain,
@@ -70,7 +73,7 @@ def _report(answer: ReportSlippageResponse) -> RenderableType:
     sums = figures(
         [
             (f"{answer.broker} against {answer.shadow_broker}:", f"{count(answer.pair_count)} pairs"),
-            ("cost", gain(None if cost is None else -cost, alone=True)),
+            ("cost", _cost(cost, alone=True)),
             ("bp", rupees(amount(answer, "basis_points"))),
             (f"only {answer.broker}", count(answer.only_live)),
             (f"only {answer.shadow_broker}", count(answer.only_shadow)),
@@ -101,10 +104,20 @@ def _report(answer: ReportSlippageResponse) -> RenderableType:
             side(f"{word(pair, 'side')} {count(pair.live.quantity)}/{count(pair.shadow.quantity)}"),
             rupees(amount(pair.live, "average_price")),
             rupees(amount(pair.shadow, "average_price")),
-            gain(None if per_unit is None else -per_unit),
+            _cost(per_unit),
             rupees(amount(pair, "basis_points")),
-            gain(None if cost is None else -cost),
+            _cost(cost),
             "" if at is None or shadow_at is None else f"{(at - shadow_at).total_seconds():.1f} s",
         )
-    note = Text("units: live/shadow; red: it cost more, or brought less, than at the shadow", style="dim")
+    note = Text(
+        "order: units of both; red, above 0: it cost more, or brought less, than at the shadow", style="dim"
+    )
     return Group(sums, "", made, "", note)
+
+
+def _cost(value: Decimal | None, *, alone: bool = False) -> Text:
+    """A cost: red where it is one, green where it is below 0."""
+    shown = gain(value, alone=alone)
+    if value:
+        shown.style = DOWN if value > 0 else UP
+    return shown

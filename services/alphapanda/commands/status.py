@@ -13,7 +13,7 @@ from rich.text import Text
 
 from alphapanda.commands.asking import Services, ask, asks, show
 from alphapanda.commands.finding import SERVICES, Target
-from alphapanda.commands.status_tables import alarms, servers_lines, services_table
+from alphapanda.commands.status_tables import alarms, day_lines, servers_lines, services_table
 from alphapanda.commands.tables import figures
 from alphapanda.commands.wording import DOWN, amount, market_moment, rupees, shown_time
 from alphapanda.mesh.status import call_failure, describe_rpc_error
@@ -120,6 +120,7 @@ def _table(answer: GetStatusResponse, accounts: Sequence[Portfolio]) -> Renderab
         *(Text(alarm, style=DOWN) for alarm in alarms(answer)),
         *(Text(notice, style="yellow") for notice in answer.notices),
         *servers_lines(answer.servers),
+        *day_lines(answer),
         *(_funds(account) for account in accounts),
     ]
     return Group(about, "", services_table(answer.services), *[""] * bool(lines), *lines)

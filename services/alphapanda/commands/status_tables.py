@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +16,18 @@ from alphapanda.commands.wording import (
     shown_time,
     word,
 )
-from panda.ops.v1.ops_pb2 import SERVICE_STATE_SERVING, GetStatusResponse, ServerStatus, ServiceStatus
+from panda.ops.v1.ops_pb2 import (
+    DAY_STEP_STATE_FAILED,
+    DAY_STEP_STATE_TRYING,
+    DAY_STEP_STATE_WAITING,
+    SERVICE_STATE_SERVING,
+    GetStatusResponse,
+    ServerStatus,
+    ServiceStatus,
+)
+
+DAY_STYLES: Final[Mapping[int, str]] = {DAY_STEP_STATE_FAILED: DOWN, DAY_STEP_STATE_TRYING: "yellow"}
+"""Colours of a step's states that a person should look at."""
 
 
 def services_table(
@@ -49,6 +61,24 @@ def servers_lines(servers: Iterable[ServerStatus]) -> list[Text]:
         for one in servers
         if one.last_error
     ]
+
+
+def day_lines(status: GetStatusResponse) -> list[Text]:
+    """A line for each step of the exchange's day whose time has come, and one for what is next."""
+    steps = status.day_steps
+    begun = [
+        Text(
+            f"{status.trading_day} {step.name}: {word(step, 'state')}: {step.message}",
+            style=DAY_STYLES.get(step.state, ""),
+        )
+        for step in steps
+        if step.state != DAY_STEP_STATE_WAITING
+    ]
+    waiting = [step for step in steps if step.state == DAY_STEP_STATE_WAITING]
+    if not waiting:
+        return begun
+    due = shown_time(market_moment(waiting[0], "due_at"), "%H:%M")
+    return [*begun, Text(f"{status.trading_day} {waiting[0].name}: next, at {due}", style="dim")]
 
 
 def _restarted(server: ServerStatus) -> str:

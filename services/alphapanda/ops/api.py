@@ -15,6 +15,7 @@ from alphapanda.domain.errors import UnknownName
 from alphapanda.ops.audit_api import AuditApi
 from alphapanda.ops.backups import Backups
 from alphapanda.ops.core import ServiceReport, unanswered
+from alphapanda.ops.day_cycle import DayCycle
 from alphapanda.ops.lag_watch import LagWatch
 from alphapanda.ops.log_api import LogApi
 from alphapanda.ops.source import RunServer, StatusSource
@@ -42,6 +43,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         backups: writes backups of this process's data directory.
         notices: returns what a person should know soon, in sentences.
         audit: answers about the audit; None where there is none.
+        day_cycle: the steps of the exchange's day; None where another process has them, or no live broker is enabled.
         timeout_seconds: a service that doesn't report within this time is NOT_SERVING in the answer.
     """
 
@@ -57,9 +59,11 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         backups: Backups | None = None,
         notices: Callable[[], Sequence[str]] = lambda: (),
         audit: AuditApi | None = None,
+        day_cycle: DayCycle | None = None,
         timeout_seconds: float = 2.0,
     ) -> None:
         self._audit = audit
+        self._day_cycle = day_cycle
         self._backups = backups or Backups(None)
         self._sources = {source.service: source for source in sources}
         self._version = version
@@ -91,6 +95,7 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
         finally:
             for task in (*asked.values(), clock):
                 task.cancel()
+        day, steps = self._day_cycle.messages() if self._day_cycle is not None else ("", ())
         return pb.GetStatusResponse(
             services=[service_status(report) for report in reports],
             version=self._version,
@@ -99,6 +104,8 @@ class OpsServicer(ops_pb2_grpc.OpsServiceServicer):
             lag_alarms=_lag_alarms(self._lag_watch),
             servers=[server_status(server) for server in self._servers],
             notices=self._notices(),
+            day_steps=steps,
+            trading_day=day if steps else "",
         )
 
     @override

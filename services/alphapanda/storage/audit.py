@@ -120,6 +120,8 @@ _END: Final = text(
     " WHERE entry.entry_id = given.entry_id AND entry.outcome IS NULL"
 )
 
+_OF_IDS: Final = text(f"SELECT {_READ_COLUMNS} FROM audit.entries WHERE entry_id = ANY(CAST(:ids AS uuid[]))")
+
 
 def page_of(wanted: AuditFilter, before: tuple[datetime, int] | None, most: int) -> tuple[TextClause, Json]:
     """The statement that reads the newest entries that match, and its parameters.
@@ -185,6 +187,11 @@ class PostgresAudit:
         rows = [{"entry_id": entry_id, **_outcome_row(one)} for entry_id, one in outcomes.items()]
         async with self._engine.connect() as connection:
             await connection.execute(_END, {"outcomes": recordset(rows)})
+
+    async def of_ids(self, entry_ids: Sequence[str]) -> list[AuditEntry]:
+        """Reads entries by their ids."""
+        async with self._engine.connect() as connection:
+            return [_entry(row) for row in await connection.execute(_OF_IDS, {"ids": list(entry_ids)})]
 
     async def page(
         self, wanted: AuditFilter, before: tuple[datetime, int] | None, most: int

@@ -88,6 +88,67 @@ func (ServiceState) EnumDescriptor() ([]byte, []int) {
 	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{0}
 }
 
+// How far a step of the exchange's day is.
+type DayStepState int32
+
+const (
+	// Not set; never answered.
+	DayStepState_DAY_STEP_STATE_UNSPECIFIED DayStepState = 0
+	// Its time hasn't come.
+	DayStepState_DAY_STEP_STATE_WAITING DayStepState = 1
+	// Its time has come, and it didn't succeed yet: it is tried again.
+	DayStepState_DAY_STEP_STATE_TRYING DayStepState = 2
+	// It succeeded, once.
+	DayStepState_DAY_STEP_STATE_DONE DayStepState = 3
+	// It didn't succeed in its time; it isn't tried again.
+	DayStepState_DAY_STEP_STATE_FAILED DayStepState = 4
+)
+
+// Enum value maps for DayStepState.
+var (
+	DayStepState_name = map[int32]string{
+		0: "DAY_STEP_STATE_UNSPECIFIED",
+		1: "DAY_STEP_STATE_WAITING",
+		2: "DAY_STEP_STATE_TRYING",
+		3: "DAY_STEP_STATE_DONE",
+		4: "DAY_STEP_STATE_FAILED",
+	}
+	DayStepState_value = map[string]int32{
+		"DAY_STEP_STATE_UNSPECIFIED": 0,
+		"DAY_STEP_STATE_WAITING":     1,
+		"DAY_STEP_STATE_TRYING":      2,
+		"DAY_STEP_STATE_DONE":        3,
+		"DAY_STEP_STATE_FAILED":      4,
+	}
+)
+
+func (x DayStepState) Enum() *DayStepState {
+	p := new(DayStepState)
+	*p = x
+	return p
+}
+
+func (x DayStepState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DayStepState) Descriptor() protoreflect.EnumDescriptor {
+	return file_panda_ops_v1_ops_proto_enumTypes[1].Descriptor()
+}
+
+func (DayStepState) Type() protoreflect.EnumType {
+	return &file_panda_ops_v1_ops_proto_enumTypes[1]
+}
+
+func (x DayStepState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DayStepState.Descriptor instead.
+func (DayStepState) EnumDescriptor() ([]byte, []int) {
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{1}
+}
+
 // State of a dead letter.
 type DeadLetterState int32
 
@@ -129,11 +190,11 @@ func (x DeadLetterState) String() string {
 }
 
 func (DeadLetterState) Descriptor() protoreflect.EnumDescriptor {
-	return file_panda_ops_v1_ops_proto_enumTypes[1].Descriptor()
+	return file_panda_ops_v1_ops_proto_enumTypes[2].Descriptor()
 }
 
 func (DeadLetterState) Type() protoreflect.EnumType {
-	return &file_panda_ops_v1_ops_proto_enumTypes[1]
+	return &file_panda_ops_v1_ops_proto_enumTypes[2]
 }
 
 func (x DeadLetterState) Number() protoreflect.EnumNumber {
@@ -142,7 +203,7 @@ func (x DeadLetterState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DeadLetterState.Descriptor instead.
 func (DeadLetterState) EnumDescriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{1}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{2}
 }
 
 // Asks for the status of the services.
@@ -699,7 +760,12 @@ type GetStatusResponse struct {
 	// Servers that the answering process runs. Empty where others run them, as in the mesh.
 	Servers []*ServerStatus `protobuf:"bytes,6,rep,name=servers,proto3" json:"servers,omitempty"`
 	// What a person should know soon, in sentences, such as that the trading calendar ends. Empty where there is nothing.
-	Notices       []string `protobuf:"bytes,7,rep,name=notices,proto3" json:"notices,omitempty"`
+	Notices []string `protobuf:"bytes,7,rep,name=notices,proto3" json:"notices,omitempty"`
+	// The steps of the exchange's day, in their order. Only the process that runs ops has them, where a live broker is enabled;
+	// elsewhere empty.
+	DaySteps []*DayStep `protobuf:"bytes,8,rep,name=day_steps,json=daySteps,proto3" json:"day_steps,omitempty"`
+	// The exchange's day of these steps, YYYY-MM-DD. Empty where there are none.
+	TradingDay    string `protobuf:"bytes,9,opt,name=trading_day,json=tradingDay,proto3" json:"trading_day,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -783,6 +849,112 @@ func (x *GetStatusResponse) GetNotices() []string {
 	return nil
 }
 
+func (x *GetStatusResponse) GetDaySteps() []*DayStep {
+	if x != nil {
+		return x.DaySteps
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetTradingDay() string {
+	if x != nil {
+		return x.TradingDay
+	}
+	return ""
+}
+
+// A step of the exchange's day, carried out once: before the open (session, instruments, limits, reconciliation), at the
+// open, at the cut-off of MIS positions, and after the close (snapshot, report). The audit keeps what came of it.
+type DayStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the step, such as "reconciliation".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How far it is.
+	State DayStepState `protobuf:"varint,2,opt,name=state,proto3,enum=panda.ops.v1.DayStepState" json:"state,omitempty"`
+	// Market time from which on it is tried.
+	DueAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=due_at,json=dueAt,proto3" json:"due_at,omitempty"`
+	// Market time at which it is given up.
+	Until *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	// What came of it, or why it didn't succeed yet, for a person. Empty before its time.
+	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// Wall time at which it was done or given up. Absent before.
+	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DayStep) Reset() {
+	*x = DayStep{}
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DayStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DayStep) ProtoMessage() {}
+
+func (x *DayStep) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DayStep.ProtoReflect.Descriptor instead.
+func (*DayStep) Descriptor() ([]byte, []int) {
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DayStep) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DayStep) GetState() DayStepState {
+	if x != nil {
+		return x.State
+	}
+	return DayStepState_DAY_STEP_STATE_UNSPECIFIED
+}
+
+func (x *DayStep) GetDueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueAt
+	}
+	return nil
+}
+
+func (x *DayStep) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *DayStep) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *DayStep) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
+	}
+	return nil
+}
+
 // A header of a record.
 type RecordHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -796,7 +968,7 @@ type RecordHeader struct {
 
 func (x *RecordHeader) Reset() {
 	*x = RecordHeader{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[7]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +980,7 @@ func (x *RecordHeader) String() string {
 func (*RecordHeader) ProtoMessage() {}
 
 func (x *RecordHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[7]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +993,7 @@ func (x *RecordHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordHeader.ProtoReflect.Descriptor instead.
 func (*RecordHeader) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{7}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RecordHeader) GetName() string {
@@ -863,7 +1035,7 @@ type LogRecord struct {
 
 func (x *LogRecord) Reset() {
 	*x = LogRecord{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[8]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +1047,7 @@ func (x *LogRecord) String() string {
 func (*LogRecord) ProtoMessage() {}
 
 func (x *LogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[8]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +1060,7 @@ func (x *LogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
 func (*LogRecord) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{8}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LogRecord) GetTopic() string {
@@ -983,7 +1155,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[9]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1167,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[9]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1180,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{9}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeadLetter) GetLetterId() string {
@@ -1122,7 +1294,7 @@ type DeadLetterFilter struct {
 
 func (x *DeadLetterFilter) Reset() {
 	*x = DeadLetterFilter{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[10]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1306,7 @@ func (x *DeadLetterFilter) String() string {
 func (*DeadLetterFilter) ProtoMessage() {}
 
 func (x *DeadLetterFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[10]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1319,7 @@ func (x *DeadLetterFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetterFilter.ProtoReflect.Descriptor instead.
 func (*DeadLetterFilter) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{10}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeadLetterFilter) GetTopic() string {
@@ -1200,7 +1372,7 @@ type ListDeadLettersRequest struct {
 
 func (x *ListDeadLettersRequest) Reset() {
 	*x = ListDeadLettersRequest{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[11]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1384,7 @@ func (x *ListDeadLettersRequest) String() string {
 func (*ListDeadLettersRequest) ProtoMessage() {}
 
 func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[11]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1397,7 @@ func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{11}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListDeadLettersRequest) GetFilter() *DeadLetterFilter {
@@ -1262,7 +1434,7 @@ type ListDeadLettersResponse struct {
 
 func (x *ListDeadLettersResponse) Reset() {
 	*x = ListDeadLettersResponse{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[12]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1446,7 @@ func (x *ListDeadLettersResponse) String() string {
 func (*ListDeadLettersResponse) ProtoMessage() {}
 
 func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[12]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1459,7 @@ func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{12}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListDeadLettersResponse) GetLetters() []*DeadLetter {
@@ -1315,7 +1487,7 @@ type GetDeadLetterRequest struct {
 
 func (x *GetDeadLetterRequest) Reset() {
 	*x = GetDeadLetterRequest{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[13]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1499,7 @@ func (x *GetDeadLetterRequest) String() string {
 func (*GetDeadLetterRequest) ProtoMessage() {}
 
 func (x *GetDeadLetterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[13]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1512,7 @@ func (x *GetDeadLetterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadLetterRequest.ProtoReflect.Descriptor instead.
 func (*GetDeadLetterRequest) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{13}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetDeadLetterRequest) GetLetterId() string {
@@ -1363,7 +1535,7 @@ type GetDeadLetterResponse struct {
 
 func (x *GetDeadLetterResponse) Reset() {
 	*x = GetDeadLetterResponse{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[14]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1547,7 @@ func (x *GetDeadLetterResponse) String() string {
 func (*GetDeadLetterResponse) ProtoMessage() {}
 
 func (x *GetDeadLetterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[14]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1560,7 @@ func (x *GetDeadLetterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadLetterResponse.ProtoReflect.Descriptor instead.
 func (*GetDeadLetterResponse) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{14}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetDeadLetterResponse) GetLetter() *DeadLetter {
@@ -1428,7 +1600,7 @@ type RedriveDeadLettersRequest struct {
 
 func (x *RedriveDeadLettersRequest) Reset() {
 	*x = RedriveDeadLettersRequest{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[15]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1612,7 @@ func (x *RedriveDeadLettersRequest) String() string {
 func (*RedriveDeadLettersRequest) ProtoMessage() {}
 
 func (x *RedriveDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[15]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1625,7 @@ func (x *RedriveDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedriveDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*RedriveDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{15}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RedriveDeadLettersRequest) GetRequestId() string {
@@ -1504,7 +1676,7 @@ type RedriveDeadLettersResponse struct {
 
 func (x *RedriveDeadLettersResponse) Reset() {
 	*x = RedriveDeadLettersResponse{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[16]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1688,7 @@ func (x *RedriveDeadLettersResponse) String() string {
 func (*RedriveDeadLettersResponse) ProtoMessage() {}
 
 func (x *RedriveDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[16]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1701,7 @@ func (x *RedriveDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedriveDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*RedriveDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{16}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RedriveDeadLettersResponse) GetLetters() []*DeadLetter {
@@ -1562,7 +1734,7 @@ type DiscardDeadLettersRequest struct {
 
 func (x *DiscardDeadLettersRequest) Reset() {
 	*x = DiscardDeadLettersRequest{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[17]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1746,7 @@ func (x *DiscardDeadLettersRequest) String() string {
 func (*DiscardDeadLettersRequest) ProtoMessage() {}
 
 func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[17]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1759,7 @@ func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{17}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DiscardDeadLettersRequest) GetRequestId() string {
@@ -1615,7 +1787,7 @@ type DiscardDeadLettersResponse struct {
 
 func (x *DiscardDeadLettersResponse) Reset() {
 	*x = DiscardDeadLettersResponse{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[18]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +1799,7 @@ func (x *DiscardDeadLettersResponse) String() string {
 func (*DiscardDeadLettersResponse) ProtoMessage() {}
 
 func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[18]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +1812,7 @@ func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{18}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DiscardDeadLettersResponse) GetLetters() []*DeadLetter {
@@ -1674,7 +1846,7 @@ type ConsumerLag struct {
 
 func (x *ConsumerLag) Reset() {
 	*x = ConsumerLag{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[19]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1858,7 @@ func (x *ConsumerLag) String() string {
 func (*ConsumerLag) ProtoMessage() {}
 
 func (x *ConsumerLag) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[19]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1871,7 @@ func (x *ConsumerLag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumerLag.ProtoReflect.Descriptor instead.
 func (*ConsumerLag) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{19}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ConsumerLag) GetGroup() string {
@@ -1768,7 +1940,7 @@ type ListConsumerLagRequest struct {
 
 func (x *ListConsumerLagRequest) Reset() {
 	*x = ListConsumerLagRequest{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[20]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +1952,7 @@ func (x *ListConsumerLagRequest) String() string {
 func (*ListConsumerLagRequest) ProtoMessage() {}
 
 func (x *ListConsumerLagRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[20]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +1965,7 @@ func (x *ListConsumerLagRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConsumerLagRequest.ProtoReflect.Descriptor instead.
 func (*ListConsumerLagRequest) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{20}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListConsumerLagRequest) GetGroup() string {
@@ -1837,7 +2009,7 @@ type ListConsumerLagResponse struct {
 
 func (x *ListConsumerLagResponse) Reset() {
 	*x = ListConsumerLagResponse{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[21]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +2021,7 @@ func (x *ListConsumerLagResponse) String() string {
 func (*ListConsumerLagResponse) ProtoMessage() {}
 
 func (x *ListConsumerLagResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[21]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +2034,7 @@ func (x *ListConsumerLagResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConsumerLagResponse.ProtoReflect.Descriptor instead.
 func (*ListConsumerLagResponse) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{21}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListConsumerLagResponse) GetLags() []*ConsumerLag {
@@ -1899,7 +2071,7 @@ type TailTopicRequest struct {
 
 func (x *TailTopicRequest) Reset() {
 	*x = TailTopicRequest{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[22]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1911,7 +2083,7 @@ func (x *TailTopicRequest) String() string {
 func (*TailTopicRequest) ProtoMessage() {}
 
 func (x *TailTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[22]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1924,7 +2096,7 @@ func (x *TailTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailTopicRequest.ProtoReflect.Descriptor instead.
 func (*TailTopicRequest) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{22}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TailTopicRequest) GetTopic() string {
@@ -1995,7 +2167,7 @@ type TailTopicResponse struct {
 
 func (x *TailTopicResponse) Reset() {
 	*x = TailTopicResponse{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[23]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +2179,7 @@ func (x *TailTopicResponse) String() string {
 func (*TailTopicResponse) ProtoMessage() {}
 
 func (x *TailTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[23]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +2192,7 @@ func (x *TailTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailTopicResponse.ProtoReflect.Descriptor instead.
 func (*TailTopicResponse) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{23}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TailTopicResponse) GetRecord() *LogRecord {
@@ -2049,7 +2221,7 @@ type SearchRecordsRequest struct {
 
 func (x *SearchRecordsRequest) Reset() {
 	*x = SearchRecordsRequest{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[24]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2233,7 @@ func (x *SearchRecordsRequest) String() string {
 func (*SearchRecordsRequest) ProtoMessage() {}
 
 func (x *SearchRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[24]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2246,7 @@ func (x *SearchRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRecordsRequest.ProtoReflect.Descriptor instead.
 func (*SearchRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{24}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SearchRecordsRequest) GetIds() []string {
@@ -2129,7 +2301,7 @@ type SearchRecordsResponse struct {
 
 func (x *SearchRecordsResponse) Reset() {
 	*x = SearchRecordsResponse{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[25]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2141,7 +2313,7 @@ func (x *SearchRecordsResponse) String() string {
 func (*SearchRecordsResponse) ProtoMessage() {}
 
 func (x *SearchRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[25]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2154,7 +2326,7 @@ func (x *SearchRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRecordsResponse.ProtoReflect.Descriptor instead.
 func (*SearchRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{25}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SearchRecordsResponse) GetRecords() []*LogRecord {
@@ -2198,7 +2370,7 @@ type CreateBackupRequest struct {
 
 func (x *CreateBackupRequest) Reset() {
 	*x = CreateBackupRequest{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[26]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2382,7 @@ func (x *CreateBackupRequest) String() string {
 func (*CreateBackupRequest) ProtoMessage() {}
 
 func (x *CreateBackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[26]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2395,7 @@ func (x *CreateBackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBackupRequest.ProtoReflect.Descriptor instead.
 func (*CreateBackupRequest) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{26}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CreateBackupRequest) GetRequestId() string {
@@ -2255,7 +2427,7 @@ type CreateBackupResponse struct {
 
 func (x *CreateBackupResponse) Reset() {
 	*x = CreateBackupResponse{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[27]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2267,7 +2439,7 @@ func (x *CreateBackupResponse) String() string {
 func (*CreateBackupResponse) ProtoMessage() {}
 
 func (x *CreateBackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[27]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2280,7 +2452,7 @@ func (x *CreateBackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBackupResponse.ProtoReflect.Descriptor instead.
 func (*CreateBackupResponse) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{27}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CreateBackupResponse) GetFolder() string {
@@ -2349,7 +2521,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[28]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2361,7 +2533,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[28]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2374,7 +2546,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{28}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AuditEntry) GetNumber() uint64 {
@@ -2521,7 +2693,7 @@ type ListAuditEntriesRequest struct {
 
 func (x *ListAuditEntriesRequest) Reset() {
 	*x = ListAuditEntriesRequest{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[29]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2533,7 +2705,7 @@ func (x *ListAuditEntriesRequest) String() string {
 func (*ListAuditEntriesRequest) ProtoMessage() {}
 
 func (x *ListAuditEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[29]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2546,7 +2718,7 @@ func (x *ListAuditEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEntriesRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{29}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListAuditEntriesRequest) GetCaller() string {
@@ -2618,7 +2790,7 @@ type ListAuditEntriesResponse struct {
 
 func (x *ListAuditEntriesResponse) Reset() {
 	*x = ListAuditEntriesResponse{}
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[30]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2630,7 +2802,7 @@ func (x *ListAuditEntriesResponse) String() string {
 func (*ListAuditEntriesResponse) ProtoMessage() {}
 
 func (x *ListAuditEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_ops_v1_ops_proto_msgTypes[30]
+	mi := &file_panda_ops_v1_ops_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2643,7 +2815,7 @@ func (x *ListAuditEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEntriesResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{30}
+	return file_panda_ops_v1_ops_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListAuditEntriesResponse) GetEntries() []*AuditEntry {
@@ -2712,7 +2884,7 @@ const file_panda_ops_v1_ops_proto_rawDesc = "" +
 	"\brestarts\x18\x03 \x01(\x04R\brestarts\x12\x1d\n" +
 	"\n" +
 	"last_error\x18\x04 \x01(\tR\tlastError\x12>\n" +
-	"\rlast_error_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vlastErrorAt\"\xe5\x02\n" +
+	"\rlast_error_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vlastErrorAt\"\xba\x03\n" +
 	"\x11GetStatusResponse\x127\n" +
 	"\bservices\x18\x01 \x03(\v2\x1b.panda.ops.v1.ServiceStatusR\bservices\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
@@ -2723,7 +2895,17 @@ const file_panda_ops_v1_ops_proto_rawDesc = "" +
 	"\n" +
 	"lag_alarms\x18\x05 \x03(\v2\x16.panda.ops.v1.LagAlarmR\tlagAlarms\x124\n" +
 	"\aservers\x18\x06 \x03(\v2\x1a.panda.ops.v1.ServerStatusR\aservers\x12\x18\n" +
-	"\anotices\x18\a \x03(\tR\anotices\"8\n" +
+	"\anotices\x18\a \x03(\tR\anotices\x122\n" +
+	"\tday_steps\x18\b \x03(\v2\x15.panda.ops.v1.DayStepR\bdaySteps\x12\x1f\n" +
+	"\vtrading_day\x18\t \x01(\tR\n" +
+	"tradingDay\"\x85\x02\n" +
+	"\aDayStep\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x1a.panda.ops.v1.DayStepStateR\x05state\x121\n" +
+	"\x06due_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05dueAt\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x125\n" +
+	"\bended_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\"8\n" +
 	"\fRecordHeader\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"\xa0\x02\n" +
@@ -2880,7 +3062,13 @@ const file_panda_ops_v1_ops_proto_rawDesc = "" +
 	"\x16SERVICE_STATE_STARTING\x10\x01\x12\x19\n" +
 	"\x15SERVICE_STATE_SERVING\x10\x02\x12\x1d\n" +
 	"\x19SERVICE_STATE_NOT_SERVING\x10\x03\x12\x19\n" +
-	"\x15SERVICE_STATE_STOPPED\x10\x04*\x94\x01\n" +
+	"\x15SERVICE_STATE_STOPPED\x10\x04*\x99\x01\n" +
+	"\fDayStepState\x12\x1e\n" +
+	"\x1aDAY_STEP_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16DAY_STEP_STATE_WAITING\x10\x01\x12\x19\n" +
+	"\x15DAY_STEP_STATE_TRYING\x10\x02\x12\x17\n" +
+	"\x13DAY_STEP_STATE_DONE\x10\x03\x12\x19\n" +
+	"\x15DAY_STEP_STATE_FAILED\x10\x04*\x94\x01\n" +
 	"\x0fDeadLetterState\x12!\n" +
 	"\x1dDEAD_LETTER_STATE_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19DEAD_LETTER_STATE_WAITING\x10\x01\x12\x1e\n" +
@@ -2912,111 +3100,118 @@ func file_panda_ops_v1_ops_proto_rawDescGZIP() []byte {
 	return file_panda_ops_v1_ops_proto_rawDescData
 }
 
-var file_panda_ops_v1_ops_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_panda_ops_v1_ops_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_panda_ops_v1_ops_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_panda_ops_v1_ops_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_panda_ops_v1_ops_proto_goTypes = []any{
 	(ServiceState)(0),                  // 0: panda.ops.v1.ServiceState
-	(DeadLetterState)(0),               // 1: panda.ops.v1.DeadLetterState
-	(*GetStatusRequest)(nil),           // 2: panda.ops.v1.GetStatusRequest
-	(*ConsumerStatus)(nil),             // 3: panda.ops.v1.ConsumerStatus
-	(*BrokerStatus)(nil),               // 4: panda.ops.v1.BrokerStatus
-	(*ServiceStatus)(nil),              // 5: panda.ops.v1.ServiceStatus
-	(*LagAlarm)(nil),                   // 6: panda.ops.v1.LagAlarm
-	(*ServerStatus)(nil),               // 7: panda.ops.v1.ServerStatus
-	(*GetStatusResponse)(nil),          // 8: panda.ops.v1.GetStatusResponse
-	(*RecordHeader)(nil),               // 9: panda.ops.v1.RecordHeader
-	(*LogRecord)(nil),                  // 10: panda.ops.v1.LogRecord
-	(*DeadLetter)(nil),                 // 11: panda.ops.v1.DeadLetter
-	(*DeadLetterFilter)(nil),           // 12: panda.ops.v1.DeadLetterFilter
-	(*ListDeadLettersRequest)(nil),     // 13: panda.ops.v1.ListDeadLettersRequest
-	(*ListDeadLettersResponse)(nil),    // 14: panda.ops.v1.ListDeadLettersResponse
-	(*GetDeadLetterRequest)(nil),       // 15: panda.ops.v1.GetDeadLetterRequest
-	(*GetDeadLetterResponse)(nil),      // 16: panda.ops.v1.GetDeadLetterResponse
-	(*RedriveDeadLettersRequest)(nil),  // 17: panda.ops.v1.RedriveDeadLettersRequest
-	(*RedriveDeadLettersResponse)(nil), // 18: panda.ops.v1.RedriveDeadLettersResponse
-	(*DiscardDeadLettersRequest)(nil),  // 19: panda.ops.v1.DiscardDeadLettersRequest
-	(*DiscardDeadLettersResponse)(nil), // 20: panda.ops.v1.DiscardDeadLettersResponse
-	(*ConsumerLag)(nil),                // 21: panda.ops.v1.ConsumerLag
-	(*ListConsumerLagRequest)(nil),     // 22: panda.ops.v1.ListConsumerLagRequest
-	(*ListConsumerLagResponse)(nil),    // 23: panda.ops.v1.ListConsumerLagResponse
-	(*TailTopicRequest)(nil),           // 24: panda.ops.v1.TailTopicRequest
-	(*TailTopicResponse)(nil),          // 25: panda.ops.v1.TailTopicResponse
-	(*SearchRecordsRequest)(nil),       // 26: panda.ops.v1.SearchRecordsRequest
-	(*SearchRecordsResponse)(nil),      // 27: panda.ops.v1.SearchRecordsResponse
-	(*CreateBackupRequest)(nil),        // 28: panda.ops.v1.CreateBackupRequest
-	(*CreateBackupResponse)(nil),       // 29: panda.ops.v1.CreateBackupResponse
-	(*AuditEntry)(nil),                 // 30: panda.ops.v1.AuditEntry
-	(*ListAuditEntriesRequest)(nil),    // 31: panda.ops.v1.ListAuditEntriesRequest
-	(*ListAuditEntriesResponse)(nil),   // 32: panda.ops.v1.ListAuditEntriesResponse
-	nil,                                // 33: panda.ops.v1.ServiceStatus.CountersEntry
-	(*timestamppb.Timestamp)(nil),      // 34: google.protobuf.Timestamp
-	(*v1.Event)(nil),                   // 35: panda.events.v1.Event
+	(DayStepState)(0),                  // 1: panda.ops.v1.DayStepState
+	(DeadLetterState)(0),               // 2: panda.ops.v1.DeadLetterState
+	(*GetStatusRequest)(nil),           // 3: panda.ops.v1.GetStatusRequest
+	(*ConsumerStatus)(nil),             // 4: panda.ops.v1.ConsumerStatus
+	(*BrokerStatus)(nil),               // 5: panda.ops.v1.BrokerStatus
+	(*ServiceStatus)(nil),              // 6: panda.ops.v1.ServiceStatus
+	(*LagAlarm)(nil),                   // 7: panda.ops.v1.LagAlarm
+	(*ServerStatus)(nil),               // 8: panda.ops.v1.ServerStatus
+	(*GetStatusResponse)(nil),          // 9: panda.ops.v1.GetStatusResponse
+	(*DayStep)(nil),                    // 10: panda.ops.v1.DayStep
+	(*RecordHeader)(nil),               // 11: panda.ops.v1.RecordHeader
+	(*LogRecord)(nil),                  // 12: panda.ops.v1.LogRecord
+	(*DeadLetter)(nil),                 // 13: panda.ops.v1.DeadLetter
+	(*DeadLetterFilter)(nil),           // 14: panda.ops.v1.DeadLetterFilter
+	(*ListDeadLettersRequest)(nil),     // 15: panda.ops.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),    // 16: panda.ops.v1.ListDeadLettersResponse
+	(*GetDeadLetterRequest)(nil),       // 17: panda.ops.v1.GetDeadLetterRequest
+	(*GetDeadLetterResponse)(nil),      // 18: panda.ops.v1.GetDeadLetterResponse
+	(*RedriveDeadLettersRequest)(nil),  // 19: panda.ops.v1.RedriveDeadLettersRequest
+	(*RedriveDeadLettersResponse)(nil), // 20: panda.ops.v1.RedriveDeadLettersResponse
+	(*DiscardDeadLettersRequest)(nil),  // 21: panda.ops.v1.DiscardDeadLettersRequest
+	(*DiscardDeadLettersResponse)(nil), // 22: panda.ops.v1.DiscardDeadLettersResponse
+	(*ConsumerLag)(nil),                // 23: panda.ops.v1.ConsumerLag
+	(*ListConsumerLagRequest)(nil),     // 24: panda.ops.v1.ListConsumerLagRequest
+	(*ListConsumerLagResponse)(nil),    // 25: panda.ops.v1.ListConsumerLagResponse
+	(*TailTopicRequest)(nil),           // 26: panda.ops.v1.TailTopicRequest
+	(*TailTopicResponse)(nil),          // 27: panda.ops.v1.TailTopicResponse
+	(*SearchRecordsRequest)(nil),       // 28: panda.ops.v1.SearchRecordsRequest
+	(*SearchRecordsResponse)(nil),      // 29: panda.ops.v1.SearchRecordsResponse
+	(*CreateBackupRequest)(nil),        // 30: panda.ops.v1.CreateBackupRequest
+	(*CreateBackupResponse)(nil),       // 31: panda.ops.v1.CreateBackupResponse
+	(*AuditEntry)(nil),                 // 32: panda.ops.v1.AuditEntry
+	(*ListAuditEntriesRequest)(nil),    // 33: panda.ops.v1.ListAuditEntriesRequest
+	(*ListAuditEntriesResponse)(nil),   // 34: panda.ops.v1.ListAuditEntriesResponse
+	nil,                                // 35: panda.ops.v1.ServiceStatus.CountersEntry
+	(*timestamppb.Timestamp)(nil),      // 36: google.protobuf.Timestamp
+	(*v1.Event)(nil),                   // 37: panda.events.v1.Event
 }
 var file_panda_ops_v1_ops_proto_depIdxs = []int32{
-	34, // 0: panda.ops.v1.ConsumerStatus.last_error_at:type_name -> google.protobuf.Timestamp
+	36, // 0: panda.ops.v1.ConsumerStatus.last_error_at:type_name -> google.protobuf.Timestamp
 	0,  // 1: panda.ops.v1.ServiceStatus.state:type_name -> panda.ops.v1.ServiceState
-	3,  // 2: panda.ops.v1.ServiceStatus.consumers:type_name -> panda.ops.v1.ConsumerStatus
-	4,  // 3: panda.ops.v1.ServiceStatus.brokers:type_name -> panda.ops.v1.BrokerStatus
-	33, // 4: panda.ops.v1.ServiceStatus.counters:type_name -> panda.ops.v1.ServiceStatus.CountersEntry
-	34, // 5: panda.ops.v1.ServiceStatus.last_error_at:type_name -> google.protobuf.Timestamp
-	34, // 6: panda.ops.v1.LagAlarm.since:type_name -> google.protobuf.Timestamp
+	4,  // 2: panda.ops.v1.ServiceStatus.consumers:type_name -> panda.ops.v1.ConsumerStatus
+	5,  // 3: panda.ops.v1.ServiceStatus.brokers:type_name -> panda.ops.v1.BrokerStatus
+	35, // 4: panda.ops.v1.ServiceStatus.counters:type_name -> panda.ops.v1.ServiceStatus.CountersEntry
+	36, // 5: panda.ops.v1.ServiceStatus.last_error_at:type_name -> google.protobuf.Timestamp
+	36, // 6: panda.ops.v1.LagAlarm.since:type_name -> google.protobuf.Timestamp
 	0,  // 7: panda.ops.v1.ServerStatus.state:type_name -> panda.ops.v1.ServiceState
-	34, // 8: panda.ops.v1.ServerStatus.last_error_at:type_name -> google.protobuf.Timestamp
-	5,  // 9: panda.ops.v1.GetStatusResponse.services:type_name -> panda.ops.v1.ServiceStatus
-	34, // 10: panda.ops.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	34, // 11: panda.ops.v1.GetStatusResponse.market_time:type_name -> google.protobuf.Timestamp
-	6,  // 12: panda.ops.v1.GetStatusResponse.lag_alarms:type_name -> panda.ops.v1.LagAlarm
-	7,  // 13: panda.ops.v1.GetStatusResponse.servers:type_name -> panda.ops.v1.ServerStatus
-	9,  // 14: panda.ops.v1.LogRecord.headers:type_name -> panda.ops.v1.RecordHeader
-	34, // 15: panda.ops.v1.LogRecord.appended_at:type_name -> google.protobuf.Timestamp
-	35, // 16: panda.ops.v1.LogRecord.event:type_name -> panda.events.v1.Event
-	1,  // 17: panda.ops.v1.DeadLetter.state:type_name -> panda.ops.v1.DeadLetterState
-	34, // 18: panda.ops.v1.DeadLetter.dead_at:type_name -> google.protobuf.Timestamp
-	1,  // 19: panda.ops.v1.DeadLetterFilter.state:type_name -> panda.ops.v1.DeadLetterState
-	12, // 20: panda.ops.v1.ListDeadLettersRequest.filter:type_name -> panda.ops.v1.DeadLetterFilter
-	11, // 21: panda.ops.v1.ListDeadLettersResponse.letters:type_name -> panda.ops.v1.DeadLetter
-	11, // 22: panda.ops.v1.GetDeadLetterResponse.letter:type_name -> panda.ops.v1.DeadLetter
-	10, // 23: panda.ops.v1.GetDeadLetterResponse.record:type_name -> panda.ops.v1.LogRecord
-	12, // 24: panda.ops.v1.RedriveDeadLettersRequest.filter:type_name -> panda.ops.v1.DeadLetterFilter
-	11, // 25: panda.ops.v1.RedriveDeadLettersResponse.letters:type_name -> panda.ops.v1.DeadLetter
-	11, // 26: panda.ops.v1.DiscardDeadLettersResponse.letters:type_name -> panda.ops.v1.DeadLetter
-	21, // 27: panda.ops.v1.ListConsumerLagResponse.lags:type_name -> panda.ops.v1.ConsumerLag
-	10, // 28: panda.ops.v1.TailTopicResponse.record:type_name -> panda.ops.v1.LogRecord
-	34, // 29: panda.ops.v1.SearchRecordsRequest.since:type_name -> google.protobuf.Timestamp
-	34, // 30: panda.ops.v1.SearchRecordsRequest.until:type_name -> google.protobuf.Timestamp
-	10, // 31: panda.ops.v1.SearchRecordsResponse.records:type_name -> panda.ops.v1.LogRecord
-	11, // 32: panda.ops.v1.SearchRecordsResponse.letters:type_name -> panda.ops.v1.DeadLetter
-	34, // 33: panda.ops.v1.CreateBackupResponse.taken_at:type_name -> google.protobuf.Timestamp
-	34, // 34: panda.ops.v1.AuditEntry.started_at:type_name -> google.protobuf.Timestamp
-	34, // 35: panda.ops.v1.AuditEntry.ended_at:type_name -> google.protobuf.Timestamp
-	34, // 36: panda.ops.v1.ListAuditEntriesRequest.since:type_name -> google.protobuf.Timestamp
-	34, // 37: panda.ops.v1.ListAuditEntriesRequest.until:type_name -> google.protobuf.Timestamp
-	30, // 38: panda.ops.v1.ListAuditEntriesResponse.entries:type_name -> panda.ops.v1.AuditEntry
-	2,  // 39: panda.ops.v1.OpsService.GetStatus:input_type -> panda.ops.v1.GetStatusRequest
-	13, // 40: panda.ops.v1.OpsService.ListDeadLetters:input_type -> panda.ops.v1.ListDeadLettersRequest
-	15, // 41: panda.ops.v1.OpsService.GetDeadLetter:input_type -> panda.ops.v1.GetDeadLetterRequest
-	17, // 42: panda.ops.v1.OpsService.RedriveDeadLetters:input_type -> panda.ops.v1.RedriveDeadLettersRequest
-	19, // 43: panda.ops.v1.OpsService.DiscardDeadLetters:input_type -> panda.ops.v1.DiscardDeadLettersRequest
-	22, // 44: panda.ops.v1.OpsService.ListConsumerLag:input_type -> panda.ops.v1.ListConsumerLagRequest
-	24, // 45: panda.ops.v1.OpsService.TailTopic:input_type -> panda.ops.v1.TailTopicRequest
-	26, // 46: panda.ops.v1.OpsService.SearchRecords:input_type -> panda.ops.v1.SearchRecordsRequest
-	28, // 47: panda.ops.v1.OpsService.CreateBackup:input_type -> panda.ops.v1.CreateBackupRequest
-	31, // 48: panda.ops.v1.OpsService.ListAuditEntries:input_type -> panda.ops.v1.ListAuditEntriesRequest
-	8,  // 49: panda.ops.v1.OpsService.GetStatus:output_type -> panda.ops.v1.GetStatusResponse
-	14, // 50: panda.ops.v1.OpsService.ListDeadLetters:output_type -> panda.ops.v1.ListDeadLettersResponse
-	16, // 51: panda.ops.v1.OpsService.GetDeadLetter:output_type -> panda.ops.v1.GetDeadLetterResponse
-	18, // 52: panda.ops.v1.OpsService.RedriveDeadLetters:output_type -> panda.ops.v1.RedriveDeadLettersResponse
-	20, // 53: panda.ops.v1.OpsService.DiscardDeadLetters:output_type -> panda.ops.v1.DiscardDeadLettersResponse
-	23, // 54: panda.ops.v1.OpsService.ListConsumerLag:output_type -> panda.ops.v1.ListConsumerLagResponse
-	25, // 55: panda.ops.v1.OpsService.TailTopic:output_type -> panda.ops.v1.TailTopicResponse
-	27, // 56: panda.ops.v1.OpsService.SearchRecords:output_type -> panda.ops.v1.SearchRecordsResponse
-	29, // 57: panda.ops.v1.OpsService.CreateBackup:output_type -> panda.ops.v1.CreateBackupResponse
-	32, // 58: panda.ops.v1.OpsService.ListAuditEntries:output_type -> panda.ops.v1.ListAuditEntriesResponse
-	49, // [49:59] is the sub-list for method output_type
-	39, // [39:49] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	36, // 8: panda.ops.v1.ServerStatus.last_error_at:type_name -> google.protobuf.Timestamp
+	6,  // 9: panda.ops.v1.GetStatusResponse.services:type_name -> panda.ops.v1.ServiceStatus
+	36, // 10: panda.ops.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	36, // 11: panda.ops.v1.GetStatusResponse.market_time:type_name -> google.protobuf.Timestamp
+	7,  // 12: panda.ops.v1.GetStatusResponse.lag_alarms:type_name -> panda.ops.v1.LagAlarm
+	8,  // 13: panda.ops.v1.GetStatusResponse.servers:type_name -> panda.ops.v1.ServerStatus
+	10, // 14: panda.ops.v1.GetStatusResponse.day_steps:type_name -> panda.ops.v1.DayStep
+	1,  // 15: panda.ops.v1.DayStep.state:type_name -> panda.ops.v1.DayStepState
+	36, // 16: panda.ops.v1.DayStep.due_at:type_name -> google.protobuf.Timestamp
+	36, // 17: panda.ops.v1.DayStep.until:type_name -> google.protobuf.Timestamp
+	36, // 18: panda.ops.v1.DayStep.ended_at:type_name -> google.protobuf.Timestamp
+	11, // 19: panda.ops.v1.LogRecord.headers:type_name -> panda.ops.v1.RecordHeader
+	36, // 20: panda.ops.v1.LogRecord.appended_at:type_name -> google.protobuf.Timestamp
+	37, // 21: panda.ops.v1.LogRecord.event:type_name -> panda.events.v1.Event
+	2,  // 22: panda.ops.v1.DeadLetter.state:type_name -> panda.ops.v1.DeadLetterState
+	36, // 23: panda.ops.v1.DeadLetter.dead_at:type_name -> google.protobuf.Timestamp
+	2,  // 24: panda.ops.v1.DeadLetterFilter.state:type_name -> panda.ops.v1.DeadLetterState
+	14, // 25: panda.ops.v1.ListDeadLettersRequest.filter:type_name -> panda.ops.v1.DeadLetterFilter
+	13, // 26: panda.ops.v1.ListDeadLettersResponse.letters:type_name -> panda.ops.v1.DeadLetter
+	13, // 27: panda.ops.v1.GetDeadLetterResponse.letter:type_name -> panda.ops.v1.DeadLetter
+	12, // 28: panda.ops.v1.GetDeadLetterResponse.record:type_name -> panda.ops.v1.LogRecord
+	14, // 29: panda.ops.v1.RedriveDeadLettersRequest.filter:type_name -> panda.ops.v1.DeadLetterFilter
+	13, // 30: panda.ops.v1.RedriveDeadLettersResponse.letters:type_name -> panda.ops.v1.DeadLetter
+	13, // 31: panda.ops.v1.DiscardDeadLettersResponse.letters:type_name -> panda.ops.v1.DeadLetter
+	23, // 32: panda.ops.v1.ListConsumerLagResponse.lags:type_name -> panda.ops.v1.ConsumerLag
+	12, // 33: panda.ops.v1.TailTopicResponse.record:type_name -> panda.ops.v1.LogRecord
+	36, // 34: panda.ops.v1.SearchRecordsRequest.since:type_name -> google.protobuf.Timestamp
+	36, // 35: panda.ops.v1.SearchRecordsRequest.until:type_name -> google.protobuf.Timestamp
+	12, // 36: panda.ops.v1.SearchRecordsResponse.records:type_name -> panda.ops.v1.LogRecord
+	13, // 37: panda.ops.v1.SearchRecordsResponse.letters:type_name -> panda.ops.v1.DeadLetter
+	36, // 38: panda.ops.v1.CreateBackupResponse.taken_at:type_name -> google.protobuf.Timestamp
+	36, // 39: panda.ops.v1.AuditEntry.started_at:type_name -> google.protobuf.Timestamp
+	36, // 40: panda.ops.v1.AuditEntry.ended_at:type_name -> google.protobuf.Timestamp
+	36, // 41: panda.ops.v1.ListAuditEntriesRequest.since:type_name -> google.protobuf.Timestamp
+	36, // 42: panda.ops.v1.ListAuditEntriesRequest.until:type_name -> google.protobuf.Timestamp
+	32, // 43: panda.ops.v1.ListAuditEntriesResponse.entries:type_name -> panda.ops.v1.AuditEntry
+	3,  // 44: panda.ops.v1.OpsService.GetStatus:input_type -> panda.ops.v1.GetStatusRequest
+	15, // 45: panda.ops.v1.OpsService.ListDeadLetters:input_type -> panda.ops.v1.ListDeadLettersRequest
+	17, // 46: panda.ops.v1.OpsService.GetDeadLetter:input_type -> panda.ops.v1.GetDeadLetterRequest
+	19, // 47: panda.ops.v1.OpsService.RedriveDeadLetters:input_type -> panda.ops.v1.RedriveDeadLettersRequest
+	21, // 48: panda.ops.v1.OpsService.DiscardDeadLetters:input_type -> panda.ops.v1.DiscardDeadLettersRequest
+	24, // 49: panda.ops.v1.OpsService.ListConsumerLag:input_type -> panda.ops.v1.ListConsumerLagRequest
+	26, // 50: panda.ops.v1.OpsService.TailTopic:input_type -> panda.ops.v1.TailTopicRequest
+	28, // 51: panda.ops.v1.OpsService.SearchRecords:input_type -> panda.ops.v1.SearchRecordsRequest
+	30, // 52: panda.ops.v1.OpsService.CreateBackup:input_type -> panda.ops.v1.CreateBackupRequest
+	33, // 53: panda.ops.v1.OpsService.ListAuditEntries:input_type -> panda.ops.v1.ListAuditEntriesRequest
+	9,  // 54: panda.ops.v1.OpsService.GetStatus:output_type -> panda.ops.v1.GetStatusResponse
+	16, // 55: panda.ops.v1.OpsService.ListDeadLetters:output_type -> panda.ops.v1.ListDeadLettersResponse
+	18, // 56: panda.ops.v1.OpsService.GetDeadLetter:output_type -> panda.ops.v1.GetDeadLetterResponse
+	20, // 57: panda.ops.v1.OpsService.RedriveDeadLetters:output_type -> panda.ops.v1.RedriveDeadLettersResponse
+	22, // 58: panda.ops.v1.OpsService.DiscardDeadLetters:output_type -> panda.ops.v1.DiscardDeadLettersResponse
+	25, // 59: panda.ops.v1.OpsService.ListConsumerLag:output_type -> panda.ops.v1.ListConsumerLagResponse
+	27, // 60: panda.ops.v1.OpsService.TailTopic:output_type -> panda.ops.v1.TailTopicResponse
+	29, // 61: panda.ops.v1.OpsService.SearchRecords:output_type -> panda.ops.v1.SearchRecordsResponse
+	31, // 62: panda.ops.v1.OpsService.CreateBackup:output_type -> panda.ops.v1.CreateBackupResponse
+	34, // 63: panda.ops.v1.OpsService.ListAuditEntries:output_type -> panda.ops.v1.ListAuditEntriesResponse
+	54, // [54:64] is the sub-list for method output_type
+	44, // [44:54] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_panda_ops_v1_ops_proto_init() }
@@ -3024,8 +3219,8 @@ func file_panda_ops_v1_ops_proto_init() {
 	if File_panda_ops_v1_ops_proto != nil {
 		return
 	}
-	file_panda_ops_v1_ops_proto_msgTypes[19].OneofWrappers = []any{}
-	file_panda_ops_v1_ops_proto_msgTypes[22].OneofWrappers = []any{
+	file_panda_ops_v1_ops_proto_msgTypes[20].OneofWrappers = []any{}
+	file_panda_ops_v1_ops_proto_msgTypes[23].OneofWrappers = []any{
 		(*TailTopicRequest_Beginning)(nil),
 		(*TailTopicRequest_Offset)(nil),
 	}
@@ -3034,8 +3229,8 @@ func file_panda_ops_v1_ops_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_ops_v1_ops_proto_rawDesc), len(file_panda_ops_v1_ops_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   32,
+			NumEnums:      3,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

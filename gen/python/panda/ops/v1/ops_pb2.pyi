@@ -53,6 +53,38 @@ SERVICE_STATE_STOPPED: ServiceState.ValueType  # 4
 """It is stopping or has stopped."""
 Global___ServiceState: _TypeAlias = ServiceState  # noqa: Y015
 
+class _DayStepState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DayStepStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DayStepState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DAY_STEP_STATE_UNSPECIFIED: _DayStepState.ValueType  # 0
+    """Not set; never answered."""
+    DAY_STEP_STATE_WAITING: _DayStepState.ValueType  # 1
+    """Its time hasn't come."""
+    DAY_STEP_STATE_TRYING: _DayStepState.ValueType  # 2
+    """Its time has come, and it didn't succeed yet: it is tried again."""
+    DAY_STEP_STATE_DONE: _DayStepState.ValueType  # 3
+    """It succeeded, once."""
+    DAY_STEP_STATE_FAILED: _DayStepState.ValueType  # 4
+    """It didn't succeed in its time; it isn't tried again."""
+
+class DayStepState(_DayStepState, metaclass=_DayStepStateEnumTypeWrapper):
+    """How far a step of the exchange's day is."""
+
+DAY_STEP_STATE_UNSPECIFIED: DayStepState.ValueType  # 0
+"""Not set; never answered."""
+DAY_STEP_STATE_WAITING: DayStepState.ValueType  # 1
+"""Its time hasn't come."""
+DAY_STEP_STATE_TRYING: DayStepState.ValueType  # 2
+"""Its time has come, and it didn't succeed yet: it is tried again."""
+DAY_STEP_STATE_DONE: DayStepState.ValueType  # 3
+"""It succeeded, once."""
+DAY_STEP_STATE_FAILED: DayStepState.ValueType  # 4
+"""It didn't succeed in its time; it isn't tried again."""
+Global___DayStepState: _TypeAlias = DayStepState  # noqa: Y015
+
 class _DeadLetterState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -378,8 +410,12 @@ class GetStatusResponse(_message.Message):
     LAG_ALARMS_FIELD_NUMBER: _builtins.int
     SERVERS_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
+    DAY_STEPS_FIELD_NUMBER: _builtins.int
+    TRADING_DAY_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the program."""
+    trading_day: _builtins.str
+    """The exchange's day of these steps, YYYY-MM-DD. Empty where there are none."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceStatus]:
         """Status of the services, in the order of the event flow."""
@@ -406,6 +442,12 @@ class GetStatusResponse(_message.Message):
     def notices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What a person should know soon, in sentences, such as that the trading calendar ends. Empty where there is nothing."""
 
+    @_builtins.property
+    def day_steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayStep]:
+        """The steps of the exchange's day, in their order. Only the process that runs ops has them, where a live broker is enabled;
+        elsewhere empty.
+        """
+
     def __init__(
         self,
         *,
@@ -416,14 +458,66 @@ class GetStatusResponse(_message.Message):
         lag_alarms: _abc.Iterable[Global___LagAlarm] | None = ...,
         servers: _abc.Iterable[Global___ServerStatus] | None = ...,
         notices: _abc.Iterable[_builtins.str] | None = ...,
+        day_steps: _abc.Iterable[Global___DayStep] | None = ...,
+        trading_day: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag_alarms", b"lag_alarms", "market_time", b"market_time", "notices", b"notices", "servers", b"servers", "services", b"services", "started_at", b"started_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_steps", b"day_steps", "lag_alarms", b"lag_alarms", "market_time", b"market_time", "notices", b"notices", "servers", b"servers", "services", b"services", "started_at", b"started_at", "trading_day", b"trading_day", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class DayStep(_message.Message):
+    """A step of the exchange's day, carried out once: before the open (session, instruments, limits, reconciliation), at the
+    open, at the cut-off of MIS positions, and after the close (snapshot, report). The audit keeps what came of it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the step, such as "reconciliation"."""
+    state: Global___DayStepState.ValueType
+    """How far it is."""
+    message: _builtins.str
+    """What came of it, or why it didn't succeed yet, for a person. Empty before its time."""
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp:
+        """Market time from which on it is tried."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Market time at which it is given up."""
+
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """Wall time at which it was done or given up. Absent before."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: Global___DayStepState.ValueType = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        message: _builtins.str = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "ended_at", b"ended_at", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "ended_at", b"ended_at", "message", b"message", "name", b"name", "state", b"state", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DayStep: _TypeAlias = DayStep  # noqa: Y015
 
 @_typing.final
 class RecordHeader(_message.Message):

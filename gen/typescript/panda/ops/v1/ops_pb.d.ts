@@ -392,6 +392,21 @@ export declare type GetStatusResponse = Message<"panda.ops.v1.GetStatusResponse"
    * @generated from field: repeated string notices = 7;
    */
   notices: string[];
+
+  /**
+   * The steps of the exchange's day, in their order. Only the process that runs ops has them, where a live broker is enabled;
+   * elsewhere empty.
+   *
+   * @generated from field: repeated panda.ops.v1.DayStep day_steps = 8;
+   */
+  daySteps: DayStep[];
+
+  /**
+   * The exchange's day of these steps, YYYY-MM-DD. Empty where there are none.
+   *
+   * @generated from field: string trading_day = 9;
+   */
+  tradingDay: string;
 };
 
 /**
@@ -399,6 +414,62 @@ export declare type GetStatusResponse = Message<"panda.ops.v1.GetStatusResponse"
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export declare const GetStatusResponseSchema: GenMessage<GetStatusResponse>;
+
+/**
+ * A step of the exchange's day, carried out once: before the open (session, instruments, limits, reconciliation), at the
+ * open, at the cut-off of MIS positions, and after the close (snapshot, report). The audit keeps what came of it.
+ *
+ * @generated from message panda.ops.v1.DayStep
+ */
+export declare type DayStep = Message<"panda.ops.v1.DayStep"> & {
+  /**
+   * Name of the step, such as "reconciliation".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * How far it is.
+   *
+   * @generated from field: panda.ops.v1.DayStepState state = 2;
+   */
+  state: DayStepState;
+
+  /**
+   * Market time from which on it is tried.
+   *
+   * @generated from field: google.protobuf.Timestamp due_at = 3;
+   */
+  dueAt?: Timestamp | undefined;
+
+  /**
+   * Market time at which it is given up.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 4;
+   */
+  until?: Timestamp | undefined;
+
+  /**
+   * What came of it, or why it didn't succeed yet, for a person. Empty before its time.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+
+  /**
+   * Wall time at which it was done or given up. Absent before.
+   *
+   * @generated from field: google.protobuf.Timestamp ended_at = 6;
+   */
+  endedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message panda.ops.v1.DayStep.
+ * Use `create(DayStepSchema)` to create a new message.
+ */
+export declare const DayStepSchema: GenMessage<DayStep>;
 
 /**
  * A header of a record.
@@ -1514,6 +1585,53 @@ export enum ServiceState {
  * Describes the enum panda.ops.v1.ServiceState.
  */
 export declare const ServiceStateSchema: GenEnum<ServiceState>;
+
+/**
+ * How far a step of the exchange's day is.
+ *
+ * @generated from enum panda.ops.v1.DayStepState
+ */
+export enum DayStepState {
+  /**
+   * Not set; never answered.
+   *
+   * @generated from enum value: DAY_STEP_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Its time hasn't come.
+   *
+   * @generated from enum value: DAY_STEP_STATE_WAITING = 1;
+   */
+  WAITING = 1,
+
+  /**
+   * Its time has come, and it didn't succeed yet: it is tried again.
+   *
+   * @generated from enum value: DAY_STEP_STATE_TRYING = 2;
+   */
+  TRYING = 2,
+
+  /**
+   * It succeeded, once.
+   *
+   * @generated from enum value: DAY_STEP_STATE_DONE = 3;
+   */
+  DONE = 3,
+
+  /**
+   * It didn't succeed in its time; it isn't tried again.
+   *
+   * @generated from enum value: DAY_STEP_STATE_FAILED = 4;
+   */
+  FAILED = 4,
+}
+
+/**
+ * Describes the enum panda.ops.v1.DayStepState.
+ */
+export declare const DayStepStateSchema: GenEnum<DayStepState>;
 
 /**
  * State of a dead letter.
