@@ -51,8 +51,18 @@ def measure() -> list[Figure]:
                     runs.setdefault((side, ticks), []).append(_run(command, ticks))
             if number < SIDE_ROUNDS:
                 runs.setdefault(("alphapanda", long_walk), []).append(_run(sides["alphapanda"], long_walk))
+        records = median(
+            _run([sys.executable, "-m", "tests.bench.records_side"], walk)[1] for _ in range(ROUNDS)
+        )
     result = {key: (told[0][0], median(seconds for _, seconds in told)) for key, told in runs.items()}
-    return _figures(result, list(sides), missing, walk, rising, long_walk)
+    orders, ours = result["alphapanda", walk]
+    limit = Figure(
+        *("P6", "the limit: the records of the same orders made again, nothing decided", f"{records:.3f} s"),
+        peer=f"{ours:.3f} s",
+        ratio=ours / records,
+        note=f"{records / orders * 1e6:.0f} us an order; ours takes as many times as long, ticks included",
+    )
+    return [*_figures(result, list(sides), missing, walk, rising, long_walk), limit]
 
 
 def _figures(
