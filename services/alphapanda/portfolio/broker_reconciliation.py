@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 import structlog
 
-from alphapanda.portfolio.reconciler import Outcome, Reconciler
+from alphapanda.portfolio.reconciler import Reconciler
 from alphapanda.portfolio.store.port import AccountName, PortfolioStore
 from alphapanda.resilience.rounds import Rounds
 
+RETRY_SECONDS: Final = 5.0
+"""Wall time until an account is looked at again whose broker couldn't be read."""
 _SHOWN: Final = 3
 _log = structlog.get_logger(__name__)
 
@@ -20,7 +23,8 @@ class BrokerReconciliation:
     Args:
         store: the books, which know the accounts.
         reconciler: compares accounts.
-        interval_seconds: wall time between two rounds; the first comes at once.
+        interval_seconds: wall time between two reconciliations of an account; the first comes at once. Where the broker
+            can't be read, as before somebody has signed in, the next one comes after RETRY_SECONDS.
 
     Attributes:
         name: name in the service's status.
@@ -32,14 +36,19 @@ class BrokerReconciliation:
     def __init__(self, store: PortfolioStore, reconciler: Reconciler, interval_seconds: float) -> None:
         self._store = store
         self._reconciler = reconciler
-        self._outcomes: dict[AccountName, Outcome] = {}
-        self.rounds = Rounds(self.name, self.round, interval_seconds, _log, at_once=True)
+        self._interval = interval_seconds
+        self._due: dict[AccountName, float] = {}
+        pause = min(interval_seconds, RETRY_SECONDS)
+        self.rounds = Rounds(self.name, self.round, pause, _log, at_once=True)
 
     @property
     def degradation(self) -> str:
         """Which accounts differ, or couldn't be compared; empty where all agree."""
         said = []
-        for name, outcome in sorted(self._outcomes.items()):
+        live = self._reconciler.live_brokers
+        for name, outcome in sorted(self._reconciler.latest.items()):
+            if name.broker not in live:
+                continue
             whose = f"{name.broker} account {name.account}"
             if outcome.look.problem:
                 said.append(f"{whose} isn't reconciled: {outcome.look.problem}")
@@ -52,11 +61,14 @@ class BrokerReconciliation:
         return "; ".join(said)
 
     async def round(self) -> None:
-        """Reconciles every account once."""
+        """Reconciles the accounts whose interval is over, and those whose broker couldn't be read."""
         for broker in self._reconciler.live_brokers:
             for name in await self._store.accounts(broker):
-                outcome = self._outcomes[name] = await self._reconciler.reconcile(name)
+                if time.monotonic() < self._due.get(name, 0.0):
+                    continue
+                outcome = await self._reconciler.reconcile(name)
                 if not outcome.look.problem:
+                    self._due[name] = time.monotonic() + self._interval
                     _log.info(
                         "account.reconciled",
                         broker=name.broker,

@@ -94,6 +94,9 @@ class Reconciler:
         halts: takes the halts of instruments.
         wall_clock: returns the aware wall time.
         confirm_seconds: after them what differs is looked at again.
+
+    Attributes:
+        latest: what the last reconciliation of each account came to.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class Reconciler:
         self._wall_clock = wall_clock
         self._confirm_seconds = confirm_seconds
         self._locks: dict[AccountName, asyncio.Lock] = {}
+        self.latest: dict[AccountName, Outcome] = {}
         self._unreadable: dict[AccountName, str] = {}
 
     @property
@@ -166,29 +170,33 @@ class Reconciler:
             UnknownName: nobody reads the broker's books.
         """
         async with self._locks.setdefault(name, asyncio.Lock()):
-            first = await self.look(name)
-            if first.theirs is None:
-                if self._unreadable.get(name) != first.problem:  # said once, not every minute of a night
-                    self._unreadable[name] = first.problem
-                    _log.warning(
-                        "reconciliation.broker_unreadable",
-                        broker=name.broker,
-                        account=name.account,
-                        error=first.problem,
-                    )
-                return Outcome(name, first)
-            self._unreadable.pop(name, None)
-            progress = await self._record(name, first, first.theirs)
-            over = [*progress.agreed, *progress.remembered]
-            waiting = any(one.state is State.SUSPECTED for one in progress.alive)
-            if not await self._heal(first) and not waiting:
-                return Outcome(name, first, progress.alive, over)
-            await asyncio.sleep(self._confirm_seconds)
-            second = await self.look(name)
-            if second.theirs is None:
-                return Outcome(name, second, progress.alive, over)
-            progress = await self._record(name, second, second.theirs)
-            return Outcome(name, second, progress.alive, [*over, *progress.agreed, *progress.remembered])
+            outcome = self.latest[name] = await self._reconcile(name)
+            return outcome
+
+    async def _reconcile(self, name: AccountName) -> Outcome:
+        first = await self.look(name)
+        if first.theirs is None:
+            if self._unreadable.get(name) != first.problem:  # said once, not every minute of a night
+                self._unreadable[name] = first.problem
+                _log.warning(
+                    "reconciliation.broker_unreadable",
+                    broker=name.broker,
+                    account=name.account,
+                    error=first.problem,
+                )
+            return Outcome(name, first)
+        self._unreadable.pop(name, None)
+        progress = await self._record(name, first, first.theirs)
+        over = [*progress.agreed, *progress.remembered]
+        waiting = any(one.state is State.SUSPECTED for one in progress.alive)
+        if not await self._heal(first) and not waiting:
+            return Outcome(name, first, progress.alive, over)
+        await asyncio.sleep(self._confirm_seconds)
+        second = await self.look(name)
+        if second.theirs is None:
+            return Outcome(name, second, progress.alive, over)
+        progress = await self._record(name, second, second.theirs)
+        return Outcome(name, second, progress.alive, [*over, *progress.agreed, *progress.remembered])
 
     async def tell_risk(self, name: AccountName) -> None:
         """Tells risk in which instruments entries are refused; what it can't be told now it is told with the next comparison."""

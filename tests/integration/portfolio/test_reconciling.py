@@ -297,7 +297,7 @@ async def test_a_comparison_that_may_change_nothing_changes_nothing(desk: Desk) 
 
 async def test_books_that_cannot_be_read_change_nothing_and_are_said(desk: Desk) -> None:
     """No session: nothing is compared, what was halted stays halted, and the service's status says why."""
-    rounds = BrokerReconciliation(desk.store, desk.reconciler, 60)
+    rounds = BrokerReconciliation(desk.store, desk.reconciler, 0)
     await desk.book(1, 10)
     desk.others.orders = [our_order(1, 10)]
     desk.broker.books = BrokerBooks(DAY, [order(1)], [trade(1, 10)])
@@ -308,6 +308,27 @@ async def test_books_that_cannot_be_read_change_nothing_and_are_said(desk: Desk)
     assert "isn't reconciled: account default: nobody is signed in" in rounds.degradation
     assert desk.others.halted == ["NSE:INFY"]
     assert (await desk.reconcile()).problem == desk.broker.problem
+    desk.broker.problem = ""
+    await desk.reconcile()  # a person asks, before the next round
+    assert "isn't reconciled" not in rounds.degradation
+
+
+async def test_an_account_that_could_not_be_compared_is_looked_at_again_soon(desk: Desk) -> None:
+    """One that was compared waits for its interval; one whose broker couldn't be read, as before a sign-in, doesn't."""
+    rounds = BrokerReconciliation(desk.store, desk.reconciler, 3600)
+    await desk.book(1, 10)
+    desk.others.orders = [our_order(1, 10)]
+    desk.broker.books, desk.broker.problem = (
+        BrokerBooks(DAY, [order(1)], [trade(1, 10)]),
+        "nobody is signed in",
+    )
+    await rounds.round()
+    desk.broker.problem = ""
+    await rounds.round()
+    assert "differs from the broker" in rounds.degradation
+    desk.broker.problem = "away"
+    await rounds.round()
+    assert "differs from the broker" in rounds.degradation
 
 
 async def test_risk_that_is_away_is_told_with_the_next_comparison(desk: Desk) -> None:
