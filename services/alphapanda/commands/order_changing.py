@@ -50,7 +50,10 @@ def modify_order(
     *,
     as_json: bool,
 ) -> None:
-    """Give a working order another quantity or other prices, such as `ORDER_ID --limit 1498.50`."""
+    """Give a working order another quantity or other prices, such as `ORDER_ID --limit 1498.50`.
+
+    An entry may not become worth more than risk has approved: for that cancel it and place another.
+    """
     request = ModifyOrderRequest(
         request_id=request_id or new_request_id(),
         order_id=order_id,

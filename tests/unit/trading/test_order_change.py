@@ -273,6 +273,17 @@ def test_a_quantity_has_to_leave_something_within_the_freeze_quantity(quantity: 
     assert bool(found) == bool(why)
 
 
+def test_an_entry_may_not_become_worth_more_than_risk_approved() -> None:
+    """A dearer price passes with fewer units, and for an exit; a cheaper one always."""
+    order = resting()
+    intent = order.intents[0]
+    dearer, fewer = change(ChangeKind.MODIFY, 0, AT_101), change(ChangeKind.MODIFY, 9, AT_101)
+    assert "worth 1010 rupees, and risk has approved 1000" in forbidden(dearer, order, intent, 0, 0)
+    assert forbidden(fewer, order, intent, 0, 0) == ""
+    order.effect = PositionEffect.REDUCES
+    assert forbidden(dearer, order, intent, 0, 0) == ""
+
+
 def test_of_an_order_in_slices_the_one_that_works_takes_the_change() -> None:
     """The slices before it and after it are as they were."""
     order = ordered(10, 10, 5)

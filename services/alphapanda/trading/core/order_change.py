@@ -8,11 +8,13 @@ modification is never sent again. A cancellation is: cancelling an order twice d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from alphapanda.domain import ids
+from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import OrderStatus, OrderType, TradingState
 from alphapanda.domain.terms import Terms
 from alphapanda.trading.core.intent import PRODUCER, Intent
@@ -249,9 +251,10 @@ def forbidden(
         freeze_quantity: most units of a broker order; 0: any.
         position: units held under the order's key, signed; read where the modification asks for more units.
     """
-    if not change.quantity:
-        return ""
-    if change.quantity > order.quantity and (why := _too_many(change, order, position)):
+    why = _dearer(change, order) if order.effect.is_entry else ""
+    if not why and change.quantity > order.quantity:
+        why = _too_many(change, order, position)
+    if why or not change.quantity:
         return why
     if change.quantity <= order.filled:
         return f"{order.filled} units have filled already: a quantity of {change.quantity} leaves nothing; cancel the order"
@@ -264,6 +267,22 @@ def forbidden(
     if freeze_quantity and units > freeze_quantity:
         return f"{units} units are more than the exchange's freeze quantity {freeze_quantity}; place another order"
     return ""
+
+
+def _dearer(change: ChangeRequest, order: Order) -> str:
+    """Why an entry can't have other prices, one sentence: it would cost more than risk has approved. Empty where it can."""
+    before = _worth(order.leaves, order.terms)
+    after = _worth((change.quantity or order.quantity) - order.filled, change.terms or order.terms)
+    if change.terms is None or after <= before:
+        return ""
+    return (
+        f"what is left of the entry would be worth {after:f} rupees, and risk has approved {before:f}: cut the quantity, too,"
+        " or cancel the order and place another"
+    )
+
+
+def _worth(units: int, terms: Terms) -> Decimal:
+    return units * (terms.limit_price or terms.trigger_price or ZERO)
 
 
 def _too_many(change: ChangeRequest, order: Order, position: int) -> str:
