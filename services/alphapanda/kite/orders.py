@@ -57,10 +57,14 @@ class KiteOrders:
 
     Args:
         rest: the account's HTTP API.
+
+    Attributes:
+        twice: tags that two orders of the newest book have.
     """
 
     def __init__(self, rest: KiteRest) -> None:
         self.rest = rest
+        self.twice: set[str] = set()
         self._known: dict[str, KiteOrder] = {}
         self._trades: dict[str, tuple[KiteTrade, ...]] = {}
         self._looking: GroupCommit[str, TracedOrder | Unanswered | None] = GroupCommit(
@@ -142,6 +146,7 @@ class KiteOrders:
         by_tag: dict[str, KiteOrder] = {}
         unreadable: UnreadableRow | None = None
         known: dict[str, KiteOrder] = {}
+        twice: set[str] = set()
         for row in rows:
             try:
                 seen = order_of(row)
@@ -149,8 +154,9 @@ class KiteOrders:
                 unreadable = error
                 continue
             order = known[seen.order_id] = newest_of(self._known.get(seen.order_id), seen)
-            if order.tag:
-                by_tag.setdefault(order.tag, order)
+            if order.tag and by_tag.setdefault(order.tag, order) is not order:
+                twice.add(order.tag)
+        self.twice = twice
         if unreadable is None:
             self._trades = {order_id: got for order_id, got in self._trades.items() if order_id in known}
             self._known = known

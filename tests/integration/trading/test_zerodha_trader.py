@@ -209,6 +209,21 @@ async def test_rule_9_no_exit_goes_out_before_positions_were_read() -> None:
         assert desk.trader.not_ready_for("default") == ""
 
 
+async def test_two_orders_under_one_tag_are_an_alarm() -> None:
+    """It can't come from here; the first one counts."""
+    async with desk_at_the_stub() as desk:
+        desk.price(750)
+        order = await placed(desk, desk.placement(0))
+        desk.elsewhere("BUY", 1, tag=desk.placement(0).tag)
+        with capture_logs() as logs:
+            found = await desk.trader.look_up("default", desk.placement(0).tag)
+        assert found is not None
+        assert (found.broker_order_id, [one["event"] for one in logs]) == (
+            order.broker_order_id,
+            ["order.tag_twice"],
+        )
+
+
 async def test_an_account_that_is_none_of_ours_gets_nothing() -> None:
     """Its orders end in words, nothing is asked."""
     async with desk_at_the_stub() as desk:

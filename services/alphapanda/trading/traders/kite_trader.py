@@ -302,9 +302,12 @@ class ZerodhaTrader(Trader):
         if orders is None:
             raise NoClearAnswer(self.not_ready_for(account))
         try:
-            return await orders.by_tag(tag)
+            found = await orders.by_tag(tag)
         except (KiteError, NoSession, UnreadableRow) as unanswered:
             raise NoClearAnswer(in_one_line(unanswered)) from unanswered
+        if tag in orders.twice:
+            _log.error("order.tag_twice", alarm=True, broker=self.broker, account=account, tag=tag)
+        return found
 
     def _fills(self, account: str, found: TracedOrder) -> list[Fill]:
         order_id = found.order.order_id
