@@ -66,6 +66,14 @@ CALLS: Final[Described] = {
         "the discrepancy is over already: it healed, the books agree again, or a person resolved it",
         "nothing is left to do; `alphapanda reconcile list --all` shows how it ended",
     ),
+    "NO_FILLS_OF_DAY": (
+        "the contract note is of a day on which the account traded nothing here",
+        "give the day that the note is of: `alphapanda reconcile note --help`",
+    ),
+    "CHARGES_NEGATIVE": (
+        "the contract note takes more back than was ever booked",
+        "check that the note is of this account and day",
+    ),
     "NO_ORDER": ("there is no order of this id", "`alphapanda orders --ids` shows them"),
     "ORDER_ENDED": (
         "the order has ended, so it can't be changed",
