@@ -572,7 +572,7 @@ class TestZerodha:
         assert read.zerodha.api_root == root
 
 
-ACCOUNT = {"api_key": "key", "api_secret": "secret"}
+ACCOUNT = {"api_key": "key", "api_secret": "secret"}  # pragma: allowlist secret
 LIMITS_OF_LIVE = {"max_order_value": 50_000, "max_daily_loss": 5_000, "max_daily_trades": 40}
 
 
