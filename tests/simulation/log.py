@@ -285,6 +285,7 @@ class GroupCoordinator:
         self._server = server
         self._world = server.world
         self._members: list[GroupMember] = []
+        self._topics: set[str] = set()
         self._joined = 0
         self._silent_since: dict[GroupMember, float] = {}
         self._changed = asyncio.Event()
@@ -299,6 +300,7 @@ class GroupCoordinator:
         self._joined += 1
         member.number = self._joined
         self._members.append(member)
+        self._topics |= set(member.topics)  # they are read on when the last member was evicted, too
         self._changed.set()
 
     def leave(self, member: GroupMember) -> None:
@@ -319,7 +321,7 @@ class GroupCoordinator:
 
     def lag(self) -> int:
         """Records that nobody has committed."""
-        topics = {topic for member in self._members for topic in member.topics}
+        topics = self._topics
         committed, name, behind = self._server.offsets.get, self.name, 0
         for at, kept in self._server.records.items():
             if at.topic in topics:
