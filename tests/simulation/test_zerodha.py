@@ -2,14 +2,96 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from tests.simulation.zerodha import run_seed, unclear_answers
+from structlog.testing import capture_logs
+from tests.simulation.desk_rest import Fate
+from tests.simulation.scenario import quiet
+from tests.simulation.virtual import run_virtually
+from tests.simulation.zerodha import World, run_seed, unclear_answers
+
+from alphapanda.domain.order import OrderStatus
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_rule_9_no_duplicate_no_crossing_and_both_sides_equal(seed: int) -> None:
     """Unclear answers, hidden orders, partials, restarts, sales by phone and the broker's square-off, at any moment of ours."""
     assert run_seed(seed).violations == ()
+
+
+@pytest.mark.parametrize("seed", [11799, 11973, 12390])
+def test_rule_9_no_crossing_while_a_trade_elsewhere_cannot_be_booked(seed: int) -> None:
+    """Seeds in which a working exit traded beyond zero when it was cut by our own books alone."""
+    assert run_seed(seed).violations == ()
+
+
+@pytest.mark.parametrize(("sold", "booked"), [(4, 4), (7, 7)])
+def test_rule_9_a_working_exit_is_cut_by_what_zerodha_holds_while_our_books_wait(
+    sold: int, booked: int
+) -> None:
+    """An order of ours in the instrument is UNKNOWN, so a sale by phone isn't booked: of seven units that work on, those that are held still trade."""
+    with quiet():
+        assert run_virtually(_sold_elsewhere(sold)) == (booked, 0, 0, [])
+
+
+async def _sold_elsewhere(sold: int) -> tuple[int, int, int, list[str]]:
+    """Units of the first strategy by our books, units of its exit that work, units held in the end, crossings."""
+    fates = iter([Fate(), Fate(part=3), Fate("lost before")])
+    world = World(lambda tag: next(fates, Fate()) if tag else Fate())
+    await world.start()
+    await world.wants("one", 10)
+    await asyncio.sleep(5)
+    await world.wants("one", 0)
+    await asyncio.sleep(5)
+    await world.wants("two", 5)
+    await asyncio.sleep(5)
+    assert [order.status for order in world.orders()][-1] is OrderStatus.UNKNOWN
+    world.elsewhere("SELL", sold)
+    await asyncio.sleep(10)
+    booked = world.held("one")
+    working = sum(
+        order.quantity - order.filled
+        for order in world.desk.orders.values()
+        if order.tag and order.status == "OPEN"
+    )
+    world.trades_on()
+    world.trades_on()
+    await asyncio.sleep(1)
+    held = world.held_there()
+    await world.stop()
+    return booked, working, held, world.crossed
+
+
+def test_rule_9_a_working_exit_that_cannot_be_checked_is_an_alarm() -> None:
+    """While positions can't be read nobody knows whether it may trade beyond zero: that is said once, and again after they were read."""
+    with capture_logs() as logs:
+        run_virtually(_unread())
+    assert [one["event"] for one in logs if one["event"] == "order.exits_unchecked"] == [
+        "order.exits_unchecked"
+    ] * 2
+
+
+async def _unread() -> None:
+    """An exit works; positions can't be read for a minute, then they can, then they can't again."""
+    fates = iter([Fate(), Fate(part=3)])
+    unread = False
+
+    def fate(tag: str) -> Fate:
+        if tag:
+            return next(fates, Fate())
+        return Fate("unreachable") if unread else Fate()
+
+    world = World(fate)
+    await world.start()
+    await world.wants("one", 10)
+    await asyncio.sleep(5)
+    await world.wants("one", 0)
+    await asyncio.sleep(5)
+    for now in (True, False, True):
+        unread = now
+        await asyncio.sleep(60)
+    await world.stop()
 
 
 def test_rule_2_orders_without_an_answer_end_in_their_true_state() -> None:

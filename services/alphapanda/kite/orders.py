@@ -102,6 +102,14 @@ class KiteOrders:
             raise found
         return found
 
+    async def listed(self) -> Sequence[KiteOrder]:
+        """The day's orders without their trades, the first one first. The errors are those of `book`."""
+        rows = await self.rest.orders()
+        _, unreadable = self._taken(rows)
+        if unreadable is not None:
+            raise unreadable
+        return [self._known[str(row["order_id"])] for row in rows]
+
     async def _look_up(self, tags: Sequence[str]) -> Sequence[TracedOrder | Unanswered | None]:
         """What the book shows under each tag: one read of the book, and one of trades where new ones were made."""
         try:

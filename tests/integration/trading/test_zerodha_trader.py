@@ -192,6 +192,27 @@ async def test_rule_9_shares_of_the_demat_account_are_held_too() -> None:
         assert [order.quantity for order in (first, second)] == [5, 2]
 
 
+async def test_rule_9_what_is_held_and_what_works_is_told_by_the_brokers_own_books() -> None:
+    """By product, for delivery with the demat account's shares; of working orders what has filled and what is left."""
+    async with desk_at_the_stub() as desk:
+        desk.price(750)
+        told = {"account": "AB1234", "instrument": "NSE:INFY", "quantity": "7"}
+        desk.stub.do(lambda exchange: holdings(exchange, told))
+        await placed(desk, desk.placement(0))
+        desk.elsewhere("SELL", 4)
+        resting = desk.exit(1, quantity=6, terms=Terms(OrderType.LIMIT, limit_price=Decimal(760)))
+        await desk.trader.execute_order(resting)
+        wanted = [(desk.instrument, Product.MIS), (desk.instrument, Product.CNC)]
+        standing = await desk.trader.standing("default", wanted)
+        assert standing is not None
+        assert standing.held == {("NSE:INFY", Product.MIS): 6, ("NSE:INFY", Product.CNC): 7}
+        assert standing.working == {resting.tag: (0, 6)}
+        assert await desk.trader.standing("nobody's", wanted) is None
+        desk.fault("error", method="GET", path="/portfolio/positions", status=503)
+        with pytest.raises(NoClearAnswer):
+            await desk.trader.standing("default", wanted)
+
+
 async def test_rule_9_no_exit_goes_out_before_positions_were_read() -> None:
     """It might open what is closed already: it waits, with an alarm after the third time, and goes out once they can be read."""
     async with desk_at_the_stub() as desk:

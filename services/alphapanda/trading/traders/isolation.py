@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -13,6 +13,7 @@ from typing_extensions import override
 from alphapanda.domain.broker_books import BrokerBooks
 from alphapanda.domain.broker_order import BrokerOrder
 from alphapanda.domain.instrument import Instrument
+from alphapanda.domain.order import Product
 from alphapanda.resilience.attempts import attempted, until_it_works
 from alphapanda.resilience.backoff import Backoff
 from alphapanda.resilience.failures import in_one_line
@@ -28,6 +29,7 @@ from alphapanda.trading.traders.trader import (
     NothingSent,
     Placement,
     Repricing,
+    Standing,
     Trader,
 )
 
@@ -178,6 +180,10 @@ class IsolatedTrader(Trader):
     @override
     async def day_trades(self) -> Sequence[DayTrade]:
         return await self._answer(self._trader.day_trades)
+
+    @override
+    async def standing(self, account: str, wanted: Collection[tuple[Instrument, Product]]) -> Standing | None:
+        return await self._answer(partial(self._trader.standing, account, wanted))
 
     @override
     async def books(self) -> BrokerBooks | None:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from decimal import Decimal
 
+from alphapanda.domain.terms import Terms
 from alphapanda.kite.outcomes import KiteError, KiteRefused, KiteUnknown
 from alphapanda.kite.rest import KiteRest
 from alphapanda.kite.session import NoSession
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.trading.core.escalation import DayRange
 from alphapanda.trading.traders.trader import BrokerRefused, NoClearAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What a modification that Zerodha has taken made of an order, and when (monotonic seconds)."""
+
+    quantity: int
+    terms: Terms
+    at: float
 
 
 async def day_range(rest: KiteRest, symbol: str) -> DayRange:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 import structlog
 
+from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.order import Product
 from alphapanda.kite.held import net_units, working_units
 from alphapanda.kite.order_rows import UnreadableRow
@@ -15,7 +16,7 @@ from alphapanda.kite.orders import KiteOrders
 from alphapanda.kite.outcomes import KiteError
 from alphapanda.kite.session import NoSession
 from alphapanda.resilience.failures import in_one_line
-from alphapanda.trading.traders.trader import NothingSent, Placement
+from alphapanda.trading.traders.trader import NoClearAnswer, NothingSent, Placement, Standing
 
 READ_AGAIN_SECONDS: Final = 0.5
 READS_MORE: Final = 3
@@ -107,6 +108,32 @@ class ExitRoom:
             (one.order for one in book), instrument.symbol, placement.side.name, product.name
         )
         return max(-placement.side.sign * net, 0), working
+
+
+async def standing_at(orders: KiteOrders, wanted: Collection[tuple[Instrument, Product]]) -> Standing:
+    """What the account of these orders holds, and its working orders with a tag; what is held is read first.
+
+    Raises:
+        NoClearAnswer: Zerodha can't be asked now, or a row can't be read.
+    """
+    delivery = any(product is Product.CNC for _, product in wanted)
+    try:
+        positions, holdings = await asyncio.gather(
+            orders.rest.positions(), orders.rest.holdings() if delivery else _none()
+        )
+        held = {
+            (one.instrument_id, product): net_units(
+                positions, holdings, one.exchange, one.tradingsymbol, product.name
+            )
+            for one, product in wanted
+        }
+        listed = await orders.listed()
+    except (KiteError, NoSession, UnreadableRow) as unanswered:
+        raise NoClearAnswer(in_one_line(unanswered)) from unanswered
+    working = {
+        one.tag: (one.filled, one.quantity - one.filled) for one in listed if one.tag and not one.ended
+    }
+    return Standing(held, working)
 
 
 async def _none() -> tuple[()]:

@@ -6,8 +6,7 @@ rule 1). What certainly isn't at the broker and may get there later (no session,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ from typing_extensions import override
 
 from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.instrument import Instrument
-from alphapanda.domain.order import OrderType
+from alphapanda.domain.order import OrderType, Product
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.terms import HAS_LIMIT, HAS_TRIGGER, Terms
 from alphapanda.kite.limiter import CallKind
@@ -30,8 +29,8 @@ from alphapanda.resilience.failures import in_one_line
 from alphapanda.trading.core.entry_halt import EntryHalt, Pause
 from alphapanda.trading.core.escalation import Repriced, escalated_price, goes_as_far
 from alphapanda.trading.core.foreign import DayTrade
-from alphapanda.trading.traders.kite_calls import changed_by, day_range
-from alphapanda.trading.traders.kite_exits import ExitRoom, OnItsWayOut
+from alphapanda.trading.traders.kite_calls import Confirmed, changed_by, day_range
+from alphapanda.trading.traders.kite_exits import ExitRoom, OnItsWayOut, standing_at
 from alphapanda.trading.traders.kite_parts import ZerodhaParts
 from alphapanda.trading.traders.kite_reports import KITE_TYPES, day_trades_of, fills_of, report_of, terms_of
 from alphapanda.trading.traders.trader import (
@@ -44,6 +43,7 @@ from alphapanda.trading.traders.trader import (
     NothingSent,
     Placement,
     Repricing,
+    Standing,
     Trader,
 )
 
@@ -70,15 +70,6 @@ STALE_SECONDS: Final = 10.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Confirmed:
-    """What a modification that Zerodha has taken made of an order, and when (monotonic seconds)."""
-
-    quantity: int
-    terms: Terms
-    at: float
-
-
 class ZerodhaTrader(Trader):
     """A trader whose orders go to Zerodha.
 
@@ -101,7 +92,7 @@ class ZerodhaTrader(Trader):
         self._halts = {account: EntryHalt(parts.options.halt_after) for account in parts.rest}
         self._pauses = {account: Pause() for account in parts.rest}
         self._rooms = {account: ExitRoom(orders) for account, orders in self._orders.items()}
-        self._confirmed: dict[str, _Confirmed] = {}
+        self._confirmed: dict[str, Confirmed] = {}
         self._made: dict[str, tuple[tuple[KiteTrade, ...], list[Fill]]] = {}
         self._freeze: dict[str, int] = {}
         self._halted_in: dict[str, str] = {}
@@ -198,7 +189,7 @@ class ZerodhaTrader(Trader):
             changes = {"quantity": modification.quantity}
         kind = CallKind.EXIT if terms.order_type in HAS_TRIGGER else CallKind.ENTRY
         await changed_by(orders.rest.modify_order(kind, variety=REGULAR, order_id=order_id, **changes))
-        self._confirmed[tag] = _Confirmed(modification.quantity, terms, self._monotonic())
+        self._confirmed[tag] = Confirmed(modification.quantity, terms, self._monotonic())
         return await self._afterwards(modification.account, tag, order_id)
 
     @override
@@ -250,6 +241,11 @@ class ZerodhaTrader(Trader):
             for one in book:
                 found += day_trades_of(account, one, self._fills(account, one))
         return found
+
+    @override
+    async def standing(self, account: str, wanted: Collection[tuple[Instrument, Product]]) -> Standing | None:
+        orders = self._orders.get(account)
+        return await standing_at(orders, wanted) if orders else None
 
     async def _at_the_broker(self, account: str, tag: str, order_id: str) -> tuple[KiteOrders, str]:
         """The account's orders, and Zerodha's id of one of them; without it, it is looked up.

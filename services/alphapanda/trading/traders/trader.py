@@ -9,8 +9,8 @@ BrokerIsOff        the broker isn't enabled; nothing was sent
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
@@ -115,6 +115,20 @@ class Repricing:
     instrument: Instrument
     side: Side
     step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an account holds by the broker's own books, and its working orders.
+
+    Attributes:
+        held: units held, signed, by instrument id and product, of what was asked for.
+        working: units that have filled and units that are left of each working order, by tag; read after what is held, so
+            that a trade of an order in between never makes it look larger than what is held.
+    """
+
+    held: Mapping[tuple[str, Product], int] = field(default_factory=dict)
+    working: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 Changed = Callable[[str, str], None]
@@ -236,6 +250,18 @@ class Trader(ABC):
             NoClearAnswer: the broker can't be asked now.
         """
         return ()
+
+    async def standing(
+        self,
+        account: str,  # noqa: ARG002 - of brokers that tell it
+        wanted: Collection[tuple[Instrument, Product]],  # noqa: ARG002
+    ) -> Standing | None:
+        """What an account holds of these by the broker's own books, and its working orders; None if the broker doesn't tell it.
+
+        Raises:
+            NoClearAnswer: the broker can't be asked now.
+        """
+        return None
 
     async def books(self) -> BrokerBooks | None:
         """The broker's own orders, positions and cash; None if it doesn't tell them, and a person has to compare them.
