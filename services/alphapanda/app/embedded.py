@@ -9,7 +9,6 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-import grpc
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,6 +17,7 @@ from alphapanda.app.bound import StopBound
 from alphapanda.app.building import open_connections, process_of
 from alphapanda.app.calendars import open_calendar
 from alphapanda.app.clocks import today, wall_clock
+from alphapanda.app.demo_strategies import start_demo
 from alphapanda.app.descriptors import raise_descriptor_limit
 from alphapanda.app.feeding import Feeding, FeedWanted, check_feed, marketdata_room, open_named_feed
 from alphapanda.app.instruments import known_instruments, registry_of
@@ -64,7 +64,6 @@ from alphapanda.settings.model import Settings
 from alphapanda.storage.schema import schema_version, upgrade_schema
 from alphapanda.storage.write_watch import WriteWatch
 from alphapanda.strategy.consumer import StrategyTicks
-from alphapanda.strategy.demo import demo_requests
 from alphapanda.trading.held_orders import HeldOrders
 from alphapanda.trading.traders.registry import BrokerRegistry
 from panda.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
@@ -361,19 +360,9 @@ class Embedded:
         async with resources.channel(
             "strategy", "panda.strategy.v1.StrategyService", caller="ops"
         ) as channel:
-            stub = StrategyServiceStub(channel)
-            for create, start in demo_requests(self._options.demo_brokers):
-                try:
-                    await stub.CreateStrategy(create)
-                except grpc.aio.AioRpcError as refusal:
-                    # An earlier version's demo, or a user's strategy of that name: it is left unchanged.
-                    if refusal.code() is not grpc.StatusCode.ALREADY_EXISTS:
-                        raise
-                started = await stub.StartStrategy(start)
-                wanted = (create.strategy_id, started.strategy.revision)
-                await within(
-                    until(partial(ticks.revisions.knows, *wanted)),
-                    lambda: f"strategy {create.strategy_id} to start",  # noqa: B023 - awaited in this turn
-                    STRATEGIES_SECONDS,
-                    self._options.on_progress,
-                )
+            await start_demo(
+                StrategyServiceStub(channel),
+                self._options.demo_brokers,
+                ticks.revisions.knows,
+                self._options.on_progress,
+            )
