@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import datetime
 
 NOBODYS = "6f1d2c3b-0000-5000-8000-000000000001"
@@ -21,9 +22,16 @@ def found(step: dict, kind: str) -> dict:
 
 
 def strategys_order(asked) -> dict:
-    """A filled order of a strategy."""
-    orders = json.loads(asked("orders", "--status", "filled", "--page-size", "500", "--json"))["orders"]
-    return next(one for one in orders if one["state"]["strategyId"] != "manual")
+    """A filled order of a strategy, the only one that its frame led to: on some frames two strategies trade."""
+    orders = json.loads(asked("orders", "--page-size", "500", "--json"))["orders"]
+    of_frame = Counter(one["correlationId"] for one in orders)
+    return next(
+        one
+        for one in orders
+        if one["state"]["strategyId"] != "manual"
+        and one["state"]["status"] == "ORDER_STATUS_FILLED"
+        and of_frame[one["correlationId"]] == 1
+    )
 
 
 def test_an_order_is_told_from_its_frame_to_the_ledger(asked):
