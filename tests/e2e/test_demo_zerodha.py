@@ -21,7 +21,7 @@ from panda.common.v1.common_pb2 import Product
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
 from panda.portfolio.v1.portfolio_pb2 import ListPositionsRequest
 
-SECONDS = 30.0
+SECONDS = 80.0
 
 
 @pytest.fixture(scope="module")
