@@ -16,6 +16,7 @@ from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.telemetry.spans import CANCEL_ORDER, LOOK_UP, MODIFY_ORDER
+from alphapanda.trading.change_windows import ChangeWindows
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_change import (
@@ -59,6 +60,7 @@ class ChangeCalls:
         self._store = context.store
         self._driver = driver
         self._options = options
+        self._windows = ChangeWindows(driver.look_ups, options, context.boot_clock)
 
     # -- without the broker -------------------------------------------------------------------------------------------
 
@@ -280,7 +282,7 @@ class ChangeCalls:
         trader = self._context.traders[order.key.broker]
         # Read before the broker is asked: what it then shows is at least as new.
         over = {
-            change.change_id: self._window_is_over(change, trader)
+            change.change_id: self._windows.is_over(change, trader)
             for change in await self._store.changes.unresolved(order.order_id)
             if change.status is not ChangeStatus.PENDING
         }
@@ -295,7 +297,10 @@ class ChangeCalls:
             for change in changes:
                 if change.status is ChangeStatus.CALLING:  # its process has ended, or is frozen
                     change.no_clear_answer()
-                change.settle(order, window_is_over=over.get(change.change_id, False))
+                over_now = change.change_id in over and self._windows.after_look_up(
+                    change, over=over[change.change_id]
+                )
+                change.settle(order, window_is_over=over_now)
             ended = await _settled(transaction, order, changes)
             await transaction.save([self._context.change(order, events)])
         for change in changes:
@@ -303,12 +308,6 @@ class ChangeCalls:
                 self._driver.look_ups.settled(change.change_id)
         self._ended(order, ended)
         return any(change.status is not ChangeStatus.UNKNOWN for change in changes)
-
-    def _window_is_over(self, change: ChangeRequest, trader: Trader) -> bool:
-        """Whether the broker shows by now what a change did, if it did anything."""
-        options = self._options
-        window = options.send_window_seconds + options.call_timeout_seconds + trader.visibility_window
-        return self._context.boot_clock() >= self._driver.look_ups.deadline(change.change_id, window)
 
     async def _shown(self, trader: Trader, order: Order, intent: Intent) -> BrokerOrder | None:
         """What the broker shows of an intent; None if nothing, or it can't be asked now."""

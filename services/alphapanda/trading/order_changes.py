@@ -23,6 +23,8 @@ from alphapanda.trading.options import TradingOptions
 
 _LONGEST_PAUSE: Final = 16
 """The longest pause between two steps, as a multiple of the interval."""
+_CANCEL_PAUSE: Final = 4
+"""The longest one while an order is to be cancelled: something may wait for that."""
 _log = structlog.get_logger(__name__)
 
 
@@ -44,7 +46,7 @@ class OrderChanges:
         self._driver = driver
         self._calls = ChangeCalls(context, driver, options)
         self._interval = interval
-        self._unresolved: set[str] = set()
+        self._unresolved: dict[str, int] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._woken: dict[str, asyncio.Event] = {}
         self._stopped = False
@@ -99,7 +101,7 @@ class OrderChanges:
         """Takes an order's changes further, at once and until none is unresolved."""
         if self._stopped:
             return
-        self._unresolved.add(order_id)
+        self._unresolved[order_id] = _LONGEST_PAUSE
         woken = self._woken.setdefault(order_id, asyncio.Event())
         woken.set()
         if order_id not in self._tasks:
@@ -121,10 +123,10 @@ class OrderChanges:
         try:
             while order_id in self._unresolved:
                 woken.clear()
-                self._unresolved.discard(order_id)
+                del self._unresolved[order_id]
                 error = await attempted(self._step(order_id))
                 if error is not None:
-                    self._unresolved.add(order_id)
+                    self._unresolved[order_id] = _LONGEST_PAUSE
                     _failed(order_id, error, first=factor == 1)
                 if order_id not in self._unresolved:
                     continue
@@ -132,7 +134,7 @@ class OrderChanges:
                     await asyncio.wait_for(woken.wait(), self._interval * factor)
                     factor = 1
                 except TimeoutError:
-                    factor = min(factor * 2, _LONGEST_PAUSE)
+                    factor = min(factor * 2, self._unresolved[order_id])
         finally:
             del self._tasks[order_id], self._woken[order_id]
 
@@ -162,7 +164,8 @@ class OrderChanges:
                 else:
                     goes_on = await self._calls.call(order, change)
                 if not goes_on:
-                    self._unresolved.add(order_id)
+                    hurries = any(one.kind is ChangeKind.CANCEL for one in changes)
+                    self._unresolved[order_id] = _CANCEL_PAUSE if hurries else _LONGEST_PAUSE
                     return
 
 

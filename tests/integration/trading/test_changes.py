@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -16,9 +17,17 @@ from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Side
 from alphapanda.domain.terms import Terms
 from alphapanda.domain.verdict import Approved
 from alphapanda.mesh.errors import FailedPrecondition, NotFound
+from alphapanda.trading.change_windows import LEAST_LOOK_UPS
 from alphapanda.trading.core.order import Order
-from alphapanda.trading.core.order_change import ChangeKind, ChangeRequest, ChangeStatus, change_id_of
+from alphapanda.trading.core.order_change import (
+    MOST_CANCEL_CALLS,
+    ChangeKind,
+    ChangeRequest,
+    ChangeStatus,
+    change_id_of,
+)
 from alphapanda.trading.core.order_record import order_id_of
+from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.store.port import OrderChange
 from panda.trading.v1 import trading_pb2 as trading
 
@@ -108,6 +117,34 @@ async def test_a_cancellation_without_an_answer_is_looked_up_or_called_again(
     assert broker.calls["cancel", await tag_of(room, dropped)] == 2
     for verdict in (lost, dropped):
         assert len(terminal(await room.events(verdict))) == 1
+
+
+async def test_a_cancellation_is_called_again_long_before_the_visibility_window_ends(
+    opened: Any, broker: RestingBroker
+) -> None:
+    """Several look-ups have to show the order as working in between; the fourth call is the last one, and then a person has to look."""
+    broker.visibility_window = 3600.0
+    options = TradingOptions(send_window_seconds=60, call_timeout_seconds=60, cancel_again_seconds=0.01)
+    async with opened(trader=broker, options=options) as room:
+        await room.open_for_trading()
+        verdict, stuck = await resting(room), await resting(room, 1, 2)
+        broker.dropped["cancel"] = 3
+        assert (await cancelled(room, verdict)).change.status == DONE
+        tag = await tag_of(room, verdict)
+        assert broker.calls["cancel", tag] == MOST_CANCEL_CALLS
+        assert broker.calls["look_up", tag] >= 3 * LEAST_LOOK_UPS
+        broker.dropped["cancel"] = 10
+        asked = asyncio.create_task(cancelled(room, stuck, "c2"))
+        tag = await tag_of(room, stuck)
+        async with asyncio.timeout(60):
+            while True:
+                if broker.calls["look_up", tag] >= (MOST_CANCEL_CALLS + 2) * LEAST_LOOK_UPS:
+                    break
+                await asyncio.sleep(0.02)
+        assert broker.calls["cancel", tag] == MOST_CANCEL_CALLS
+        asked.cancel()
+        (left,) = await room.store.changes.unresolved(id_of(stuck))
+        assert (left.status, left.calls) == (ChangeStatus.UNKNOWN, MOST_CANCEL_CALLS)
 
 
 async def test_a_fill_overtakes_a_cancellation(room: Room, broker: RestingBroker) -> None:

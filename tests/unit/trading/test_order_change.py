@@ -201,7 +201,7 @@ def test_a_cancellation_is_done_when_the_order_is_cancelled() -> None:
 
 
 def test_an_unanswered_cancellation_is_called_again_four_times() -> None:
-    """Each time after the window in which the broker would show it; then a person has to look."""
+    """Each time after a window; then a person has to look."""
     order, one = resting(), change()
     for call in range(1, MOST_CANCEL_CALLS + 1):
         called(order, one).no_clear_answer()
