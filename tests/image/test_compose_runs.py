@@ -70,17 +70,7 @@ def test_a_trader_signs_in_trades_and_finds_the_order_s_trace(project: ComposePr
     cat = ("--profile", "cli", "run", "--rm", "-T", "--entrypoint", "cat", "cli")
     assert len(project.compose(*cat, "/prepared/admin-password").strip()) > 40
 
-    def signed_in() -> bool:
-        """Whether the sign-in was answered; eight services that have just started keep two cores busy for a while."""
-        try:
-            project.command("login", "--user", "admin", "--password-file", "/prepared/admin-password")
-        except AssertionError as failed:
-            if "no answer within the deadline" not in str(failed):
-                raise
-            return False
-        return True
-
-    assert _eventually(signed_in)
+    project.command("login", "--user", "admin", "--password-file", "/prepared/admin-password")
 
     def filled() -> dict[str, Any] | None:
         asked = ("orders", "place", "buy", "NSE:INFY", "10", "--request-id", uuid4().hex)
