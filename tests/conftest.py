@@ -13,11 +13,10 @@ import queue
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
-from uuid import uuid4
 
 import asyncpg
 import grpc
@@ -38,6 +37,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
 from redis import Redis
 from sqlalchemy import make_url
 from tests import workers
+from tests.databases import Copies, Emptied, own_loop, url_of
 from typing_extensions import override
 
 from alphapanda.embedded import postgres
@@ -162,7 +162,7 @@ def data_directory() -> Iterator[Path]:
 def postgres_dsn(data_directory: Path) -> Iterator[str]:
     """A PostgreSQL of this session's own; yields asyncpg's DSN of its first database (on a Unix socket)."""
     server = EmbeddedPostgres(data_directory)
-    with _own_loop() as loop:
+    with own_loop() as loop:
         with pytest.MonkeyPatch.context() as patch:
             # Its data ends with the session: durability would only cost time, and so would cleaning up after each test.
             for name in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
@@ -172,61 +172,6 @@ def postgres_dsn(data_directory: Path) -> Iterator[str]:
             yield url.set(drivername="postgresql").render_as_string(hide_password=False)
         finally:
             loop.run(server.stop())
-
-
-class Maintenance:
-    """A connection of its own to a database, in a thread and a loop of its own: hundreds of tests need no new one each."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._thread = ThreadPoolExecutor(1)
-        self._loop = _own_loop()
-        self._connection: asyncpg.Connection | None = None
-
-    def submit(self, statement: str) -> Future[None]:
-        """Has a statement executed, after those submitted before."""
-        return self._thread.submit(self._execute, statement)
-
-    def close(self) -> None:
-        """Waits until everything submitted is executed, and leaves."""
-        self._thread.submit(self._leave).result()
-        self._thread.shutdown()
-
-    def _execute(self, statement: str) -> None:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = self._loop.run(asyncpg.connect(self._dsn))
-        self._loop.run(self._connection.execute(statement))
-
-    def _leave(self) -> None:
-        if self._connection is not None:
-            self._loop.run(self._connection.close())
-        self._loop.close()
-
-
-class Copies:
-    """Databases of one test each: made from a template, dropped in the background."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._making, self._dropping = Maintenance(dsn), Maintenance(dsn)
-        self._dropped: list[Future[None]] = []
-
-    def of(self, template: str) -> Iterator[str]:
-        """A copy; yields its SQLAlchemy URL."""
-        name = f"test_{uuid4().hex}"
-        # Copied as files it is there in a third of the time that pages through the log take.
-        self._making.submit(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy").result()
-        try:
-            yield _url(self._dsn, name)
-        finally:
-            self._dropped.append(self._dropping.submit(f"DROP DATABASE {name} WITH (FORCE)"))
-
-    def close(self) -> None:
-        """Waits until all are gone."""
-        self._making.close()
-        self._dropping.close()
-        for dropped in self._dropped:
-            dropped.result()
 
 
 @pytest.fixture(scope="session")
@@ -250,26 +195,34 @@ def _schema(postgres_dsn: str) -> str:
 
     async def make() -> None:
         await _execute(postgres_dsn, f"CREATE DATABASE {name}")
-        engine = open_engine(_url(postgres_dsn, name), 1)
+        engine = open_engine(url_of(postgres_dsn, name), 1)
         await upgrade_schema(engine)
         await engine.dispose()
 
-    with _own_loop() as loop:
+    with own_loop() as loop:
         loop.run(make())
     return name
 
 
+@pytest.fixture(scope="session")
+def _emptied(postgres_dsn: str, copies: Copies, _schema: str) -> Iterator[Emptied]:
+    """Databases with every table, used again."""
+    made = Emptied(postgres_dsn, copies, _schema)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def tables(copies: Copies, _schema: str) -> Iterator[str]:
+def tables(_emptied: Emptied) -> Iterator[str]:
     """A database with every table, all of them empty, for one test; yields its SQLAlchemy URL."""
-    yield from copies.of(_schema)
+    yield from _emptied.one()
 
 
 @pytest.fixture(scope="session")
 def redis_server(data_directory: Path) -> Iterator[str]:
     """A Redis of this session's own; yields its URL, `unix://…`. Tests ask for `redis_url`, which is empty."""
     server = EmbeddedRedis(data_directory)
-    with _own_loop() as loop:
+    with own_loop() as loop:
         url = loop.run(server.start())
         try:
             yield url
@@ -344,7 +297,7 @@ def _shared_kafka(start_kafka: Callable[[], KafkaServer]) -> str:
 def kafka(_shared_kafka: str) -> Iterator[str]:
     """A Kafka without topics; `host:port`. It is the session's; topics made in a test end with it."""
     yield _shared_kafka
-    with _own_loop() as loop:
+    with own_loop() as loop:
         loop.run(_remove_topics(_shared_kafka))
 
 
@@ -358,16 +311,6 @@ async def _remove_topics(bootstrap: str) -> None:
                 await asyncio.sleep(0.05)
     finally:
         await admin.close()
-
-
-def _own_loop() -> asyncio.Runner:
-    """A loop beside the one pytest-asyncio keeps for the test, and never the current one outside a call."""
-    return asyncio.Runner(loop_factory=asyncio.new_event_loop)
-
-
-def _url(dsn: str, database: str) -> str:
-    url = make_url(dsn).set(drivername="postgresql+asyncpg", database=database)
-    return url.render_as_string(hide_password=False)
 
 
 async def _execute(dsn: str, statement: str) -> None:
