@@ -34,6 +34,7 @@ _FIRST_ORDER: Final = 1_990_000_000_000_000_000
 _FIRST_AT_EXCHANGE: Final = 1_300_000_000_000_000
 _FIRST_TRADE: Final = 10_000_000
 STOP_LOST: Final = "The order was cancelled by the exchange because the price is outside the current allowed limit price protection range."
+DAY_OVER: Final = "The order was cancelled at the end of the day."
 SELF_TRADE: Final = "The order was cancelled by the exchange to prevent a trade with your own order."
 Told = Callable[[Order, str], None]
 
@@ -254,6 +255,12 @@ class Desk:
         at_exchange = (int(one.exchange_order_id) + 1 for one in orders if one.exchange_order_id)
         self._exchange_ids = count(max(at_exchange, default=_FIRST_AT_EXCHANGE))
         self._trade_ids = count(max((int(one.trade_id) + 1 for one in self.trades), default=_FIRST_TRADE))
+
+    def close_day(self) -> None:
+        """The session is over: what still waits is cancelled."""
+        for order in list(self.orders.values()):
+            if order.status in {OPEN, TRIGGER}:
+                self._cancel(order, DAY_OVER)
 
     def list_day(self) -> None:
         """A new day: the order book begins anew, and accounts roll."""

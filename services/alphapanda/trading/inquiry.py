@@ -27,12 +27,13 @@ from alphapanda.trading.execution_context import (
     reported,
 )
 from alphapanda.trading.options import TradingOptions
-from alphapanda.trading.store.port import TradingTransaction
+from alphapanda.trading.store.port import PositionFilter, TradingTransaction
 from alphapanda.trading.traders.trader import NoClearAnswer, Trader
 
 _LONGEST_PAUSE = 16
 """The longest pause between two look-ups, as a multiple of the interval."""
 _GIVEN_UP: Final = "a person has ended it: the broker's book of its day is gone"
+_DAY_OVER: Final = "its day is over, and the broker holds what we do: nothing of it has filled since"
 _INDIA: Final = timedelta(hours=5, minutes=30)
 _log = structlog.get_logger(__name__)
 
@@ -160,23 +161,30 @@ class Inquiry:
             )
             return order, False
         spans.broker_call(LOOK_UP, order, intent.tag, began, report, None)
-        given_up = False
+        over = ""
         if report is not None:
             if not _changes(order, intent, report):
                 return order, False
         elif await self._book_is_gone(trader, order):
-            given_up = await self._is_given_up(trader, order, intent)
-            if not given_up:
+            over = await self._over(trader, order, intent)
+            if not over:
                 return order, False
         elif not self._is_absent(trader, intent, window_is_over=window_is_over):
             return order, False
-        return await self._store(order, intent, report, given_up=given_up)
+        return await self._store(order, intent, report, over)
 
     async def _store(
-        self, order: Order, intent: Intent, report: BrokerOrder | None, *, given_up: bool
+        self, order: Order, intent: Intent, report: BrokerOrder | None, over: str
     ) -> tuple[Order, bool]:
-        """Stores what the broker shows, or that it is absent; returns the order afterwards, and whether the intent has ended."""
-        market_time = await self._context.market_time()
+        """Stores what the broker shows, or that it is absent; returns the order afterwards, and whether the intent has ended.
+
+        Args:
+            order: as it was.
+            intent: the intent that was looked up.
+            report: what the broker shows; None: nothing.
+            over: why it has ended though the broker's book is of another day; empty where that isn't so.
+        """
+        market_time = self._context.wall_clock() if over else await self._context.market_time()
         async with self._context.store.transaction() as transaction:
             locked = await locked_order(transaction, order.order_id)
             locked_intent = locked.intents[intent.number]
@@ -184,8 +192,8 @@ class Inquiry:
             if report is not None:
                 events = reported(locked, locked_intent, report, market_time)
             elif locked_intent.unanswered:
-                again = () if given_up else await self._slices_left(transaction, locked)
-                words = _GIVEN_UP if given_up else _absent(order.key.broker, locked_intent)
+                again = () if over else await self._slices_left(transaction, locked)
+                words = over or _absent(order.key.broker, locked_intent)
                 events = locked.absent(locked_intent, words, market_time, again)
                 _log.warning(
                     "order.absent",
@@ -193,8 +201,8 @@ class Inquiry:
                     tag=locked_intent.tag,
                     quantity_sent_again=sum(again),
                 )
-            elif given_up and not locked_intent.status.is_final:
-                events = locked.cancelled(locked_intent, _GIVEN_UP, market_time)
+            elif over and not locked_intent.status.is_final:
+                events = locked.cancelled(locked_intent, over, market_time)
             await transaction.save([self._context.change(locked, events)])
         if locked_intent.status.is_final:
             self._look_ups.settled(locked_intent.intent_id)
@@ -215,11 +223,17 @@ class Inquiry:
         today = _day_in_india(self._context.wall_clock())
         return stored is not None and _day_in_india(stored.created_at) != today
 
-    async def _is_given_up(self, trader: Trader, order: Order, intent: Intent) -> bool:
-        """Whether a person has cancelled an order of which nobody can tell any more; until then it is an alarm."""
+    async def _over(self, trader: Trader, order: Order, intent: Intent) -> str:
+        """Why an order has ended that no book shows any more; empty, with an alarm, where a person has to see to it.
+
+        A person has cancelled it here; or it was at the broker and its validity is over, and the account holds what we do: then
+        nothing has filled since.
+        """
         changes = await self._context.store.changes.unresolved(order.order_id)
         if any(change.kind is ChangeKind.CANCEL for change in changes):
-            return True
+            return _GIVEN_UP
+        if not intent.unanswered and await self._holds_as_we_do(trader, order):
+            return _DAY_OVER
         if self._look_ups.first_unresolved(intent.intent_id):
             _log.error(
                 "order.unresolved",
@@ -232,7 +246,24 @@ class Inquiry:
                 tag=intent.tag,
                 message="the broker's book of its day is gone: see at the broker what became of it, then cancel it here",
             )
-        return False
+        return ""
+
+    async def _holds_as_we_do(self, trader: Trader, order: Order) -> bool:
+        """Whether the account holds, by the broker's own books, what trading's fills say, of the order's instrument and product."""
+        key, instrument = order.key, self._context.instruments().by_id(order.key.instrument_id)
+        if instrument is None:
+            return False
+        try:
+            standing = await trader.standing(key.account, [(instrument, key.product)])
+        except NoClearAnswer:
+            return False
+        if standing is None:
+            return False
+        wanted = PositionFilter(instrument_id=key.instrument_id, broker=key.broker, account=key.account)
+        async with self._context.store.transaction() as transaction:
+            exposures = await transaction.exposures(wanted)
+        ours = sum(one.held for one in exposures if one.key.product is key.product)
+        return standing.held.get((key.instrument_id, key.product)) == ours
 
     async def _slices_left(self, transaction: TradingTransaction, order: Order) -> tuple[int, ...]:
         """Units still to exit, in slices; none for an entry, and none if nothing is held any more."""

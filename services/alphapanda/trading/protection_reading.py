@@ -21,8 +21,7 @@ from alphapanda.domain.market import NOTHING_KNOWN, MarketView
 from alphapanda.domain.order import TradingState
 from alphapanda.domain.session import Session
 from alphapanda.domain.signal import PositionKey
-from alphapanda.trading.core.order import Order
-from alphapanda.trading.core.protection_facts import Surroundings, note_triggered
+from alphapanda.trading.core.protection_facts import Surroundings, ended_early, note_triggered
 from alphapanda.trading.core.protection_plan import next_plan
 from alphapanda.trading.core.protection_record import ProtectionRecord
 from alphapanda.trading.execution_context import ExecutionContext
@@ -84,12 +83,13 @@ class ProtectionReading:
         market, _ = await self.market(key.broker, instrument.instrument_token)
         if market is NOTHING_KNOWN:
             return False
-        session, closed = self._session(instrument, market.market_time)
+        wall_time = self._context.wall_clock()
+        session, closed = self._session(instrument, self._time(key, market, wall_time))
         note_triggered(self._triggered, kept.records, kept.around.orders, market)
         around = replace(
             kept.around,
             market=market,
-            wall_time=self._context.wall_clock(),
+            wall_time=wall_time,
             session=session,
             closed=closed,
             triggered_at=self._triggered,
@@ -152,21 +152,21 @@ class ProtectionReading:
         scope = SwitchScope(key.broker, key.strategy_id)
         own = (await transaction.kill_switches([scope]))[scope]
         switch = own.or_stricter(key.broker, states.get(key.broker, own.state))
-        session, closed = self._session(instrument, market.market_time)
+        wall_time = self._context.wall_clock()
+        session, closed = self._session(instrument, self._time(key, market, wall_time))
+        now = market.market_time or wall_time
         note_triggered(self._triggered, records, orders, market)
         return Surroundings(
             position=await transaction.position(key),
             orders=orders,
             changes=changes,
             market=market,
-            wall_time=self._context.wall_clock(),
+            wall_time=wall_time,
             instrument=instrument,
             session=session,
             closed=closed,
             blocked=self._blocked(key, market, switch.state, switch.scope.words),
-            ended_in_session=frozenset(
-                order_id for order_id, order in orders.items() if self._ended_in_session(instrument, order)
-            ),
+            ended_early=ended_early(orders.values(), lambda at: self._session(instrument, at)[1], now),
             triggered_at=self._triggered,
         )
 
@@ -181,6 +181,11 @@ class ProtectionReading:
             return "market time is unknown"
         return trader.not_ready
 
+    def _time(self, key: PositionKey, market: MarketView, wall_time: datetime) -> datetime | None:
+        """The time by which a session is open or closed: where a live broker's market time is unknown, as after a start, ours."""
+        live = self._context.traders[key.broker].get_execution_mode() is ExecutionMode.LIVE
+        return market.market_time or (wall_time if live else None)
+
     def _session(self, instrument: Instrument, at: datetime | None) -> tuple[Session | None, bool]:
         """The session that is open; and whether it is known that none is."""
         if at is None:
@@ -190,9 +195,6 @@ class ProtectionReading:
         except CalendarNotCovered:
             return None, False
         return session, session is None
-
-    def _ended_in_session(self, instrument: Instrument, order: Order) -> bool:
-        return order.status.is_final and not self._session(instrument, order.market_time)[1]
 
 
 def named(key: PositionKey) -> dict[str, str]:

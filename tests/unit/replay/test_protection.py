@@ -64,19 +64,24 @@ def replayed(
     script: dict[int, Target],
     *,
     seconds: int = 1,
+    times: list[str] | None = None,
+    product: Product = Product.MIS,
     **paper: str,
 ) -> Run:
-    """Replays ticks of INFY, one a second, to a strategy that says its targets at given ticks, of ten units."""
+    """Replays ticks of INFY, one a second or at times in India, to a strategy that says its targets at given ticks, of ten units."""
     monkeypatch.setattr(Scripted, "script", script)
     frames = []
-    for number, price in enumerate(prices, 1):
-        at = nanoseconds(BEGAN + timedelta(seconds=number * seconds))
+    moments = [datetime.fromisoformat(f"{time}+05:30") for time in times or ()] or [
+        BEGAN + timedelta(seconds=number * seconds) for number in range(1, len(prices) + 1)
+    ]
+    for number, (price, moment) in enumerate(zip(prices, moments, strict=True), 1):
+        at = nanoseconds(moment)
         columns = ((INFY.instrument_token,), (round(price * SCALE),), (at,))
         frames.append(Frame("test", 0, number, at, SCALE, *columns, (), volume=(number * 40,)))
     config = StrategyConfig(
         strategy_id="s", revision=1, state=StrategyState.RUNNING, strategy_type="scripted", parameters={},
         instruments=(StrategyInstrument(INFY.instrument_id, INFY.instrument_token),), brokers=(),
-        account="default", quantity=10, product=Product.MIS, signal_ttl_seconds=60,
+        account="default", quantity=10, product=product, signal_ttl_seconds=60,
     )  # fmt: skip
     fills: list[Filled] = []
     settings = load_settings(
@@ -178,6 +183,43 @@ def test_an_exit_that_would_rest_is_refused_and_the_stop_stays(monkeypatch) -> N
         ("BUY", False),
         ("SELL", True),
     ]
+
+
+OVER_NIGHT = ["2024-01-02T15:20:00", "2024-01-02T15:29:58", "2024-01-03T09:15:00", "2024-01-03T09:15:01"]
+MORE = ["2024-01-03T09:15:02", "2024-01-03T09:15:09"]
+
+
+@pytest.mark.parametrize("pre_open", [False, True], ids=["first tick in the session", "pre-open ticks"])
+def test_rule_11_a_carried_position_gets_its_stop_back_at_the_next_open(monkeypatch, pre_open) -> None:
+    """The day's stop ends with its day, which is no incident: the next session's stop is there with its first price, and is hit."""
+    times, prices = [*OVER_NIGHT, *MORE], [100.0, 101, 99, 98, 96, 94]
+    if pre_open:
+        times.insert(2, "2024-01-03T09:07:00")
+        prices.insert(2, 99.5)
+    run = replayed(monkeypatch, prices, {1: LONG}, times=times, product=Product.CNC)
+    ended = [(order.terms.order_type.name, order.status.name) for order in _ends(run)]
+    assert ended == [("SL", "CANCELLED"), ("SL", "FILLED")]
+    assert [trade[:2] for trade in run.trades] == [("BUY", 10), ("SELL", 10)]
+    again = next(o for o in run.orders if o.protective and o.order_id == _ends(run)[1].order_id)
+    assert again.market_time == datetime.fromisoformat("2024-01-03T09:15:00+05:30")
+    assert not run.replay._trading.waits
+
+
+def test_rule_11_a_position_that_opens_beyond_its_stop_is_exited_at_the_market(monkeypatch) -> None:
+    """No exchange takes a stop whose trigger is behind the price: ten units are sold once at the open."""
+    run = replayed(monkeypatch, [100, 101, 90, 89], {1: LONG}, times=OVER_NIGHT, product=Product.CNC)
+    assert run.trades == [("BUY", 10, "100.00"), ("SELL", 10, "90.00")]
+    assert [order.terms.order_type.name for order in _ends(run)] == ["SL", "MARKET"]
+
+
+def test_rule_11_a_position_that_opens_beyond_its_target_is_closed_there(monkeypatch) -> None:
+    """The target is held by us, over night too."""
+    run = replayed(monkeypatch, [100, 101, 112, 111], {1: LONG}, times=OVER_NIGHT, product=Product.CNC)
+    assert run.trades == [("BUY", 10, "100.00"), ("SELL", 10, "112.00")]
+
+
+def _ends(run: Run) -> list[OrderState]:
+    return [order for order in run.orders if order.protective and order.status.is_final]
 
 
 @pytest.mark.parametrize("seed", range(15))

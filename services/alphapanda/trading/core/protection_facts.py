@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -49,7 +49,7 @@ class Surroundings(Struct, frozen=True):
         session: the session that is open; None if none is, or it isn't known.
         closed: whether it is known that none is open.
         blocked: why nothing can be sent though one is; empty: it can.
-        ended_in_session: ids of the protection's own orders that ended while a session was open, or nobody knows.
+        ended_early: ids of the protection's own orders that ended before their day was over.
         triggered_at: when it was first seen that a stop had triggered, by order id.
     """
 
@@ -62,7 +62,7 @@ class Surroundings(Struct, frozen=True):
     session: Session | None
     closed: bool
     blocked: str
-    ended_in_session: frozenset[str]
+    ended_early: frozenset[str]
     triggered_at: Mapping[str, datetime]
 
     @property
@@ -150,6 +150,31 @@ def note_triggered(
             noted.pop(stop.order_id, None)
 
 
+def ended_early(
+    orders: Iterable[Order], is_closed: Callable[[datetime], bool], now: datetime
+) -> frozenset[str]:
+    """The ids of the orders that ended before their day was over.
+
+    A DAY order ends with its day, however late that is seen: by the first tick of the next morning, or once its broker is asked.
+
+    Args:
+        orders: a position's.
+        is_closed: whether it is known that the instrument's session is closed at a moment.
+        now: stands for when an order ended where nobody knows it.
+    """
+    return frozenset(
+        order.order_id
+        for order in orders
+        if order.status.is_final
+        and not (_next_day(order, order.market_time or now) or is_closed(order.market_time or now))
+    )
+
+
+def _next_day(order: Order, ended: datetime) -> bool:
+    """Whether it ended on a later day than its own; `valid_until` is on the day on which it was made."""
+    return ended.astimezone(_IST).date() > order.valid_until.astimezone(_IST).date()
+
+
 def is_other_exit(order: Order, side: Side) -> bool:
     """Whether an order that isn't the protection's own would take units out of a position that `side` has opened.
 
@@ -193,7 +218,7 @@ def _standing(order: Order, changes: Sequence[ChangeRequest], around: Surroundin
     if status is OrderStatus.CANCELLED:
         if any(change.kind is ChangeKind.CANCEL and change.status is ChangeStatus.DONE for change in changes):
             return Standing.CANCELLED
-        return Standing.LOST if order.order_id in around.ended_in_session else Standing.EXPIRED
+        return Standing.LOST if order.order_id in around.ended_early else Standing.EXPIRED
     sent = any(intent.epoch or intent.broker_order_id for intent in order.intents)
     return Standing.LOST if sent or status is OrderStatus.REJECTED else Standing.NOT_SENT
 

@@ -17,7 +17,7 @@ from alphapanda.paper_exchange.core.held_order import NotChanged
 from alphapanda.trading.core.checks import NotSent
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_change import ChangeRequest
-from alphapanda.trading.core.protection_facts import Surroundings, note_triggered
+from alphapanda.trading.core.protection_facts import Surroundings, ended_early, note_triggered
 from alphapanda.trading.core.protection_plan import Plan, next_plan, passing, refused_beside
 from alphapanda.trading.core.protection_record import ProtectionRecord, ProtectionState
 
@@ -173,13 +173,7 @@ class SynchronousProtections:
             session=session,
             closed=closed,
             blocked="",
-            ended_in_session=frozenset(
-                order_id
-                for order_id, order in orders.items()
-                if order.status.is_final
-                and order.market_time is not None
-                and not self._session(instrument, order.market_time)[1]
-            ),
+            ended_early=ended_early(orders.values(), lambda ended: self._session(instrument, ended)[1], at),
             triggered_at=self._triggered,
         )
 
