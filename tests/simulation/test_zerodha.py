@@ -63,6 +63,63 @@ async def _sold_elsewhere(sold: int) -> tuple[int, int, int, list[str]]:
     return booked, working, held, world.crossed
 
 
+def test_rule_9_an_exit_that_was_itself_unknown_is_cut_at_once_when_it_shows() -> None:
+    """A sale by phone came while it was hidden: with the other exit that works it would trade beyond zero."""
+    with quiet():
+        assert run_virtually(_hidden_exit()) == (0, [])
+
+
+async def _hidden_exit() -> tuple[int, list[str]]:
+    """Units held in the end, crossings."""
+    fates = iter([Fate(), Fate(), Fate(part=3), Fate("timed out", 60.0, part=1)])
+    world = World(lambda tag: next(fates, Fate()) if tag else Fate())
+    await world.start()
+    for wanted in (10, 0):
+        for strategy in ("one", "two"):
+            await world.wants(strategy, wanted)
+            await asyncio.sleep(5)
+    world.elsewhere("SELL", 8)
+    await asyncio.sleep(80)
+    for _ in range(10):
+        world.trades_on()
+        await asyncio.sleep(0.1)
+    held = world.held_there()
+    await world.stop()
+    return held, world.crossed
+
+
+@pytest.mark.parametrize(("answer", "part"), [("timed out", 1), ("lost before", 0)])
+def test_rule_9_no_exit_is_sent_beside_one_that_is_unknown_if_both_may_cross_zero(
+    answer: str, part: int
+) -> None:
+    """It waits until the other one shows; one that never does is sent again after the horizon, by the positions as they are then."""
+    with quiet():
+        assert run_virtually(_beside_unknown(answer, part)) == (0, [])
+
+
+async def _beside_unknown(answer: str, part: int) -> tuple[int, list[str]]:
+    """Units held in the end, crossings."""
+    fates = iter([Fate(), Fate(), Fate(answer, 60.0, part=part)])
+    world = World(lambda tag: next(fates, Fate()) if tag else Fate())
+    await world.start()
+    for strategy in ("one", "two"):
+        await world.wants(strategy, 10)
+        await asyncio.sleep(5)
+    await world.wants("one", 0)
+    await asyncio.sleep(5)
+    world.elsewhere("SELL", 9 if part else 10)
+    await world.wants("two", 0)
+    await asyncio.sleep(10)
+    world.trades_on()
+    await asyncio.sleep(400)
+    for _ in range(10):
+        world.trades_on()
+        await asyncio.sleep(1)
+    held = world.held_there()
+    await world.stop()
+    return held, world.crossed
+
+
 def test_rule_9_a_working_exit_that_cannot_be_checked_is_an_alarm() -> None:
     """While positions can't be read nobody knows whether it may trade beyond zero: that is said once, and again after they were read."""
     with capture_logs() as logs:

@@ -388,13 +388,17 @@ async def _unclear(number: int) -> Survived:
 
 
 class _SecondCalls:
-    """The tags of further calls of an order, such as of an exit that was absent."""
+    """The tags of further calls of an order, such as of an exit that was absent; what was not sent was no call."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def __contains__(self, tag: str) -> bool:
-        return any(tag == intent.tag for order in self._world.orders() for intent in order.intents[1:])
+        for order in self._world.orders():
+            called = [one for one in order.intents if one.status is not OrderStatus.NOT_SENT]
+            if tag in [one.tag for one in called[1:]]:
+                return True
+        return False
 
 
 def unclear_answers(number: int) -> Survived:

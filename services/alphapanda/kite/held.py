@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from alphapanda.kite.order_rows import KiteOrder, UnreadableRow
@@ -52,6 +52,34 @@ def working_units(book: Iterable[KiteOrder], symbol: str, side: str, product: st
         order.quantity - order.filled
         for order in book
         if not order.ended and (order.symbol, order.side, order.product) == (symbol, side, product)
+    )
+
+
+def unseen_units(beside: Mapping[str, int], book: Iterable[KiteOrder]) -> int:
+    """Units, by tag, of those orders that a book doesn't show; what it shows counts by what it shows of it."""
+    shown = {order.tag for order in book}
+    return sum(units for tag, units in beside.items() if tag not in shown)
+
+
+def traded_unseen(trades: Iterable[Row], shown: Collection[str], symbol: str, side: str, product: str) -> int:
+    """Units of the trades whose orders a book doesn't show, of one symbol, side and product.
+
+    Args:
+        trades: the rows of /trades.
+        shown: ids of the orders that the book shows.
+        symbol: of the instrument, as "NSE:INFY".
+        side: Kite's name of the side.
+        product: Kite's name of the product.
+
+    Raises:
+        UnreadableRow: a row has no quantity.
+    """
+    wanted = (*symbol.split(":", 1), side, product)
+    names = ("exchange", "tradingsymbol", "transaction_type", "product")
+    return sum(
+        _units(row, "quantity")
+        for row in trades
+        if str(row.get("order_id")) not in shown and tuple(row.get(name) for name in names) == wanted
     )
 
 

@@ -256,6 +256,9 @@ class OrderDriver:
             if self.look_ups.follow(order.order_id):
                 self._tell_of_waiting(order)
             return None
+        if self.calls.has_to_pause(order.order_id):
+            self.look_ups.follow(order.order_id)
+            return None
         if not self.protections.holds(order):
             return order
         passed = await self.protections.may_go(order)

@@ -24,6 +24,7 @@ from alphapanda.trading.execution_context import ExecutionContext
 from alphapanda.trading.store.change_port import StoredChange
 from alphapanda.trading.store.port import OrderFilter
 from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer, Standing, Trader
+from alphapanda.trading.unseen import AT_THE_BROKER
 
 ROUND_SECONDS: Final = 3.0
 LONGEST_PAUSE: Final = 60.0
@@ -166,13 +167,14 @@ class ExitCuts:
             by_account = defaultdict(list)
             for order in await self._exits(broker):
                 by_account[order.key.account].append(order)
-                await self._cut_by_books(order.order_id)
+                if order.status in _WORKING:
+                    await self._cut_by_books(order.order_id)
             for account, exits in by_account.items():
                 await self._cut_by_broker(trader, account, exits)
 
     async def _exits(self, broker: str) -> Sequence[Order]:
-        """The broker's working exits, the oldest first."""
-        wanted = OrderFilter(broker, statuses=_WORKING)
+        """The broker's exits that work or may do so, the oldest first: the broker may show one before our row says that it is there."""
+        wanted = OrderFilter(broker, statuses=AT_THE_BROKER)
         newest = await self._context.store.newest(wanted, None, MOST_ORDERS)
         return [one.order for one in reversed(newest) if not one.order.effect.is_entry]
 
@@ -236,7 +238,7 @@ class ExitCuts:
             return
         async with self._context.store.transaction() as transaction:
             now = await transaction.locked(order.order_id)
-            if now is None or now.status not in _WORKING:
+            if now is None or now.status not in AT_THE_BROKER:
                 return
             for one in await transaction.changes.unresolved(order.order_id):
                 if one.kind is ChangeKind.CANCEL or one.status in _BEGUN:

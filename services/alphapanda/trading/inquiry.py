@@ -220,8 +220,8 @@ class Inquiry:
         if not trader.forgets_daily:
             return False
         stored = await self._context.store.find(order.order_id)
-        today = _day_in_india(self._context.wall_clock())
-        return stored is not None and _day_in_india(stored.created_at) != today
+        today = day_in_india(self._context.wall_clock())
+        return stored is not None and day_in_india(stored.created_at) != today
 
     async def _over(self, trader: Trader, order: Order, intent: Intent) -> str:
         """Why an order has ended that no book shows any more; empty, with an alarm, where a person has to see to it.
@@ -230,7 +230,7 @@ class Inquiry:
         nothing has filled since.
         """
         changes = await self._context.store.changes.unresolved(order.order_id)
-        if any(change.kind is ChangeKind.CANCEL for change in changes):
+        if any(change.kind is ChangeKind.CANCEL and not change.is_ours for change in changes):
             return _GIVEN_UP
         if not intent.unanswered and await self._holds_as_we_do(trader, order):
             return _DAY_OVER
@@ -291,7 +291,8 @@ def _changes(order: Order, intent: Intent, report: BrokerOrder) -> bool:
         return True
 
 
-def _day_in_india(moment: datetime) -> date:
+def day_in_india(moment: datetime) -> date:
+    """The day in India of an aware time."""
     return (moment.astimezone(UTC) + _INDIA).date()
 
 

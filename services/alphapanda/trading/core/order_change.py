@@ -20,6 +20,8 @@ from alphapanda.domain.terms import Terms
 from alphapanda.trading.core.intent import PRODUCER, Intent
 from alphapanda.trading.core.order import Order
 
+OURS: Final = frozenset({"risk", PRODUCER})
+"""Who asks for a change that no person and no strategy asks for."""
 MOST_CANCEL_CALLS: Final = 4
 """Calls of one cancellation; an order that works on after so many is for a person to look at."""
 
@@ -127,6 +129,11 @@ class ChangeRequest:
     calls: int = 0
     intent: int = -1
     message: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the platform itself asks for it."""
+        return self.requested_by in OURS
 
     def calling(self, intent: Intent, epoch: int) -> None:
         """Marks it as CALLING, for an intent at the broker; once stored, its call may have been made."""

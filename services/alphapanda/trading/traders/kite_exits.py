@@ -10,7 +10,7 @@ import structlog
 
 from alphapanda.domain.instrument import Instrument
 from alphapanda.domain.order import Product
-from alphapanda.kite.held import net_units, working_units
+from alphapanda.kite.held import net_units, traded_unseen, unseen_units, working_units
 from alphapanda.kite.order_rows import UnreadableRow
 from alphapanda.kite.orders import KiteOrders
 from alphapanda.kite.outcomes import KiteError
@@ -22,7 +22,7 @@ READ_AGAIN_SECONDS: Final = 0.5
 READS_MORE: Final = 3
 """Positions may be a moment behind the trades, and orders behind their cancellation: what would cut an exit is read some times more."""
 MOST_WAITS: Final = 30
-"""Calls of an exit that may find everything on its way out; the next one ends it."""
+"""Calls of an exit that may find everything on its way out by orders that show; the next one ends it."""
 ALARM_AFTER: Final = 3
 """Reads in a row that failed."""
 _log = structlog.get_logger(__name__)
@@ -30,6 +30,8 @@ _log = structlog.get_logger(__name__)
 
 class OnItsWayOut(NothingSent):
     """All that is held is on its way out by other orders, such as a stop that is being cancelled; it concerns this exit alone."""
+
+    waits = True
 
 
 class ExitRoom:
@@ -57,12 +59,12 @@ class ExitRoom:
             NothingSent: the books can't be read, and without them none is sent, because it might open what is closed already.
         """
         try:
-            held, working = await self._room(placement)
+            held, working, unseen = await self._room(placement)
             for _ in range(READS_MORE):
                 if held - working >= placement.quantity:
                     break
                 await self._sleep(READ_AGAIN_SECONDS)
-                held, working = await self._room(placement)
+                held, working, unseen = await self._room(placement)
         except (KiteError, NoSession, UnreadableRow) as unread:
             self._unread += 1
             if self._unread == ALARM_AFTER:
@@ -80,6 +82,8 @@ class ExitRoom:
             ) from unread
         self._unread = 0
         room = max(held - working, 0)
+        if unseen and room < min(placement.quantity, held - working + unseen):
+            raise OnItsWayOut(f"{unseen} units of other orders may be working unseen; it is clear soon")
         if held and not room and placement.number < MOST_WAITS:
             raise OnItsWayOut(f"the {held} units that are held are on their way out by other orders")
         if room < placement.quantity:
@@ -95,8 +99,8 @@ class ExitRoom:
             )
         return min(placement.quantity, room)
 
-    async def _room(self, placement: Placement) -> tuple[int, int]:
-        """Units held that the exit would reduce, and units that other orders may still take of them."""
+    async def _room(self, placement: Placement) -> tuple[int, int, int]:
+        """Units held that the exit would reduce, units that other orders may still take of them, and those of the latter that nobody sees."""
         instrument, product = placement.instrument, placement.product
         rest = self._orders.rest
         delivery = product is Product.CNC
@@ -107,7 +111,21 @@ class ExitRoom:
         working = working_units(
             (one.order for one in book), instrument.symbol, placement.side.name, product.name
         )
-        return max(-placement.side.sign * net, 0), working
+        unseen = unseen_units(placement.beside, (one.order for one in book))
+        if unseen:
+            # What they have traded is held no more. Trades are read first: one that is made in between counts twice, never not at all.
+            trades = await rest.trades()
+            positions = await rest.positions()
+            net = net_units(positions, holdings, instrument.exchange, instrument.tradingsymbol, product.name)
+            made = traded_unseen(
+                trades,
+                {one.order.order_id for one in book},
+                instrument.symbol,
+                placement.side.name,
+                product.name,
+            )
+            unseen = max(unseen - made, 0)
+        return max(-placement.side.sign * net, 0), working + unseen, unseen
 
 
 async def standing_at(orders: KiteOrders, wanted: Collection[tuple[Instrument, Product]]) -> Standing:

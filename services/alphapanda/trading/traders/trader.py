@@ -47,7 +47,12 @@ class NothingSent(Exception):
     Args:
         message: why, in one sentence.
         anew: whether an entry is decided again at once, too: what was refused is corrected then.
+
+    Attributes:
+        waits: whether an exit is decided again after a pause, because it waits for another order.
     """
+
+    waits = False
 
     def __init__(self, message: str, *, anew: bool = False) -> None:
         self.anew = anew
@@ -63,7 +68,8 @@ class Placement:
     """The parameters of one broker call: `quantity` units (> 0), with a tag of at most 20 characters.
 
     The paper exchange alone is told: `came_at`, the aware market time since which it may fill it (None: the call's); the strategy
-    and the number of the intent within its order, by which it draws slippage. A live broker is told whether it is an exit.
+    and the number of the intent within its order, by which it draws slippage. A live broker is told whether it is an exit, and
+    for one, by tag, the units that orders of ours on the same side may still trade: what it doesn't show of them may be working unseen.
     """
 
     account: str
@@ -78,6 +84,7 @@ class Placement:
     strategy_id: str = ""
     number: int = 0
     is_exit: bool = False
+    beside: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
