@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from importlib import import_module
 from pathlib import Path
@@ -54,6 +55,9 @@ MODULES = {"live": "live_accounts"}
 """Modules of the commands whose name is another module's."""
 
 SERVERS = frozenset({"up", "serve"})
+
+STARTING = 200_000
+"""New objects after which Python looks for circular garbage until a start is over; its own 700 come up a thousand times."""
 
 PLAIN_NUMBERS = "--plain-numbers"
 
@@ -110,6 +114,9 @@ class Commands(click.Group):
     @override
     def invoke(self, ctx: click.Context) -> object:
         """Runs the command; an error that it doesn't handle ends as one line, never as a traceback on the terminal."""
+        # What is imported stays: looking through it for garbage is a sixth of a service's imports. What runs for long sets this
+        # again once it has started (app/collecting.py).
+        gc.set_threshold(STARTING, 10, 10)
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
