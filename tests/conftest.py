@@ -47,6 +47,7 @@ from alphapanda.embedded.redis import EmbeddedRedis
 from alphapanda.storage.engine import open_engine
 from alphapanda.storage.schema import upgrade_schema
 
+gc.disable()  # until pytest_collection_finish
 ROOT = Path(__file__).resolve().parents[1]
 UNDER_CI = os.environ.get("CI") == "true"
 NSE_DATA = os.environ.get("ALPHAPANDA_TEST_NSE_DATA")
@@ -91,10 +92,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of collected tests stay until the end: the garbage collector need not look through them again and again."""
-    gc.collect()
+    """What was imported and collected stays until the end, so that nobody looks through it for garbage, now or later."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -260,10 +260,12 @@ def main() -> None:
     """Imports, serves, and in each child becomes the program."""
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
+    gc.disable()  # a sixth of the time that it takes to import all of this
     for name in (*PRELOADED, *(one.name for one in iter_modules(commands.__path__, "alphapanda.commands."))):
         import_module(name)
     gc.freeze()
     sys.argv = serve(control)
+    gc.enable()
     sys.path[0] = str(Path(sys.argv[0]).parent)
     runpy.run_path(sys.argv[0], run_name="__main__")
 
