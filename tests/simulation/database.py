@@ -19,6 +19,8 @@ from tests.simulation.world import World
 from alphapanda.contract.topics import TopicMap
 from panda.events.v1.events_pb2 import Event
 
+PARTS = frozenset({"changes", "protections"})
+"""Parts of a store, and of its transactions, whose methods are messages, too."""
 IDLE_SECONDS = 10.0
 """As storage.engine.open_engine asks of PostgreSQL."""
 
@@ -97,6 +99,8 @@ class Connection:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._database.store, name)
+        if name in PARTS:
+            return _Part(name, method, self._asked)
         if name in self._transactions:
             return lambda *args: self._transaction(name, method(*args))
         if name in self._writes:
@@ -106,6 +110,9 @@ class Connection:
         if iscoroutinefunction(method):
             return lambda *args, **named: self._ask(name, lambda: _at_once(method(*args, **named)))
         return method
+
+    async def _asked(self, what: str, method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        return await self._ask(what, lambda: _at_once(method(*args)))
 
     async def _ask(self, what: str, effect: Callable[[], Any]) -> Any:
         database = self._database
@@ -250,6 +257,8 @@ class _Transaction:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
+        if name in PARTS:
+            return _Part(name, found, self._heard)
         if not iscoroutinefunction(found):
             return found
 
@@ -260,6 +269,26 @@ class _Transaction:
 
         return call
 
+    async def _heard(self, what: str, method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        await self._connection._ask(what, self._session.hear)
+        self._calls.append((what, args))
+        return await method(*args)
+
+
+class _Part:
+    """A part of a store or transaction, such as the changes of orders."""
+
+    def __init__(
+        self, name: str, inner: Any, ask: Callable[[str, Callable[..., Any], tuple[Any, ...]], Any]
+    ) -> None:
+        self._name = name
+        self._inner = inner
+        self._ask = ask
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+        return lambda *args: self._ask(f"{self._name}.{name}", method, args)
+
 
 def _about(world: World, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> str:
     """What a transaction did, in short: its writes and whose rows they were."""
@@ -269,6 +298,10 @@ def _about(world: World, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> str:
             told += [
                 f"{name} {world.named(change.order.order_id)} {change.order.status.name}"
                 for change in args[0]
+            ]
+        elif name in {"changes.add", "changes.save"}:
+            told += [
+                f"{name} {world.named(one.order_id)} {one.kind.name} {one.status.name}" for one in args[0]
             ]
         elif name == "apply_kill_switch":
             told.append(name)

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.simulation.database import _at_once
 from tests.simulation.loop import Process
+from tests.simulation.oracle_changes import ChangeOracle
 from tests.simulation.services import ACCOUNT, BROKER, STARTING_CASH, TOPICS, Mesh
 from tests.simulation.world import World
 
@@ -37,6 +38,7 @@ class Oracle:
 
     def __init__(self, world: World) -> None:
         self.mesh: Mesh | None = None
+        self.changes: ChangeOracle | None = None
         self.halted = False
         self._world = world
         self._statuses: dict[str, OrderStatus] = {}
@@ -46,7 +48,7 @@ class Oracle:
 
     def committed(self, schema: str, process: Process, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
         """See database.OnCommit."""
-        if schema != "trading" or self.mesh is None:
+        if schema != "trading" or self.mesh is None or self.changes is None:
             return
         orders = {
             change.order.order_id
@@ -56,8 +58,10 @@ class Oracle:
         }
         for order_id in sorted(orders & self.mesh.trading_store._tables.orders.keys()):
             order = self.mesh.trading_store._tables.orders[order_id].order
+            self.changes.saw(order)
             self._watch_sending(order, process)
             self._watch_key(order)
+        self.changes.committed(process, calls, halted=self.halted)
 
     def _watch_sending(self, order: Order, process: Process) -> None:
         for intent in order.intents:
@@ -76,6 +80,8 @@ class Oracle:
             self._statuses[intent.intent_id] = intent.status
 
     def _watch_key(self, order: Order) -> None:
+        if order.protective:
+            return
         under = self._open[order.key]
         (under.discard if order.status.is_final else under.add)(order.order_id)
         if len(under) > 1:
@@ -97,6 +103,8 @@ class Oracle:
         self._nobody_overtakes()
         self._one_end_each(orders, events)
         self._calls(orders)
+        if self.changes is not None:
+            self.changes.prove(orders)
         self._books(orders, events)
         self._nothing_aside()
 
@@ -158,7 +166,7 @@ class Oracle:
                 self._no("a validated signal becomes an order", self._world.named(signal_id))
         adopted = {adopted_id(intent) for order in orders.values() for intent in order.intents}
         for signal_id, order in by_signal.items():
-            if signal_id not in verdicts and order.order_id not in adopted:
+            if signal_id not in verdicts and order.order_id not in adopted and not order.protective:
                 self._no("an order follows from a verdict", self._world.named(order.order_id))
 
     def _nobody_overtakes(self) -> None:

@@ -13,9 +13,12 @@ from random import Random
 from time import perf_counter
 
 import structlog
+from tests.simulation.asks import Wishes, wished, wishes
+from tests.simulation.clerk import Clerk
 from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import Condition, Process, heard
 from tests.simulation.oracle import Oracle
+from tests.simulation.oracle_changes import ChangeOracle
 from tests.simulation.services import ACCOUNT, BROKER, TOPICS, Mesh, Parts
 from tests.simulation.world import NOON, Faults, Line, Violation, World
 from tests.values import replace
@@ -35,6 +38,8 @@ from panda.risk.v1 import risk_pb2
 STRATEGIES = ("ema-1", "ema-2")
 REST_WITHIN = 600.0
 """Virtual seconds in which everything has come to rest once nothing goes wrong any more."""
+PEACE_SECONDS = 45.0
+"""How long protected positions are watched in peace, and the time in which the exchange shows an order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +124,32 @@ class Scenario:
         seed: which.
         parts: the classes under test.
         faults: what goes wrong; None: the seed's own mixture.
+        wish: what is asked for beside targets at the market; None: the seed's own.
     """
 
-    def __init__(self, seed: int, parts: Parts, faults: Faults | None) -> None:
+    def __init__(self, seed: int, parts: Parts, faults: Faults | None, wish: Wishes | None = None) -> None:
         self.seed = seed
         self.world = world = World(seed, faults)
         self.oracle = Oracle(world)
         visibility = world.chance.choice((5.0, 30.0, 120.0))
+        self.wishes = wishes(seed) if wish is None else wish
         self.mesh = Mesh(
-            world, parts, self.oracle.committed, visibility, simulated=world.chance.random() < 0.5
+            world,
+            parts,
+            self.oracle.committed,
+            visibility,
+            simulated=world.chance.random() < 0.5,
+            protects=bool(self.wishes.protects),
         )
+        self.mesh.exchange.truthful = self.wishes.any
         self.oracle.mesh = self.mesh
-        self.plan = plan(world, world.chance)
+        self.oracle.changes = ChangeOracle(world, self.mesh)
+        self._desk = Random(f"desk {seed}")
+        self.clerk = Clerk(world, self.mesh, self._desk)
+        self.plan = [
+            (at, wished(signal, self.wishes, self._desk, self.mesh.market.price))
+            for at, signal in plan(world, world.chance)
+        ]
         self.strategies: Sequence[str] = STRATEGIES
         self.operated = 0.4
         self._published = 0
@@ -167,6 +186,9 @@ class Scenario:
         world.run("trading-2", mesh.start_trading)
         world.run("portfolio-1", mesh.start_portfolio)
         world.run("strategy-1", self._start_strategy)
+        changing = world.loop.spawn(
+            world.outside, self.clerk.works(self.wishes.changes, self.plan[-1][0] + 10)
+        )
         operating = world.loop.spawn(world.outside, self._operate()) if world.happens(self.operated) else None
         await asyncio.sleep(self.plan[-1][0] + world.chance.random() * 60)
         world.at_peace()
@@ -175,6 +197,11 @@ class Scenario:
             await asyncio.sleep(1.0)
         if operating:
             await operating
+        await changing
+        if self.wishes.any:
+            await self._protected()
+            await self.clerk.clears()
+            self.mesh.exchange.close()
         await self._rest()
         self.oracle.prove([signal for _, signal in self.plan])
 
@@ -243,6 +270,14 @@ class Scenario:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
+    async def _protected(self) -> None:
+        """In peace protected positions come to have their stops."""
+        mesh = self.mesh
+        for _ in range(int(PEACE_SECONDS + mesh.visibility) if mesh.protects else 0):
+            await asyncio.sleep(1.0)
+            assert self.oracle.changes is not None
+            self.oracle.changes.look(halted=self.oracle.halted)
+
     async def _rest(self) -> None:
         """Waits until nothing is under way any more."""
         deadline = self.world.loop.time() + REST_WITHIN
@@ -269,6 +304,8 @@ class Scenario:
             for stored in mesh.trading_store._tables.orders.values()
             if not stored.order.status.is_final
         ]
+        if self.oracle.changes is not None:
+            found += self.oracle.changes.unresolved()
         if mesh.exchange.late_trades:
             found.append(f"{mesh.exchange.late_trades} late trades")
         if late := self.oracle.late_arrivals_to_come():

@@ -14,11 +14,12 @@ from tests.in_memory.portfolio_store import InMemoryPortfolioStore
 from tests.in_memory.risk_store import MemoryRiskStore
 from tests.in_memory.trading_store import MemoryTradingStore
 from tests.simulation.database import Connection, Database, OnCommit
-from tests.simulation.exchange import Exchange, SimulatedTrader
+from tests.simulation.exchange import Exchange
 from tests.simulation.log import LogServer, SimulatedLog
 from tests.simulation.loop import Condition, Process, heard
 from tests.simulation.market import Market, Mirror
 from tests.simulation.outbox import RelayEngine
+from tests.simulation.trader import SimulatedTrader
 from tests.simulation.world import World
 
 from alphapanda.consuming.consumer import ReliableConsumer
@@ -46,16 +47,21 @@ from alphapanda.risk.decision_inputs import DecisionInputs
 from alphapanda.risk.decision_service import DecisionService
 from alphapanda.risk.kill_switches import KillSwitches
 from alphapanda.risk.strategy_statuses import StrategyStatuses
+from alphapanda.risk.superseding import SupersededOrders
 from alphapanda.storage.relay import OutboxRelay
 from alphapanda.trading import consumer as trading_topics
 from alphapanda.trading.api import TradingApi
+from alphapanda.trading.change_commands import ChangeCommands
 from alphapanda.trading.consumer import TradingAssignment, TradingConsumer
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.execution_context import OPT_IN_PAYLOAD, ExecutionContext, OptIns
 from alphapanda.trading.executor import OrderExecutor
+from alphapanda.trading.hints import OrderHints
 from alphapanda.trading.late_arrivals import LateArrivals
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.order_changes import OrderChanges
+from alphapanda.trading.protection_commands import ProtectionCommands
+from alphapanda.trading.protections import Protections
 from alphapanda.trading.traders.isolation import IsolatedTraders
 from alphapanda.trading.traders.trader import ExecutionMode
 from panda.events.v1.events_pb2 import Event
@@ -81,6 +87,8 @@ LIMITS = Limits(
 TOPICS = TopicMap([BROKER])
 LATE_SECONDS = 15.0
 """Between two rounds that look for late arrivals."""
+PROTECTION_SECONDS = 2.0
+"""Between two looks at the prices of protected positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +101,15 @@ class Parts:
     signal_handler: type[RawSignalHandler] = RawSignalHandler
     trading_consumer: type[TradingConsumer] = TradingConsumer
     trading_assignment: type[TradingAssignment] = TradingAssignment
+    changes: type[OrderChanges] = OrderChanges
+    protections: type[Protections] = Protections
 
 
-class Rpc(grpc.RpcError):
+class Rpc(grpc.aio.AioRpcError):
     """A call that got no answer."""
 
-    def code(self) -> grpc.StatusCode:
-        """As gRPC's."""
-        return grpc.StatusCode.UNAVAILABLE
+    def __init__(self) -> None:
+        super().__init__(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "no answer")
 
 
 @dataclass
@@ -112,6 +121,7 @@ class Mesh:
     on_commit: OnCommit
     visibility: float
     simulated: bool
+    protects: bool = False
     trading_rpcs: dict[str, tuple[Process, TradingApi]] = field(default_factory=dict)
     kill_switches: dict[str, tuple[Process, KillSwitches]] = field(default_factory=dict)
 
@@ -145,7 +155,8 @@ class Mesh:
         inputs = DecisionInputs(
             self.market, lambda: INSTRUMENTS, CALENDAR, LIMITS, strategy_statuses, funds={BROKER: FUNDS}
         )
-        decisions = DecisionService(store, inputs, world.wall_clock)
+        superseded = SupersededOrders(store, cast("Any", _TradingStub(self)), [BROKER])
+        decisions = DecisionService(store, inputs, world.wall_clock, superseded=superseded.note)
         switches = KillSwitches(
             store, cast("Any", self.mirror), _TradingStub(self), [BROKER], world.wall_clock
         )
@@ -154,9 +165,14 @@ class Mesh:
         self.kill_switches[process.name] = (process, switches)
         await self._relay(log, self.risk)
         await self._consume(
-            log, "risk", "risk.orders", risk_topics.ORDER_PAYLOADS, OrderEventHandler(decisions)
+            log,
+            "risk",
+            "risk.orders",
+            risk_topics.ORDER_PAYLOADS,
+            OrderEventHandler(decisions, superseded.cancel),
         )
-        signals = self.parts.signal_handler(decisions)
+        await superseded.rounds.start()
+        signals = self.parts.signal_handler(decisions, make_way=superseded.cancel)
         await self._consume(log, "risk", "risk.signals", risk_topics.SIGNAL_PAYLOADS, signals)
 
     async def start_trading(self, process: Process) -> None:
@@ -181,14 +197,24 @@ class Mesh:
             TRADING,
         )
         nothing = cast("Any", None)
+        changes = self.parts.changes(context, executor.driver, TRADING)
+        commands = ChangeCommands(
+            store, changes, self.market, CALENDAR, lambda: INSTRUMENTS, world.wall_clock
+        )
+        protections = self.parts.protections(context, executor.driver, changes, CALENDAR, PROTECTION_SECONDS)
+        executor.driver.protections = protections
         api = TradingApi(
-            store, executor, nothing, nothing, nothing, nothing, nothing, traders, router, self.market, CALENDAR,
-            lambda: INSTRUMENTS, KnownStrategies(), ACCOUNT, world.wall_clock, nothing,
+            store, executor, nothing, commands, ProtectionCommands(store, protections, lambda: INSTRUMENTS), nothing,
+            nothing, traders, router, self.market, CALENDAR, lambda: INSTRUMENTS, KnownStrategies(), ACCOUNT,
+            world.wall_clock, nothing,
         )  # fmt: skip
         await self._follow(log, "trading", OPT_IN_PAYLOAD, opt_ins.learn)
-        changes = OrderChanges(context, executor.driver, TRADING)
+        hints = OrderHints(store, executor.driver, traders.values())
         await executor.start()
         await changes.start()
+        await hints.start()
+        if self.protects:
+            await protections.rounds.start()
         await LateArrivals(context, LATE_SECONDS).rounds.start()
         self.trading_rpcs[process.name] = (process, api)
         await self._relay(log, self.trading)
@@ -327,6 +353,12 @@ class _TradingStub:
             "trading_pb2.GetKillSwitchCopiesResponse",
             await self._ask("GetKillSwitchCopies", request, timeout),
         )
+
+    async def MakeWay(  # noqa: N802 - the contract's name
+        self, request: trading_pb2.MakeWayRequest, /, *, timeout: float | None = None
+    ) -> trading_pb2.MakeWayResponse:
+        """As ApplyKillSwitch."""
+        return cast("trading_pb2.MakeWayResponse", await self._ask("MakeWay", request, timeout))
 
     async def _ask(self, method: str, request: Any, timeout: float | None) -> Any:
         world = self._mesh.world

@@ -41,6 +41,7 @@ class Faults:
         broker_overdue: of those, an order is shown only after the time within which the broker says it is.
         broker_rejects: a broker refuses an order.
         broker_partial: it fills a part now, the rest later or never.
+        broker_cancels_stops: a stop is cancelled when it triggers.
         eviction: per second, a group member is taken for dead though it lives.
         rewind: a partition that changes hands is read again from up to 5 records earlier.
         cache_away: the price cache or the mirror can't be read.
@@ -62,6 +63,7 @@ class Faults:
     broker_overdue: float = 0.0
     broker_rejects: float = 0.0
     broker_partial: float = 0.0
+    broker_cancels_stops: float = 0.0
     eviction: float = 0.0
     rewind: float = 0.0
     cache_away: float = 0.0
@@ -98,6 +100,7 @@ def swarm(chance: Random) -> Faults:
         gone=rate(0.5),
         target=chance.choice(TARGETS),
         target_rate=rate(0.3),
+        broker_cancels_stops=rate(0.3),
     )
 
 
@@ -106,6 +109,11 @@ TARGETS = (
     "SUBMITTING",
     "SUBMITTING",
     "SUBMITTING",
+    "CALLING",
+    "changes.",
+    "protections.",
+    "cancel",
+    "modify",
     "add order",
     "save order",
     "place",

@@ -208,6 +208,10 @@ class ChangeCommands:
         return trading.MakeWayResponse(ended=stored is None or stored.order.status.is_final)
 
     async def _wait(self, order_ids: Collection[str]) -> None:
+        for (
+            order_id
+        ) in order_ids:  # of a repeated command: the first one may not know that its changes are stored
+            self._changes.keep(order_id)
         left = seconds_to_answer()
         seconds = (_DEFAULT_WAIT if left is None else left) - _ANSWER_RESERVE
         await self._changes.wait(order_ids, max(seconds, 0.0))

@@ -236,15 +236,20 @@ class ExitCuts:
         due = again(change, history, self._context.wall_clock())
         if due is None:
             return
-        async with self._context.store.transaction() as transaction:
-            now = await transaction.locked(order.order_id)
-            if now is None or now.status not in AT_THE_BROKER:
-                return
-            for one in await transaction.changes.unresolved(order.order_id):
-                if one.kind is ChangeKind.CANCEL or one.status in _BEGUN:
+        stored: list[ChangeRequest] = []
+        try:
+            async with self._context.store.transaction() as transaction:
+                now = await transaction.locked(order.order_id)
+                if now is None or now.status not in AT_THE_BROKER:
                     return
-            position = await transaction.position(now.key)
-            await transaction.changes.add([due])
+                for one in await transaction.changes.unresolved(order.order_id):
+                    if one.kind is ChangeKind.CANCEL or one.status in _BEGUN:
+                        return
+                position = await transaction.position(now.key)
+                stored.append(due)
+                await transaction.changes.add(stored)
+        finally:  # it may be stored, even where its commit has no clear answer
+            self._begin(stored)
         _log.error(
             "order.cut",
             alarm=True,
@@ -257,7 +262,6 @@ class ExitCuts:
             position=position,
             reason=due.reason,
         )
-        self._begin([due])
 
 
 async def nothing_to_cut() -> None:

@@ -15,6 +15,7 @@ import structlog
 from alphapanda.domain.order import OrderStatus
 from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line, is_transient
+from alphapanda.resilience.rounds import Rounds
 from alphapanda.trading.change_calls import ChangeCalls
 from alphapanda.trading.core.order_change import ChangeKind, ChangeRequest, ChangeStatus
 from alphapanda.trading.driver import OrderDriver
@@ -25,6 +26,8 @@ _LONGEST_PAUSE: Final = 16
 """The longest pause between two steps, as a multiple of the interval."""
 _CANCEL_PAUSE: Final = 4
 """The longest one while an order is to be cancelled: something may wait for that."""
+RESUMED_SECONDS: Final = 10.0
+"""Between two looks for changes that nobody takes further: whoever stored them may be gone, or not know that they are stored."""
 _log = structlog.get_logger(__name__)
 
 
@@ -36,6 +39,9 @@ class OrderChanges:
         driver: drives orders; its locks keep an order's submission, look-ups and changes apart.
         options: send window and call timeout.
         interval: seconds until an order is looked at again; the pause doubles up to 16 times the interval.
+
+    Attributes:
+        rounds: continue what nobody continues; they run from start to stop.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class OrderChanges:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._woken: dict[str, asyncio.Event] = {}
         self._stopped = False
+        self.rounds = Rounds("order changes", self.resume, RESUMED_SECONDS, _log)
 
     # -- start and stop -----------------------------------------------------------------------------------------------
 
@@ -61,16 +68,17 @@ class OrderChanges:
         """
         self._stopped = False
         await self.resume()
+        await self.rounds.start()
 
     async def resume(self) -> None:
         """Continues the changes that have not ended and that nobody in this process continues yet."""
         for order_id in await self._store.changes.orders_with_unresolved():
-            if order_id not in self._tasks:
-                self.follow(order_id)
+            self.keep(order_id)
 
     async def stop(self) -> None:
         """Stops; the next start continues from the rows."""
         self._stopped = True
+        await self.rounds.stop()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -109,6 +117,11 @@ class OrderChanges:
             self._tasks[order_id] = asyncio.get_running_loop().create_task(
                 self._run(order_id, woken), name=name
             )
+
+    def keep(self, order_id: str) -> None:
+        """Takes an order's changes further, unless this process does so already."""
+        if order_id not in self._tasks:
+            self.follow(order_id)
 
     async def wait(self, order_ids: Collection[str], seconds: float) -> None:
         """Returns once no change of these orders is unresolved, or after some seconds."""

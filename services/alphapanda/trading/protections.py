@@ -19,11 +19,12 @@ from typing_extensions import override
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.market import NOTHING_KNOWN, MarketView
-from alphapanda.domain.order import Side, TradingState
+from alphapanda.domain.order import OrderStatus, Side, TradingState
 from alphapanda.domain.signal import PositionKey
 from alphapanda.resilience.rounds import Rounds
 from alphapanda.trading.core.checks import NotSent
 from alphapanda.trading.core.order import Order
+from alphapanda.trading.core.protection_facts import Surroundings
 from alphapanda.trading.core.protection_plan import Plan, cancelled, next_plan, passing
 from alphapanda.trading.core.protection_record import ProtectionRecord, ProtectionState
 from alphapanda.trading.driver import OrderDriver
@@ -37,6 +38,8 @@ MOST_STEPS: Final = 8
 CHANGE_SECONDS: Final = 2.0
 """How long a step waits for what it asked to be changed; then it goes on at the next one."""
 
+_NOT_ACCEPTED: Final = (OrderStatus.PENDING_SUBMIT, OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
+
 _log = structlog.get_logger(__name__)
 
 
@@ -45,6 +48,9 @@ class Changes(Protocol):
 
     def follow(self, order_id: str) -> None:
         """Takes an order's stored changes further."""
+
+    def keep(self, order_id: str) -> None:
+        """Takes an order's stored changes further, unless this process does so already."""
 
     async def wait(self, order_ids: Sequence[str], seconds: float) -> None:
         """Returns once no change of these orders is unresolved, or after some seconds."""
@@ -263,6 +269,7 @@ class Protections(ProtectionGate):
             plan = None if around is None else next_plan(records, around)
             if plan is None:
                 self._reading.rests(key, records, around)
+                self._keep_going(around)
                 return False
             await self._store(transaction, plan)
         self._tell(key, plan)
@@ -272,6 +279,17 @@ class Protections(ProtectionGate):
         if plan.changes:
             await self._changes.wait([change.order_id for change in plan.changes], CHANGE_SECONDS)
         return plan.done
+
+    def _keep_going(self, around: Surroundings | None) -> None:
+        """Takes further what is waited for: who stored it may not know that it is stored, or may be gone."""
+        if around is None:
+            return
+        for order_id, order in around.orders.items():
+            intent = order.current
+            if order.protective and intent is not None and intent.status in _NOT_ACCEPTED:
+                self._driver.look_ups.follow(order_id)
+            if any(not change.status.is_final for change in around.changes.get(order_id, ())):
+                self._changes.keep(order_id)
 
     async def _store(self, transaction: TradingTransaction, plan: Plan) -> None:
         if plan.changes:

@@ -119,6 +119,30 @@ async def test_a_cancellation_without_an_answer_is_looked_up_or_called_again(
         assert len(terminal(await room.events(verdict))) == 1
 
 
+@pytest.mark.parametrize("asked_again", [False, True])
+async def test_a_change_whose_commit_had_no_clear_answer_is_carried_out(
+    room: Room, broker: RestingBroker, monkeypatch: pytest.MonkeyPatch, asked_again: bool
+) -> None:
+    """The process that stored it doesn't know that; its next round finds it, and so does the command that is repeated."""
+    verdict = await resting(room)
+    monkeypatch.setattr(room.changes, "begin", _lost)
+    with pytest.raises(ConnectionError):
+        await cancelled(room, verdict)
+    if asked_again:
+        monkeypatch.undo()
+        assert (await cancelled(room, verdict)).change.status == DONE
+    else:
+        await room.changes.rounds.once()
+        await room.changes.wait([id_of(verdict)], 60)
+    assert (await room.order(verdict)).status is OrderStatus.CANCELLED
+    assert broker.called("cancel") == 1
+
+
+def _lost(_: object) -> None:
+    """What comes after a commit isn't reached."""
+    raise ConnectionError("the answer to COMMIT is lost")
+
+
 async def test_a_cancellation_is_called_again_long_before_the_visibility_window_ends(
     opened: Any, broker: RestingBroker
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -153,6 +154,33 @@ async def test_an_exit_waits_for_the_answer_of_the_stops_cancellation(
     assert await own(room) == [("CANCELLED", 10, 0), ("OPEN", 10, 0)]
 
 
+async def test_a_step_that_broke_off_is_taken_further_without_a_restart(
+    room: Room, broker: RestingBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop is stored, and its process loses its connection before the call: the stop isn't left there for ever."""
+    entry = approved(protection=BRACKET)
+    await room.handle(entry)
+
+    class Broken:
+        """A driver that can't drive what protects."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(room.executor.driver, name)
+
+        async def drive(self, *_: Any) -> None:
+            raise ConnectionError("the connection is lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(room.protections, "_driver", Broken())
+        with pytest.raises(ConnectionError):
+            await fill(room, broker, order_id_of(entry.signal_id), 10)
+    assert await own(room) == [("PENDING_SUBMIT", 10, 0)]
+    async with asyncio.timeout(60):
+        while await own(room) != [("OPEN", 10, 0)]:
+            await room.protections.look()
+            await asyncio.sleep(0.02)
+
+
 def dying(step: int) -> Callable[[Any], Any]:
     """What takes the place of a room's driver and changes for its protections: it ends the process at a step."""
     left = [step]
@@ -178,6 +206,9 @@ def dying(step: int) -> Callable[[Any], Any]:
             self._step()
             self._real.follow(order_id)
 
+        def keep(self, order_id: str) -> None:
+            self._real.keep(order_id)
+
         async def wait(self, *args: Any) -> None:
             await self._real.wait(*args)
             self._step()
@@ -200,8 +231,9 @@ async def test_a_process_that_ends_at_any_step_of_the_way_leaves_it_to_the_next(
     async with opened() as later:
         await later.executor.start()
         await later.changes.start()
-        for _ in range(5):
-            await price_is(later, "110")
+        async with asyncio.timeout(60):
+            while (await record(later, entry)).state is not ProtectionState.ENDED:
+                await price_is(later, "110")
         assert await held(later, entry) == 0
         ended = await record(later, entry)
         assert (ended.state, ended.ended) == (ProtectionState.ENDED, Reason.TARGET)

@@ -241,6 +241,7 @@ def trading_room(
         channels=[channel],
         checks=[
             late_arrivals.rounds,
+            changes.rounds,
             protections.rounds,
             auction.rounds,
             foreign.rounds,
