@@ -243,10 +243,14 @@ def redis_url(redis_server: str) -> str:
 def start_kafka(
     require_or_skip: Callable[[str], NoReturn], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., KafkaServer]]:
-    """Starts a Kafka of one's own, to be killed or paused, guarded or not; it ends with the session at the latest."""
+    """Starts a Kafka of one's own, to be killed or paused, guarded or not; it ends with the unit at the latest."""
     if (reason := missing_for_kafka()) is not None:
         require_or_skip(reason)
     servers: list[KafkaServer] = []
+
+    def stop() -> None:
+        while servers:
+            servers.pop().stop()
 
     def start(guard: Guard | None = None) -> KafkaServer:
         # Records carry the tests' clocks, so retention by real time would take them away.
@@ -258,12 +262,12 @@ def start_kafka(
             log_retention_check_interval_ms=never,
         )
         servers.append(server)
+        workers.end_with_the_unit(stop)
         server.start()
         return server
 
     yield start
-    for server in servers:
-        server.stop()
+    stop()
 
 
 class Collector(MetricsServiceServicer):
@@ -290,16 +294,24 @@ def collector() -> Iterator[tuple[Collector, str]]:
 
 
 @pytest.fixture(scope="session")
-def _shared_kafka(start_kafka: Callable[[], KafkaServer]) -> str:
-    return start_kafka().bootstrap
+def _shared_kafka(start_kafka: Callable[[], KafkaServer]) -> Callable[[], str]:
+    running: list[KafkaServer] = []
+
+    def bootstrap() -> str:
+        if not running or running[-1].pid is None:
+            running.append(start_kafka())
+        return running[-1].bootstrap
+
+    return bootstrap
 
 
 @pytest.fixture
-def kafka(_shared_kafka: str) -> Iterator[str]:
-    """A Kafka without topics; `host:port`. It is the session's; topics made in a test end with it."""
-    yield _shared_kafka
+def kafka(_shared_kafka: Callable[[], str]) -> Iterator[str]:
+    """A Kafka without topics; `host:port`. It is the unit's; topics made in a test end with it."""
+    bootstrap = _shared_kafka()
+    yield bootstrap
     with own_loop() as loop:
-        loop.run(_remove_topics(_shared_kafka))
+        loop.run(_remove_topics(bootstrap))
 
 
 async def _remove_topics(bootstrap: str) -> None:

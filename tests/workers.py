@@ -14,7 +14,8 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -69,6 +70,18 @@ APART = frozenset(
     }
 )
 """Files that take long and whose tests share nothing: each of these is a unit of its own."""
+
+
+_shared = ExitStack()
+
+
+def end_with_the_unit(end: Callable[[], None]) -> None:
+    """Has what a unit's files share ended as soon as a worker is done with the unit, by `end`, which may come twice.
+
+    A fixture of the session ends minutes later, and a mesh takes a quarter of a core for as long as it runs. One process
+    alone, which takes the files in their own order, leaves it to the fixture.
+    """
+    _shared.callback(end)
 
 
 def unit_of(nodeid: str) -> str:
@@ -177,6 +190,17 @@ class Worker:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         durations = known_durations()
         items.sort(key=lambda item: -durations.get(unit_of(item.nodeid), 0.0))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, None, None]:
+        """Ends what a unit's files share after the last test of the unit."""
+        try:
+            yield
+        finally:
+            if nextitem is None or unit_of(nextitem.nodeid) != unit_of(item.nodeid):
+                _shared.close()
 
     def pytest_sessionfinish(self) -> None:
         """Ends at once what would end with this process, which is a while after its tests."""

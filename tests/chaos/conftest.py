@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import pytest
 from kafka_server import missing_for_kafka
+from tests import workers
 
 sys.path.append(str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1] / "e2e"))
@@ -24,15 +25,20 @@ fork_server.enable()
 
 @pytest.fixture(scope="session")
 def clusters(require_or_skip: Callable[[str], NoReturn]) -> Iterator[Callable[[], Cluster]]:
-    """Gives the session's mesh; a new one after a test that failed, so that one failure isn't told as many."""
+    """Gives the unit's mesh; a new one after a test that failed, so that one failure isn't told as many."""
     if (reason := missing_for_kafka()) is not None:
         require_or_skip(reason)
     stack = ExitStack()
     current: list[Cluster] = []
 
+    def end() -> None:
+        current.clear()
+        stack.close()
+
     def give() -> Cluster:
         if not current or not current[-1].trusted:
-            stack.close()
+            end()
+            workers.end_with_the_unit(end)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="panda-"))
             current.append(stack.enter_context(Cluster(Path(folder))))
         return current[-1]
@@ -43,7 +49,7 @@ def clusters(require_or_skip: Callable[[str], NoReturn]) -> Iterator[Callable[[]
 
 @pytest.fixture
 def cluster(clusters: Callable[[], Cluster]) -> Cluster:
-    """The session's mesh, everything up."""
+    """The unit's mesh, everything up."""
     given = clusters()
     given.start_services()
     return given

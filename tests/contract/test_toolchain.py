@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import psutil
@@ -158,6 +160,30 @@ class TestWorkers:
         assert not psutil.pid_exists(left)
         assert not Path(folder).exists()
         assert not [one for one in psutil.process_iter(["environ"]) if folder in str(one.info["environ"])]
+
+    def test_what_files_share_ends_with_the_last_test_of_their_unit(self) -> None:
+        """A mesh doesn't go on beside the units that come after its own, also where that test's teardown fails."""
+        first, second, other = (
+            SimpleNamespace(nodeid=f"tests/{path}::test")
+            for path in ("chaos/test_leaving.py", "chaos/test_members.py", "chaos/test_restored.py")
+        )
+        ended: list[str] = []
+
+        def torn_down(
+            item: SimpleNamespace, following: SimpleNamespace | None
+        ) -> Generator[None, None, None]:
+            hook = workers.Worker().pytest_runtest_teardown(item, following)  # type: ignore[arg-type]
+            next(hook)
+            return hook
+
+        workers.end_with_the_unit(lambda: ended.append("mesh"))
+        assert next(torn_down(first, second), None) is None
+        assert ended == []
+        with pytest.raises(KeyError):
+            torn_down(second, other).throw(KeyError())
+        assert ended == ["mesh"]
+        assert next(torn_down(other, None), None) is None
+        assert ended == ["mesh"]
 
     def test_files_that_share_a_server_are_there(self, repo_root: Path) -> None:
         """A file that is moved or renamed stays with those it shares a server with."""

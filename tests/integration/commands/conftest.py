@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,29 +18,49 @@ sys.path.append(str(Path(__file__).parent))
 from fake_services import FakeServices
 from kafka_server import free_ports
 from running import Platform, until
+from tests import workers
 
 from alphapanda.cli import main
 
 
-@pytest.fixture(scope="package")
-def demo() -> Iterator[Platform]:
+@pytest.fixture(scope="session")
+def _demos() -> Iterator[Callable[[], Platform]]:
+    """Gives the unit's demo."""
+    stack = ExitStack()
+    current: list[Platform] = []
+
+    def end() -> None:
+        with stack:
+            if current:
+                current.pop().stop()
+
+    def give() -> Platform:
+        if not current:
+            workers.end_with_the_unit(end)
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="panda-"))
+            platform = stack.enter_context(Platform(Path(folder, "data"), "--demo"))
+            platform.start()
+            current.append(platform)
+            until(
+                lambda: json.loads(invoked("positions", "--json", "--target", platform.target).stdout),
+                30,
+                "a position",
+            )
+        return current[-1]
+
+    with stack:
+        yield give
+        end()
+
+
+@pytest.fixture
+def demo(_demos: Callable[[], Platform]) -> Platform:
     """A demo that has traded and goes on."""
-    with (
-        tempfile.TemporaryDirectory(prefix="panda-") as folder,
-        Platform(Path(folder, "data"), "--demo") as platform,
-    ):
-        platform.start()
-        until(
-            lambda: json.loads(invoked("positions", "--json", "--target", platform.target).stdout),
-            30,
-            "a position",
-        )
-        yield platform
-        platform.stop()
+    return _demos()
 
 
-@pytest.fixture(scope="package")
-def target(demo) -> str:
+@pytest.fixture
+def target(demo: Platform) -> str:
     """Where the demo answers."""
     return demo.target
 

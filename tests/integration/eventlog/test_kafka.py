@@ -40,7 +40,9 @@ async def log(open_log) -> AsyncIterator[KafkaEventLog]:
 @pytest.fixture(scope="module")
 def fragile(start_kafka):
     """A Kafka that may be killed and frozen."""
-    return start_kafka()
+    server = start_kafka()
+    yield server
+    server.stop()
 
 
 @asynccontextmanager
