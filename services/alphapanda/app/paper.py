@@ -22,6 +22,7 @@ def paper_market(settings: Settings) -> PaperMarket:
         paper.fill_share_percent,
         timedelta(milliseconds=paper.latency_ms),
         paper.queue,
+        paper.circuit_percent or None,
     )
     return PaperMarket(paper.slippage_percent, paper_charges(paper), settings.marketdata.seed, models)
 

@@ -122,6 +122,7 @@ class ProcessResources:
             self.settings.marketdata.clock_max_age_seconds,
             wall_clock,
             bars=self.settings.paper_trading.fill is FillRule.NEXT_OPEN,
+            firsts=bool(self.settings.paper_trading.circuit_percent),
         )
 
     @property

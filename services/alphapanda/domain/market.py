@@ -34,12 +34,14 @@ class LastPrice(Struct, frozen=True, gc=False):
         traded_at: a recorded bar's end.
         bar: the recorded bar's open, where orders on bars fill at the next open; None where orders fill at `price`.
         volume: units traded in the day so far; None if it isn't known.
+        first: the first price of the day of `traded_at`, rupees; None where nothing needs it, or it isn't known.
     """
 
     price: Decimal
     traded_at: datetime
     bar: BarOpen | None = None
     volume: int | None = None
+    first: Decimal | None = None
 
 
 class MarketView(Struct, frozen=True, gc=False):

@@ -119,7 +119,7 @@ class PaperExchange:
             order: what is ordered.
             came_at: aware market time since which bars may fill it; None: now.
         """
-        if order.terms.rests or self._market.models.latency:
+        if order.terms.rests or self._market.models.may_hold:
             await self.will_wait()
         token = order.instrument.instrument_token
         view = await self._view((token,))
@@ -349,8 +349,17 @@ class PaperExchange:
             before = self._waiting
             held = await self._rows.held(self._instruments())
             if before == self._waiting:  # none has come since, which the rows read may lack
-                self._held = {number: order.knowing(self._knew.get(number)) for number, order in held.items()}
+                held = {number: order.knowing(self._knew.get(number)) for number, order in held.items()}
+                self._held = await self._with_bands(held)
         return self._held
+
+    async def _with_bands(self, held: dict[str, HeldOrder]) -> dict[str, HeldOrder]:
+        """Orders that were read anew, with the circuit limits of their day."""
+        if self._market.models.circuit is None or not held:
+            return held
+        tokens = {order.order.instrument.instrument_token for order in held.values()}
+        view = await self._prices.view(sorted(tokens))
+        return {number: self._market.banded(order, view) for number, order in held.items()}
 
     async def orders_by_tag(self, broker: str, account: str, tag: str) -> Sequence[BrokerOrder]:
         """The orders with a tag, oldest first, with their trades."""

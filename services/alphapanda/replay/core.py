@@ -108,7 +108,7 @@ class Replay:
         self._scale = price_scale
         self._on_fill = on_fill
         self._has_position_readers = bool(host.readers())
-        self._prices = LastPrices(price_scale, next_open=fill is FillRule.NEXT_OPEN)
+        self._prices = LastPrices(price_scale, fill is FillRule.NEXT_OPEN, trading.has_circuits)
         self._market_time_ns = 0
         self._watch = SquareOffWatch(calendar, limits.mis_cut_off)
         self.tracker = EquityTracker(self.starting_cash, price_scale)
@@ -157,7 +157,7 @@ class Replay:
             raise InvalidInput(f"strategy {strategy_id}, interval", interval, why)
 
     def _handle(self, many: Sequence[Frame], batch: FrameBatch | None) -> None:
-        if batch is None or self._trading.measures_volume:
+        if batch is None or self._trading.needs_each_price:
             self._one_by_one(many)
             return
         targets = self._host.on_batch(batch) if batch.market_time_ns[0] >= self._market_time_ns else None

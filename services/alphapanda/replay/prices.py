@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import repeat
 
+from alphapanda.domain.first_prices import FirstPrices
 from alphapanda.domain.frame import Frame, instant
 from alphapanda.domain.frame_batch import FrameBatch
 from alphapanda.domain.market import BarOpen, LastPrice, MarketView
@@ -19,6 +20,7 @@ class LastPrices:
     Args:
         price_scale: units of a frame's price in one rupee.
         next_open: whether orders on recorded bars fill at the open of the next bar, so that opens are kept.
+        firsts: whether the first price of each day is kept, of frames that are quoted one by one.
 
     Attributes:
         last: by token: price, time, a recorded bar's start and its open, 0 if orders fill at the price, high and low, 0 if
@@ -26,13 +28,16 @@ class LastPrices:
             units of a frame.
     """
 
-    def __init__(self, price_scale: int, *, next_open: bool) -> None:
+    def __init__(self, price_scale: int, next_open: bool, firsts: bool) -> None:
         self._scale = price_scale
         self._next_open = next_open
+        self._firsts = FirstPrices() if firsts else None
         self.last: dict[int, tuple[int, int, int, int, int, int, int | None]] = {}
 
     def quote(self, frame: Frame) -> None:
         """Takes the frame's prices over, as the price cache does."""
+        if self._firsts is not None:
+            self._firsts.take(frame)
         last, times = self.last, frame.exchange_time
         starts = frame.bar_start or times
         volumes = frame.volume or repeat(None, len(times))
@@ -72,7 +77,8 @@ class LastPrices:
             if token in self.last:
                 price, at, start, opened, high, low, volume = self.last[token]
                 bar = self._bar(start, opened, high, low) if opened else None
-                prices[token] = LastPrice(Decimal(price) / self._scale, instant(at), bar, volume)
+                first = None if self._firsts is None else self._firsts.of(token, self._scale)
+                prices[token] = LastPrice(Decimal(price) / self._scale, instant(at), bar, volume, first)
         return MarketView(market_time, feed_run, prices)
 
     def _bar(self, start: int, opened: int, high: int, low: int) -> BarOpen:

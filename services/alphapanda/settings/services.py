@@ -54,6 +54,11 @@ class PaperTradingSettings(Section):
         description="where a limit order stands: front (it trades when the price touches its limit), or back (when the price"
         " goes beyond)",
     )
+    circuit_percent: Percent = Field(
+        Decimal(0),
+        description="percent of the day's first price beyond which nothing trades, as at an exchange's circuit limits; 0:"
+        " there are none",
+    )
     charges: Literal["kite", "percent", "none"] = Field(
         "kite", description="what fills cost: what Zerodha charges, a percentage of the turnover, or nothing"
     )

@@ -1,7 +1,8 @@
 """Last prices and the market's clock in Redis: written by marketdata, read with one command by risk and trading (rule 9).
 
 Keys: `instrument:price:{token}` = "price|scale|traded_at_ns|volume|bar_start_ns|open|high|low" (prices in 1/scale rupees; volume
-may be empty, and so may a recorded bar's start and open; high and low are only there with a bar, and earlier versions leave them out);
+may be empty, and so may a recorded bar's start and open; high and low are only there with a bar, and earlier versions leave them out;
+where the paper exchange has circuit limits, all of them are there, empty or not, and "|day|first" follows: the day's first price);
 `market:clock` = "feed_run|market_time_ns|wall_time_ns|simulated|frame_id". Nothing is replaced by what is older in market time.
 """
 
@@ -16,6 +17,7 @@ from typing import Final, Protocol
 from redis.asyncio import Redis
 from typing_extensions import override
 
+from alphapanda.domain.first_prices import FirstPrices
 from alphapanda.domain.frame import Frame, instant, nanoseconds
 from alphapanda.domain.market import BarOpen, LastPrice, MarketView
 from alphapanda.domain.order import TradingState
@@ -25,6 +27,9 @@ from alphapanda.storage.kill_switch_mirror import shown_state
 
 CLOCK_KEY: Final = "market:clock"
 PRICE_KEY: Final = "instrument:price:"
+_OF_BAR: Final = 4
+_WITH_FIRST: Final = 10
+"""Fields of a recorded bar, and of a price with the day's first one."""
 
 # Nanoseconds are beyond a Lua number's 53 bits, so they are compared as the digits they are.
 _WRITE: Final = """
@@ -105,6 +110,7 @@ class PriceCache(ExecutionViews):
         clock_max_age_seconds: wall age from which a real-time feed's market time is unknown.
         wall_clock: wall time, aware.
         bars: whether views have the opens of recorded bars, because orders on bars fill at the next open.
+        firsts: whether the first price of each day is kept; a day's first price outlives a restart of who writes.
     """
 
     def __init__(
@@ -114,8 +120,10 @@ class PriceCache(ExecutionViews):
         wall_clock: Callable[[], datetime],
         *,
         bars: bool = False,
+        firsts: bool = False,
     ) -> None:
         self._redis = redis
+        self._firsts = FirstPrices() if firsts else None
         self._bars = bars
         self._max_age = timedelta(seconds=clock_max_age_seconds)
         self._wall_clock = wall_clock
@@ -135,22 +143,41 @@ class PriceCache(ExecutionViews):
         wall_time_ns = nanoseconds(self._wall_clock())
         clock = f"{end.feed_run}|{end.market_time_ns}|{wall_time_ns}|{int(end.simulated)}|{end.frame_id}"
         latest: dict[int, tuple[str, int]] = {}
+        if self._firsts is not None:
+            await self._take_firsts(self._firsts, frames)
         for frame in frames:
             for at, token in enumerate(frame.instrument_token):
                 traded_at = frame.exchange_time[at]
                 volume = frame.volume[at] if frame.volume else ""
-                bar = "|"
+                bar = "|" if self._firsts is None else "|||"
                 if frame.open and frame.bar_start:
                     bar = f"{frame.bar_start[at]}|{frame.open[at]}|{frame.high[at]}|{frame.low[at]}"
-                latest[token] = (
-                    f"{frame.last_price[at]}|{frame.price_scale}|{traded_at}|{volume}|{bar}",
-                    traded_at,
-                )
+                value = f"{frame.last_price[at]}|{frame.price_scale}|{traded_at}|{volume}|{bar}"
+                if self._firsts is not None:
+                    day, first = self._firsts.by_token[token]
+                    value = f"{value}|{day}|{first}"
+                latest[token] = (value, traded_at)
         self._clock = (clock, end.market_time_ns)
         self._written |= latest
         lost = await self._store(latest)
         if lost and len(self._written) > len(latest):
             await self._store(self._written)
+
+    async def _take_firsts(self, firsts: FirstPrices, frames: Sequence[Frame]) -> None:
+        """Takes the frames' first prices, after those that a process before this one has seen of the same day."""
+        new = [
+            token
+            for token in dict.fromkeys(token for frame in frames for token in frame.instrument_token)
+            if token not in firsts.by_token
+        ]
+        if new:
+            stored = await self._redis.mget([f"{PRICE_KEY}{token}" for token in new])
+            for token, value in zip(new, stored, strict=True):
+                fields = _text(value).split("|") if value else []
+                if len(fields) == _WITH_FIRST:
+                    firsts.by_token[token] = (int(fields[-2]), int(fields[-1]))
+        for frame in frames:
+            firsts.take(frame)
 
     async def restore(self) -> None:
         """Writes again what this object has written, newest prices and clock; newer ones in Redis stay."""
@@ -232,11 +259,15 @@ def _keys(tokens: Sequence[int]) -> list[str]:
 
 
 def _reading(tokens: Sequence[int], stored: Sequence[bytes | str | None], *, bars: bool) -> MarketReading:
-    clock, *prices = [value.decode() if isinstance(value, bytes) else value for value in stored]
+    clock, *prices = [_text(value) if value else value for value in stored]
     return MarketReading(
         clock=_clock(clock) if clock else None,
         prices={token: _price(text, bars=bars) for token, text in zip(tokens, prices, strict=True) if text},
     )
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _clock(text: str) -> MarketClock:
@@ -245,12 +276,20 @@ def _clock(text: str) -> MarketClock:
 
 
 def _price(text: str, *, bars: bool) -> CachedPrice:
-    price, scale, traded_at_ns, volume, *bar = text.split("|")
+    price, scale, traded_at_ns, volume, *more = text.split("|")
+    bar, firsts = more[:_OF_BAR], more[_OF_BAR:]
     opened = None
     if bars and all(bar) and bar:
         start, *path = bar
         opened = BarOpen(instant(int(start)), *(Decimal(one) / Decimal(scale) for one in path))
     traded = int(volume) if volume else None
     return CachedPrice(
-        LastPrice(Decimal(price) / Decimal(scale), instant(int(traded_at_ns)), opened, traded), traded
+        LastPrice(
+            Decimal(price) / Decimal(scale),
+            instant(int(traded_at_ns)),
+            opened,
+            traded,
+            Decimal(firsts[1]) / Decimal(scale) if firsts else None,
+        ),
+        traded,
     )

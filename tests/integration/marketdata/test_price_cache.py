@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from alphapanda.domain.frame import Frame, instant, nanoseconds
+from alphapanda.replay.prices import LastPrices
 from alphapanda.storage.price_cache import PriceCache
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
@@ -98,3 +99,27 @@ async def test_an_empty_cache_knows_nothing(cache):
     """No clock, no price."""
     view = await cache.view([INFY])
     assert (view.market_time, view.feed_run, view.frame_id, dict(view.prices)) == (None, "", "", {})
+
+
+async def test_a_days_first_price_is_what_a_replay_knows_and_outlives_a_restart(redis_url, clock):
+    """Two days, with a writer that is replaced in between: reading and replay have the same first prices."""
+    redis = Redis.from_url(redis_url)
+    before, later = (PriceCache(redis, 10.0, clock, firsts=True) for _ in range(2))
+    replay = LastPrices(100, next_open=False, firsts=True)
+    day = 86_400
+    frames = [
+        frame(1, INFY, 100),
+        frame(2, INFY, 110),
+        frame(3, INFY, 120),
+        frame(day, INFY, 90),
+        frame(day + 1, INFY, 80),
+    ]
+    firsts = []
+    for number, one in enumerate(frames):
+        await (before if number < 2 else later).write([one])
+        replay.quote(one)
+        known = await later.view([INFY])
+        assert known.prices == replay.view([INFY], one.market_time, "run").prices
+        firsts.append(known.prices[INFY].first)
+    assert firsts == [1, 1, 1, Decimal("0.9"), Decimal("0.9")]
+    await redis.aclose()

@@ -9,6 +9,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+import pytest
 from trading_room import CALENDAR, INSTRUMENTS, NOON
 
 from alphapanda.domain.broker_order import BrokerOrder
@@ -81,7 +82,9 @@ class JournalReplay:
     def show(self, frame: Frame) -> MarketView:
         """Shows a frame, tick by tick; returns the market after it."""
         for price, volume in zip(frame.last_price, frame.volume, strict=True):
-            last = LastPrice(Decimal(price) / frame.price_scale, frame.market_time, None, volume)
+            last = LastPrice(
+                Decimal(price) / frame.price_scale, frame.market_time, None, volume, Decimal(100)
+            )
             market = MarketView(frame.market_time, "run", {1: last})
             for tag, number in self._numbers.items():
                 if number in self._book.held:
@@ -109,12 +112,13 @@ class JournalReplay:
             self.fills[tag] = report.fills
 
 
-async def test_the_journal_replayed_in_memory_fills_the_same(opened) -> None:
+@pytest.mark.parametrize("circuit", [None, Decimal(1)], ids=["no circuits", "circuits"])
+async def test_the_journal_replayed_in_memory_fills_the_same(opened, circuit: Decimal | None) -> None:
     """The exchange's own journal and the frames, put into replay's exchange, make the same trades, price by price.
 
     An order arrives at the market time of its call; nothing else decides what it meets.
     """
-    models = FillModels(fill_share=Decimal(5), queue=Queue.BACK)
+    models = FillModels(fill_share=Decimal(5), queue=Queue.BACK, circuit=circuit)
     instrument = INSTRUMENTS.by_id("NSE:S1")
     assert instrument is not None
     async with opened(models=models) as room:
@@ -152,7 +156,13 @@ async def test_the_journal_replayed_in_memory_fills_the_same(opened) -> None:
             "SELECT o.tag, t.price, t.quantity, t.traded_at FROM paper_exchange.trades t"
             " JOIN paper_exchange.orders o USING (broker_order_id) ORDER BY t.exchange_trade_id"
         )
-    assert len(made) > 25
+        refused = await room.rows(
+            "SELECT message FROM paper_exchange.orders WHERE message LIKE '%circuit limits%'"
+        )
+    assert len(made) > (25 if circuit is None else 10)
+    assert bool(refused) is (circuit is not None)
+    if circuit is not None:
+        assert all(99 <= row.price <= 101 for row in made)
     assert {call.what for call in calls} == {"place", "modify", "cancel"}
     again, waiting = JournalReplay(models, instrument), deque(calls)
     for frame in script.frames:

@@ -228,7 +228,7 @@ async def open_room(
     """The room; `trader` takes the place of paper's, and then calls end soon without an answer; `zerodha` enables that broker, `third` one more."""
     engine, own_engine = open_engine(database, 10), open_engine(database, 10)
     redis = Redis.from_url(redis_url)
-    prices = PriceCache(redis, 10, wall_clock, bars=bars)
+    prices = PriceCache(redis, 10, wall_clock, bars=bars, firsts=models.circuit is not None)
     decided_with = BudgetedViews(prices, budget_seconds)
     mirror = KillSwitchMirror(redis)
     exchange = PaperExchange(

@@ -218,6 +218,17 @@ def test_rule_11_a_position_that_opens_beyond_its_target_is_closed_there(monkeyp
     assert run.trades == [("BUY", 10, "100.00"), ("SELL", 10, "112.00")]
 
 
+def test_circuit_limits_hold_in_a_replay_too(monkeypatch) -> None:
+    """Five percent around the day's first price: a buy waits while it is locked, and nothing is paid beyond the limit."""
+    bought = {2: Target(Stance.LONG, ""), 5: Target(Stance.FLAT, "")}
+    prices = [100, 105, 106, 104.5, 94]
+    run = replayed(monkeypatch, prices, bought, CIRCUIT_PERCENT="5")
+    assert run.trades == [("BUY", 10, "104.50")]
+    assert run.replay.tally.fills == 1  # the sale was locked
+    free = replayed(monkeypatch, prices, bought)
+    assert free.trades == [("BUY", 10, "105.00"), ("SELL", 10, "94.00")]
+
+
 def _ends(run: Run) -> list[OrderState]:
     return [order for order in run.orders if order.protective and order.status.is_final]
 

@@ -66,11 +66,13 @@ def arriving(
             NO_MARKET,
         )
     at = model.arrival(now if last.bar is None or came_at is None else came_at)
-    came = HeldOrder(number, broker, order, at, at, tag, volume=last.volume)
-    if why := refusal(order.terms, order.side, last.price):
+    band = model.band(order.instrument, last, now)
+    came = HeldOrder(number, broker, order, at, at, tag, volume=last.volume, band=band)
+    why = "" if band is None else band.refusal(order.terms)
+    if why := why or refusal(order.terms, order.side, last.price):
         return Arrival(BrokerOrderStatus.REJECTED, came, None, why)
     if last.bar is None and not model.models.latency:
-        if at_once(order.terms, order.side, last.price):
+        if at_once(order.terms, order.side, last.price, band=band):
             return Arrival(BrokerOrderStatus.COMPLETE, came, Tradable(last.price, now, model=AT_LAST_PRICE))
         if order.terms.validity is Validity.IOC:
             return Arrival(BrokerOrderStatus.CANCELLED, came, None, IOC_UNFILLED)

@@ -49,6 +49,7 @@ class FillModels:
             None: orders fill whole. Where no volume is known they do, too.
         latency: market time from the call until the order is at the exchange.
         queue: where a limit order stands among those at its price.
+        circuit: percent around the day's first price in which an instrument trades, > 0; None: there are no circuit limits.
     """
 
     slippage: Slippage = Slippage.PERCENT
@@ -56,6 +57,17 @@ class FillModels:
     fill_share: Decimal | None = None
     latency: timedelta = timedelta()
     queue: Queue = Queue.FRONT
+    circuit: Decimal | None = None
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether a market order may wait, too."""
+        return bool(self.latency) or self.circuit is not None
+
+    @property
+    def needs_each_price(self) -> bool:
+        """Whether they need every price, though no order waits: the volume until then, or the day's first price."""
+        return self.measures_volume or self.circuit is not None
 
     @property
     def measures_volume(self) -> bool:

@@ -18,6 +18,7 @@ from alphapanda.domain.order import OrderType, Validity
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.terms import Terms
+from alphapanda.paper_exchange.core.circuit import LOCKED, Band
 from alphapanda.paper_exchange.core.fill_models import Queue, traded_between
 from alphapanda.paper_exchange.core.matching import AT_ONCE, IOC_UNFILLED, Meeting, at_once, meeting, refusal
 from alphapanda.paper_exchange.core.paper_charges import PaperOrder
@@ -61,6 +62,7 @@ class HeldOrder(Struct, frozen=True, gc=False):
         turnover: price times quantity of its fills, rupees.
         revision: of its row, where it is one.
         volume: units traded in the day when it last looked at the market; None if that isn't known.
+        band: the day's circuit limits of its instrument; None: there are none, or they aren't known.
     """
 
     number: str
@@ -74,6 +76,7 @@ class HeldOrder(Struct, frozen=True, gc=False):
     turnover: Decimal = ZERO
     revision: int = 0
     volume: int | None = None
+    band: Band | None = None
 
     def met(self, market: MarketView, queue: Queue = Queue.FRONT) -> Meeting | None:
         """What the market does with it now; None: nothing, or nothing before it expires."""
@@ -81,7 +84,13 @@ class HeldOrder(Struct, frozen=True, gc=False):
         if last is None or market.market_time is None or not self._counts(last, market.market_time):
             return None
         met = meeting(
-            self.terms, self.order.side, last, market.market_time, triggered=self.triggered, queue=queue
+            self.terms,
+            self.order.side,
+            last,
+            market.market_time,
+            triggered=self.triggered,
+            queue=queue,
+            band=self.band,
         )
         at_once = met is not None and met.way == AT_ONCE
         return met if at_once or self.terms.validity is not Validity.IOC else None
@@ -95,7 +104,9 @@ class HeldOrder(Struct, frozen=True, gc=False):
     def ended_by(self, market: MarketView) -> str:
         """Why it ends where the market does nothing with it, in a sentence; empty if it waits on."""
         if self.is_over(market):
-            return DAY_ENDED if self.rests else NO_NEXT_OPEN
+            if self.rests:
+                return DAY_ENDED
+            return NO_NEXT_OPEN if self.band is None else LOCKED
         last, now = market.prices.get(self.order.instrument.instrument_token), market.market_time
         if self.terms.validity is Validity.DAY or last is None or now is None:
             return ""
@@ -118,6 +129,8 @@ class HeldOrder(Struct, frozen=True, gc=False):
             return f"{self.filled} units have filled, so {quantity} in all are too few; cancel the order to end it"
         if terms.order_type is not self.terms.order_type:
             return f"the order is {self.terms.order_type.name} and stays it"
+        if self.band is not None and (why := self.band.refusal(terms)):
+            return why
         if self.trigger_pending and (why := refusal(terms, self.order.side, last.price)):
             return why
         order = self.order._replace(quantity=quantity, terms=terms)
@@ -127,7 +140,7 @@ class HeldOrder(Struct, frozen=True, gc=False):
         """Whether it fills at the last price, if it came, or was modified, now. On bars nothing does before the next one."""
         if last is None or last.bar is not None:
             return False
-        return at_once(self.terms, self.order.side, last.price, triggered=self.triggered)
+        return at_once(self.terms, self.order.side, last.price, triggered=self.triggered, band=self.band)
 
     @property
     def terms(self) -> Terms:

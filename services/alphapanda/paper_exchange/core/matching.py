@@ -22,6 +22,7 @@ from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import OrderType, Side, Validity
 from alphapanda.domain.price_path import price_path
 from alphapanda.domain.terms import HAS_TRIGGER, Terms
+from alphapanda.paper_exchange.core.circuit import Band, trades_up_to
 from alphapanda.paper_exchange.core.fill_models import Queue
 
 IOC_UNFILLED: Final = "nothing was left to trade at once at the limit price: an IOC order doesn't wait"
@@ -57,7 +58,9 @@ AT_LAST_PRICE: Final = "last price"
 AT_OPEN: Final = "bar's open"
 AT_LIMIT: Final = "limit"
 AT_TRIGGER: Final = "trigger"
-"""How a fill's price was found: the last price when the order came, a bar's open, the order's own limit, or its trigger."""
+AT_CIRCUIT: Final = "circuit limit left"
+"""How a fill's price was found: the last price when the order came, a bar's open, the order's own limit, its trigger, or where the
+price has come back from the day's circuit limit."""
 
 
 class Way(NamedTuple):
@@ -92,6 +95,7 @@ def meeting(
     *,
     triggered: bool = False,
     queue: Queue = Queue.FRONT,
+    band: Band | None = None,
 ) -> Meeting | None:
     """What an instrument's last price does with an order that came before it; None: nothing.
 
@@ -102,23 +106,26 @@ def meeting(
         now: the market's time, aware; the time of a fill on ticks.
         triggered: whether its trigger was reached before.
         queue: where an order that rests stands among those at its price.
+        band: the day's circuit limits; None: there are none.
     """
     bar = last.bar
     if bar is None:
-        return _walk(terms, side, (last.price,), now, queue, triggered=triggered, of_bar=False)
-    if terms.order_type is OrderType.MARKET:
+        return _walk(terms, side, (last.price,), now, queue, band, triggered=triggered, of_bar=False)
+    if terms.order_type is OrderType.MARKET and band is None:
         return Meeting(Tradable(bar.price, bar.start, model=AT_OPEN), AT_ONCE)
     if bar.high is None or bar.low is None:
         path: Sequence[Decimal] = (bar.price, last.price)
     else:
         path = price_path(bar.price, bar.high, bar.low, last.price)
-    return _walk(terms, side, path, bar.start, queue, triggered=triggered, of_bar=True)
+    return _walk(terms, side, path, bar.start, queue, band, triggered=triggered, of_bar=True)
 
 
-def at_once(terms: Terms, side: Side, price: Decimal, *, triggered: bool = False) -> bool:
+def at_once(
+    terms: Terms, side: Side, price: Decimal, *, triggered: bool = False, band: Band | None = None
+) -> bool:
     """Whether an order that comes, or is modified, when this is the last price fills at it."""
     waits = terms.trigger_price is not None and not triggered
-    return not waits and _within(terms.limit_price, side, price)
+    return not waits and _within(trades_up_to(terms, side, band), side, price)
 
 
 def refusal(terms: Terms, side: Side, price: Decimal) -> str:
@@ -148,11 +155,13 @@ def _walk(
     path: Sequence[Decimal],
     at: datetime,
     queue: Queue,
+    band: Band | None,
     *,
     triggered: bool,
     of_bar: bool,
 ) -> Meeting | None:
-    trigger, limit = terms.trigger_price, terms.limit_price
+    trigger, limit = terms.trigger_price, trades_up_to(terms, side, band)
+    own = terms.limit_price
     waits = trigger is not None and not triggered
     met: Meeting | None = None
     before: Decimal | None = None
@@ -166,12 +175,15 @@ def _walk(
                     return Meeting(Tradable(hit, at, model=AT_TRIGGER), way)
                 met = Meeting(None, way)
         elif _within(limit, side, price):
-            if limit is None or (before is None and of_bar):
+            if own is None and limit is not None and before is not None:  # the path comes back into the band
+                way = Way(step, abs(limit - before))
+                return Meeting(Tradable(limit, at, model=AT_CIRCUIT), way)
+            if own is None or limit is None or (before is None and of_bar):
                 model = AT_OPEN if of_bar else AT_LAST_PRICE
                 return Meeting(Tradable(price, at, model=model), AT_ONCE)
-            if queue is Queue.FRONT or price != limit:
+            if queue is Queue.FRONT or price != own:
                 tick = None if of_bar else price
-                found = Tradable(limit, at, passive=True, model=AT_LIMIT, tick=tick)
+                found = Tradable(own, at, passive=True, model=AT_LIMIT, tick=tick)
                 return Meeting(found, Way(step, ZERO if before is None else abs(limit - before)))
         before = price
     return met

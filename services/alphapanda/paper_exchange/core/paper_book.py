@@ -52,9 +52,14 @@ class PaperBook:
         self._fills: dict[str, tuple[Fill, ...]] = {}
 
     @property
-    def measures_volume(self) -> bool:
-        """Whether it has to be shown each price with the volume traded until then, though it holds nothing."""
-        return self._market.models.measures_volume
+    def needs_each_price(self) -> bool:
+        """Whether each price has to be looked at, though it holds nothing: the volume until then, or the day's first one counts."""
+        return self._market.models.needs_each_price
+
+    @property
+    def has_circuits(self) -> bool:
+        """Whether the market's views need the day's first prices."""
+        return self._market.models.circuit is not None
 
     def place(self, order: PaperOrder, came_at: datetime | None, market: MarketView) -> BrokerOrder:
         """Places an order.

@@ -14,15 +14,18 @@ from hashlib import blake2b
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from alphapanda.domain import ids
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
 from alphapanda.domain.frame import instant
 from alphapanda.domain.instrument import Instrument
-from alphapanda.domain.market import MarketView
+from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import Side
 from alphapanda.domain.order_events import Fill
 from alphapanda.domain.price_grid import GridRule, grid_rule
+from alphapanda.paper_exchange.core.circuit import Band
 from alphapanda.paper_exchange.core.fill_models import AS_ALWAYS, FillModels, Slippage
 from alphapanda.paper_exchange.core.held_order import HeldOrder
 from alphapanda.paper_exchange.core.matching import Meeting, Tradable, limited
@@ -79,6 +82,7 @@ class PaperMarket:
         *,
         passive: bool = False,
         share: Decimal = ALL,
+        band: Band | None = None,
     ) -> Decimal:
         """The price at which an order fills, rupees, rounded to the grid against it, within its limit; at least one tick.
 
@@ -88,6 +92,7 @@ class PaperMarket:
             traded_at: aware market time of the fill.
             passive: whether it rested at this price, which is paid as it is.
             share: what it takes of the volume that was traded, from 0 to 1.
+            band: the day's circuit limits, beyond which nothing trades; None: there are none.
         """
         if passive:
             return price
@@ -102,6 +107,8 @@ class PaperMarket:
             against = price * self._slippage * self._factor(order, traded_at) if self._slippage else ZERO
         slipped = price + against if buys else price - against
         paid = rule.against(slipped, buys=buys)
+        if band is not None:
+            paid = band.inside(paid)
         return paid if order.terms.limit_price is None else limited(order.terms, order.side, paid)
 
     def model_of(self, found: Tradable) -> str:
@@ -120,6 +127,7 @@ class PaperMarket:
         *,
         passive: bool = False,
         share: Decimal = ALL,
+        band: Band | None = None,
     ) -> Fill:
         """A fill of an order at a market price.
 
@@ -133,9 +141,10 @@ class PaperMarket:
             traded_before: turnover of the order's earlier fills, in PRICE_UNITS of `domain.charge_rates`.
             passive: whether the order rested at this price, which is paid as it is.
             share: what it takes of the volume that was traded, from 0 to 1.
+            band: the day's circuit limits; None: there are none.
         """
         units = quantity or order.quantity
-        paid = self.fill_price(order, price, traded_at, passive=passive, share=share)
+        paid = self.fill_price(order, price, traded_at, passive=passive, share=share, band=band)
         commission, charges = self._charges.of(order, units, paid, traded_at, traded_before)
         identity = self.fill_id(broker, order.account, traded_at, exchange_trade_id)
         return Fill(identity, exchange_trade_id, units, paid, commission, traded_at, charges)
@@ -163,7 +172,27 @@ class PaperMarket:
             held.traded_before,
             passive=found.passive,
             share=share,
+            band=held.band,
         )
+
+    def banded(self, held: HeldOrder, market: MarketView) -> HeldOrder:
+        """An order that was read anew, with the circuit limits of its day."""
+        instrument = held.order.instrument
+        last = market.prices.get(instrument.instrument_token)
+        return replace(held, band=self.band(instrument, last, held.came_at))
+
+    def band(self, instrument: Instrument, last: LastPrice | None, now: datetime) -> Band | None:
+        """The day's circuit limits of an instrument: around its first price of the day, or the last one of an earlier day.
+
+        None where there are none, or no price is known.
+        """
+        if self.models.circuit is None or last is None:
+            return None
+        same_day = last.traded_at.astimezone(_IST).date() == now.astimezone(_IST).date()
+        middle = last.first if same_day else last.price
+        if middle is None:
+            return None
+        return Band.around(middle, self.models.circuit, self._rule(instrument, now).tick(middle))
 
     def may_fill(self, held: HeldOrder, market: MarketView) -> int:
         """Units that may fill now of an order that meets the market."""

@@ -47,7 +47,8 @@ class SynchronousTrading:
         calendar: sessions, for protections; None: it isn't known when one is open.
 
     Attributes:
-        measures_volume: whether the market's views need the volume traded so far.
+        needs_each_price: whether each price has to be looked at, though no order waits.
+        has_circuits: whether the market's views need the day's first prices.
         protections: the protections of positions.
     """
 
@@ -63,7 +64,8 @@ class SynchronousTrading:
         self._books = books
         self._positions: defaultdict[PositionKey, int] = defaultdict(int)
         self._held: dict[str, _Held] = {}
-        self.measures_volume = any(book.measures_volume for book in books.values())
+        self.needs_each_price = any(book.needs_each_price for book in books.values())
+        self.has_circuits = any(book.has_circuits for book in books.values())
         self.protections = SynchronousProtections(self, calendar)
 
     @property
