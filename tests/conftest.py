@@ -231,11 +231,17 @@ def redis_server(data_directory: Path) -> Iterator[str]:
             loop.run(server.stop())
 
 
-@pytest.fixture
-def redis_url(redis_server: str) -> str:
-    """The URL of an empty Redis, for `redis.asyncio.Redis.from_url`."""
+@pytest.fixture(scope="session")
+def _redis(redis_server: str) -> Iterator[Redis]:
+    """A connection that stays: a new one takes longer than emptying Redis over it."""
     with Redis.from_url(redis_server) as client:
-        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def redis_url(redis_server: str, _redis: Redis) -> str:
+    """The URL of an empty Redis, for `redis.asyncio.Redis.from_url`."""
+    _redis.flushall()
     return redis_server
 
 
