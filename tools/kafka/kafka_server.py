@@ -5,6 +5,7 @@ Data, configuration and output live in one folder; a restart goes on with all th
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -213,7 +214,17 @@ class KafkaServer:
         }
         draft = self._properties.with_suffix(".draft")
         draft.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
-        cluster = ("-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", str(draft))
+        data, kept = Path(properties["log.dirs"]), _kept_format()
+        if self._guard is None and kept.is_dir():
+            shutil.copytree(kept, data)
+        else:
+            self._format(draft)
+            if self._guard is None:
+                _keep_format(data, kept)
+        draft.rename(self._properties)  # from now on the folder counts as set up
+
+    def _format(self, properties: Path) -> None:
+        cluster = ("-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", str(properties))
         users = self._guard.scram() if self._guard else []
         formatted = subprocess.run(
             self._java("kafka.tools.StorageTool", "format", *cluster, *users),
@@ -223,7 +234,6 @@ class KafkaServer:
         )
         if formatted.returncode:
             raise KafkaDidNotStart(formatted.stdout + formatted.stderr)
-        draft.rename(self._properties)  # from now on the folder counts as set up
 
     def _java(self, *program: str) -> list[str]:
         option = "ArchiveClassesAtExit" if self._keep_classes else "SharedArchiveFile"
@@ -244,6 +254,21 @@ class KafkaServer:
 
     def _tail(self) -> str:
         return self._output.read_text(errors="replace")[-4000:]
+
+
+def _kept_format() -> Path:
+    """Where an empty data folder is kept, as this version of Kafka formats it: half a second of a JVM each time."""
+    version = next(JARS.glob("kafka_*.jar")).stem
+    return CLASSES.with_name(f"formatted-{version}")
+
+
+def _keep_format(data: Path, kept: Path) -> None:
+    draft = kept.with_name(f"{kept.name}-{os.getpid()}-{random.getrandbits(32)}")
+    shutil.copytree(data, draft)
+    try:
+        draft.rename(kept)
+    except OSError:  # another was first
+        shutil.rmtree(draft)
 
 
 def free_ports(count: int) -> list[int]:
