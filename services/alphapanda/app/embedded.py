@@ -217,13 +217,14 @@ class Embedded:
         engine, paper_engine, redis = open_connections(
             settings, brokers, database_url, redis_url, self._stack, self._bound
         )
-        progress("migrating the database's schema")
         version = await schema_version(engine)
         if version.foreign:
             raise SchemaTooNew(str(version.current), version.needed)
-        await within(
-            upgrade_schema(engine), lambda: "the migration of the schema", MIGRATION_SECONDS, progress
-        )
+        if not version.up_to_date:
+            progress("migrating the database's schema")
+            await within(
+                upgrade_schema(engine), lambda: "the migration of the schema", MIGRATION_SECONDS, progress
+            )
         settings, self._first_password = await with_first_admin(settings, engine)
         self._settings = settings
         topic_map = topics_of(settings, brokers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 
 from alembic import command
@@ -42,17 +43,21 @@ def migrations() -> Config:
 
 async def schema_version(engine: AsyncEngine) -> SchemaVersion:
     """Reads the database's revision."""
-    scripts = ScriptDirectory.from_config(migrations())
-    known = {script.revision for script in scripts.walk_revisions()}
+    known, head = _revisions()
 
     def read(connection: Connection) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
     async with engine.connect() as connection:
         current = await connection.run_sync(read)
-    return SchemaVersion(
-        current, scripts.get_current_head() or "", foreign=current is not None and current not in known
-    )
+    return SchemaVersion(current, head, foreign=current is not None and current not in known)
+
+
+@lru_cache(maxsize=1)
+def _revisions() -> tuple[frozenset[str], str]:
+    """All of this program's revisions, and the newest; each is a file that is read."""
+    scripts = ScriptDirectory.from_config(migrations())
+    return frozenset(script.revision for script in scripts.walk_revisions()), scripts.get_current_head() or ""
 
 
 async def upgrade_schema(engine: AsyncEngine) -> None:
