@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -18,13 +19,22 @@ from alphapanda.ops.day_steps import DayStep
 from alphapanda.storage.audit import PostgresAudit
 from panda.auth.v1.broker_session_pb2 import BROKER_SESSION_STATE_LIVE, GetBrokerSessionRequest
 from panda.auth.v1.broker_session_pb2_grpc import BrokerSessionServiceStub
-from panda.common.v1.common_pb2 import PRODUCT_MIS
+from panda.common.v1.common_pb2 import (
+    ORDER_STATUS_OPEN,
+    ORDER_STATUS_PARTIALLY_FILLED,
+    ORDER_STATUS_SUBMITTING,
+    ORDER_STATUS_UNKNOWN,
+    PRODUCT_MIS,
+    SIDE_BUY,
+)
 from panda.instruments.v1.instruments_pb2 import ListInstrumentsRequest
 from panda.instruments.v1.instruments_pb2_grpc import InstrumentServiceStub
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
 from panda.risk.v1.risk_pb2 import GetExposureRequest, GetLiveAccountsRequest, LiveAccount
 from panda.risk.v1.risk_pb2_grpc import RiskServiceStub
+from panda.trading.v1 import trading_pb2 as trading
+from panda.trading.v1.trading_pb2_grpc import TradingServiceStub
 
 SEGMENT: Final = "NSE_EQ"
 """Whose sessions are the day's."""
@@ -32,6 +42,14 @@ _NEWEST_POINTS: Final = 5_000
 RISK_SERVICE: Final = "panda.risk.v1.RiskService"
 PORTFOLIO_SERVICE: Final = "panda.portfolio.v1.PortfolioService"
 INSTRUMENT_SERVICE: Final = "panda.instruments.v1.InstrumentService"
+TRADING_SERVICE: Final = "panda.trading.v1.TradingService"
+NOTHING_INTRADAY: Final = "no MIS position is held"
+_WORKING: Final = (
+    ORDER_STATUS_SUBMITTING,
+    ORDER_STATUS_UNKNOWN,
+    ORDER_STATUS_OPEN,
+    ORDER_STATUS_PARTIALLY_FILLED,
+)
 
 Account = tuple[str, str]
 
@@ -53,7 +71,9 @@ class LiveDay:
         books = resources.channel("portfolio", PORTFOLIO_SERVICE, caller="ops")
         registry = resources.channel("instruments", INSTRUMENT_SERVICE, caller="ops")
         sessions = resources.channel("auth", BROKER_SESSION_SERVICE, caller="ops")
-        self.channels = (risk, books, registry, sessions)
+        orders = resources.channel("trading", TRADING_SERVICE, caller="ops")
+        self.channels = (risk, books, registry, sessions, orders)
+        self._trading = TradingServiceStub(orders)
         self._risk = RiskServiceStub(risk)
         self._portfolio = PortfolioServiceStub(books)
         self._instruments = InstrumentServiceStub(registry)
@@ -68,7 +88,9 @@ class LiveDay:
             DayStep.LIMITS: _asking(self.limits),
             DayStep.RECONCILIATION: _asking(self.reconciliation),
             DayStep.OPEN: _asking(self.open),
-            DayStep.CUT_OFF: _asking(self.cut_off),
+            DayStep.CUT_OFF: _asking(self.covered),
+            DayStep.COVERED: _asking(self.covered),
+            DayStep.FLAT: _asking(self.flat),
             DayStep.SNAPSHOT: _asking(self.snapshot),
             DayStep.REPORT: _asking(self.report),
         }
@@ -122,17 +144,28 @@ class LiveDay:
         """The market is open; says which accounts take entries."""
         return "; ".join(f"{one.broker}/{one.account}: {_armed(one)}" for one in await self._live())
 
-    async def cut_off(self) -> str:
+    async def covered(self) -> str:
+        """What is held intraday is on its way out: an exit of its units works, a stop that waits for its trigger aside."""
+        leaving, left = [], []
+        for account in self._accounts:
+            if not (held := await self._intraday(account)):
+                continue
+            exits = await self._exits(account)
+            for one in held:
+                way = exits[(one.strategy_id, one.symbol, -1 if one.quantity > 0 else 1)]
+                (leaving if way >= abs(one.quantity) else left).append(_position(one, account))
+        if left:
+            raise NotYet(f"MIS positions without an exit on its way: {', '.join(left)}")
+        return f"on their way out: {', '.join(leaving)}" if leaving else NOTHING_INTRADAY
+
+    async def flat(self) -> str:
         """Nothing intraday is held any more."""
         held = [
-            f"{one.quantity} {one.symbol} of {one.strategy_id} at {account[0]}/{account[1]}"
-            for account in self._accounts
-            for one in await self._held(account)
-            if one.product == PRODUCT_MIS
+            _position(one, account) for account in self._accounts for one in await self._intraday(account)
         ]
         if held:
             raise NotYet(f"MIS positions are held after the cut-off: {', '.join(held)}")
-        return "no MIS position is held"
+        return NOTHING_INTRADAY
 
     async def snapshot(self) -> str:
         """The day's last snapshot of each account holds all its fills."""
@@ -184,11 +217,25 @@ class LiveDay:
                 return None
             raise
 
-    async def _held(self, account: Account) -> Sequence[portfolio.Position]:
+    async def _intraday(self, account: Account) -> Sequence[portfolio.Position]:
         if await self._books(account) is None:
             return ()
         asked = portfolio.ListPositionsRequest(broker=account[0], account=account[1], page_size=1000)
-        return (await self._portfolio.ListPositions(asked)).positions
+        held = (await self._portfolio.ListPositions(asked)).positions
+        return [one for one in held if one.product == PRODUCT_MIS and one.quantity]
+
+    async def _exits(self, account: Account) -> Counter[tuple[str, str, int]]:
+        """Units that working MIS orders may still trade, by strategy, symbol and sign; a stop that waits trades nothing yet."""
+        asked = trading.ListOrdersRequest(
+            broker=account[0], account=account[1], statuses=_WORKING, page_size=500
+        )
+        units: Counter[tuple[str, str, int]] = Counter()
+        for one in (await self._trading.ListOrders(asked)).orders:
+            order = one.state
+            if order.product == PRODUCT_MIS and not order.trigger_pending:
+                sign = 1 if order.side == SIDE_BUY else -1
+                units[(order.strategy_id, one.symbol, sign)] += order.leaves_quantity
+        return units
 
 
 def day_cycle(
@@ -203,6 +250,10 @@ def day_cycle(
     audit = PostgresAudit(resources.engine)
     cycle = DayCycle(resources.calendar, SEGMENT, market_time, steps.checks, audit, wall_clock)
     return cycle, steps.channels
+
+
+def _position(held: portfolio.Position, account: Account) -> str:
+    return f"{held.quantity} {held.symbol} of {held.strategy_id} at {account[0]}/{account[1]}"
 
 
 def _armed(account: LiveAccount) -> str:

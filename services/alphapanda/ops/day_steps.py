@@ -12,8 +12,10 @@ from alphapanda.domain.calendar import Session
 
 BEFORE_OPEN: Final = timedelta(minutes=30)
 """Market time before the open from which on it is prepared."""
-AFTER_CUT_OFF: Final = timedelta(minutes=5)
-"""Market time that square-offs have before it is checked that nothing is left."""
+COVERED_AFTER: Final = timedelta(minutes=2)
+FLAT_AFTER: Final = timedelta(minutes=5)
+"""Market time after the cut-off at which it is looked again whether intraday positions are on their way out, and at which none is left
+(REAL_MONEY rule 14)."""
 AFTER_CLOSE: Final = timedelta(minutes=1)
 """Market time after the close at which the day is closed."""
 CLOSING: Final = timedelta(hours=2)
@@ -29,6 +31,8 @@ class DayStep(Enum):
     RECONCILIATION = "reconciliation"
     OPEN = "open"
     CUT_OFF = "cut-off"
+    COVERED = "cut-off +2 min"
+    FLAT = "cut-off +5 min"
     SNAPSHOT = "snapshot"
     REPORT = "report"
 
@@ -65,11 +69,21 @@ def step_times(sessions: Sequence[Session], cut_off: datetime | None) -> tuple[S
         StepTime(step, opens - BEFORE_OPEN, opens)
         for step in (DayStep.SESSION, DayStep.INSTRUMENTS, DayStep.LIMITS, DayStep.RECONCILIATION)
     ]
-    at_cut_off = [] if cut_off is None else [StepTime(DayStep.CUT_OFF, cut_off + AFTER_CUT_OFF, closes)]
+    at_cut_off = () if cut_off is None else _at_cut_off(cut_off, closes)
     after = [
         StepTime(step, closes + AFTER_CLOSE, closes + CLOSING) for step in (DayStep.SNAPSHOT, DayStep.REPORT)
     ]
     return (*before, StepTime(DayStep.OPEN, opens, closes), *at_cut_off, *after)
+
+
+def _at_cut_off(cut_off: datetime, closes: datetime) -> Sequence[StepTime]:
+    """The three looks at what is held intraday; each is over when the next one is due."""
+    covered, flat = cut_off + COVERED_AFTER, cut_off + FLAT_AFTER
+    return (
+        StepTime(DayStep.CUT_OFF, cut_off, covered),
+        StepTime(DayStep.COVERED, covered, flat),
+        StepTime(DayStep.FLAT, flat, max(closes, flat)),
+    )
 
 
 def due_steps(

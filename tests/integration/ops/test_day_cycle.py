@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
 from alphapanda.domain.calendar import load_nse_calendar
 from alphapanda.ops.day_cycle import METHOD, DayCycle, NotYet
@@ -96,13 +97,40 @@ async def test_a_step_that_fails_is_tried_until_its_time_is_over(day) -> None:
     await cycle.round()
     assert _states(cycle)["session"] == pb.DAY_STEP_STATE_DONE
     day.now = datetime(2026, 3, 4, 9, 15, tzinfo=IST)
-    await cycle.round()
-    await cycle.round()
+    with capture_logs() as logs:
+        await cycle.round()
+        await cycle.round()
+    alarms = [(one["event"], one["step"], one["message"]) for one in logs if one.get("alarm")]
+    assert alarms == [("day.step_failed", "limits", "no limits yet")]
     assert _states(cycle)["limits"] == pb.DAY_STEP_STATE_FAILED
     assert day.tried[DayStep.LIMITS] == 3
     assert ("2026-03-04 limits", "FAILED_PRECONDITION") in await day.kept()
     (limits,) = [one for one in day.cycle().messages()[1] or cycle.messages()[1] if one.name == "limits"]
     assert "no limits yet" in limits.message
+
+
+async def test_rule_14_what_is_held_is_looked_at_three_times_each_once_over_a_restart(day) -> None:
+    """At the cut-off, two and five minutes later; what one look doesn't find in its time is an alarm of its own."""
+    looks = [DayStep.CUT_OFF, DayStep.COVERED, DayStep.FLAT]
+    day.failing, cycle = {DayStep.COVERED}, day.cycle()
+    alarms = []
+    with capture_logs() as logs:
+        for minute in (0, 1, 2, 4, 5, 6):
+            day.now = datetime(2026, 3, 4, 15, minute, tzinfo=IST)
+            if minute == 4:
+                cycle = day.cycle()
+            await cycle.round()
+            alarms.append(
+                [one["step"] for one in logs if one.get("alarm") and one["step"] == "cut-off +2 min"]
+            )
+    assert [day.tried[look] for look in looks] == [1, 3, 1]
+    assert alarms == [[], [], [], [], ["cut-off +2 min"], ["cut-off +2 min"]]
+    kept = [one for one in await day.kept() if "cut-off" in one[0]]
+    assert kept == [
+        ("2026-03-04 cut-off", "OK"),
+        ("2026-03-04 cut-off +2 min", "FAILED_PRECONDITION"),
+        ("2026-03-04 cut-off +5 min", "OK"),
+    ]
 
 
 async def test_while_market_time_is_unknown_nothing_is_due(day) -> None:

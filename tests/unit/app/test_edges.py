@@ -85,7 +85,13 @@ def test_nothing_else_of_a_process_opens_a_channel() -> None:
     assert others == {
         "token_watch.py": {"auth"},
         "embedded.py": {"strategy"},  # `up`, to itself
-        "day_cycle.py": {"risk", "portfolio", "instruments", "auth"},  # ops, where a live broker is enabled
+        "day_cycle.py": {
+            "risk",
+            "portfolio",
+            "instruments",
+            "auth",
+            "trading",
+        },  # ops, where a live broker is enabled
         "kite_parts.py": {"auth"},
         "kite_feed.py": {*CALLS["marketdata"]},  # the feed of marketdata
     }

@@ -31,7 +31,9 @@ def test_each_step_of_a_plain_day_has_its_time() -> None:
     assert list(times) == list(DayStep)
     assert times[DayStep.SESSION] == times[DayStep.RECONCILIATION] == (time(8, 45), time(9, 15))
     assert times[DayStep.OPEN] == (time(9, 15), time(15, 30))
-    assert times[DayStep.CUT_OFF] == (time(15, 5), time(15, 30))
+    assert times[DayStep.CUT_OFF] == (time(15, 0), time(15, 2))
+    assert times[DayStep.COVERED] == (time(15, 2), time(15, 5))
+    assert times[DayStep.FLAT] == (time(15, 5), time(15, 30))
     assert times[DayStep.REPORT] == (time(15, 31), time(17, 30))
 
 
@@ -73,6 +75,7 @@ def test_a_status_shows_what_came_of_each_step_and_what_is_next() -> None:
         day_steps=[
             pb.DayStep(name="session", state=pb.DAY_STEP_STATE_DONE, message="AB1234 is signed in"),
             pb.DayStep(name="limits", state=pb.DAY_STEP_STATE_TRYING, message="no max_daily_loss"),
+            pb.DayStep(name="instruments", state=pb.DAY_STEP_STATE_FAILED, message="none are known"),
             pb.DayStep(name="open", state=pb.DAY_STEP_STATE_WAITING, due_at=timestamp(_at("09:15"))),
             pb.DayStep(name="report", state=pb.DAY_STEP_STATE_WAITING, due_at=timestamp(_at("15:31"))),
         ],
@@ -80,6 +83,7 @@ def test_a_status_shows_what_came_of_each_step_and_what_is_next() -> None:
     assert [line.plain for line in day_lines(status)] == [
         "2026-03-04 session: done: AB1234 is signed in",
         "2026-03-04 limits: trying: no max_daily_loss",
+        "2026-03-04 instruments: failed: none are known",
         "2026-03-04 open: next, at 09:15",
     ]
     assert day_lines(pb.GetStatusResponse()) == []
