@@ -146,7 +146,8 @@ class LiveDay:
 
     async def covered(self) -> str:
         """What is held intraday is on its way out: an exit of its units works, a stop that waits for its trigger aside."""
-        leaving, left = [], []
+        leaving: list[str] = []
+        left: list[str] = []
         for account in self._accounts:
             if not (held := await self._intraday(account)):
                 continue
