@@ -10,6 +10,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from importlib import resources
 from typing import Any, Final
 
@@ -270,8 +271,9 @@ def shipped_calendar() -> dict[str, Any]:
     return document
 
 
+@lru_cache(maxsize=1)
 def load_nse_calendar() -> TradingCalendar:
-    """Loads the calendar shipped with the package. It is built on each call, so keep the result."""
+    """The calendar shipped with the package, the same one on each call."""
     return parse_calendar(shipped_calendar())
 
 
