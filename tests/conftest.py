@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-import asyncpg
 import grpc
 import kafka_server
 import psutil
@@ -37,15 +36,15 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
 from redis import Redis
 from sqlalchemy import make_url
 from tests import workers
-from tests.databases import Copies, Emptied, own_loop, url_of
+from tests.databases import Copies, Emptied, own_loop
+from tests.e2e import prepared_cluster
 from typing_extensions import override
 
 from alphapanda.embedded import postgres
 from alphapanda.embedded.directory import DataDirectory
 from alphapanda.embedded.postgres import EmbeddedPostgres
+from alphapanda.embedded.postgres_programs import DATABASE
 from alphapanda.embedded.redis import EmbeddedRedis
-from alphapanda.storage.engine import open_engine
-from alphapanda.storage.schema import upgrade_schema
 
 gc.disable()  # until pytest_collection_finish
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,6 +73,8 @@ if workers.WORKER:  # one of several: what it leaves, files and processes, is to
 # How long an example takes says how busy the machine is.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+os.environ[prepared_cluster.SHARED] = str(workers.prepared_folder())
 
 # A developer's own settings and imported instruments must not reach the tests, nor the processes they start.
 for name in [name for name in os.environ if name.startswith("ALPHAPANDA_")]:
@@ -161,7 +162,8 @@ def data_directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_dsn(data_directory: Path) -> Iterator[str]:
-    """A PostgreSQL of this session's own; yields asyncpg's DSN of its first database (on a Unix socket)."""
+    """A PostgreSQL of this session's own; yields asyncpg's DSN of a database that no test uses (on a Unix socket)."""
+    prepared_cluster.copy_to(data_directory)
     server = EmbeddedPostgres(data_directory)
     with own_loop() as loop:
         with pytest.MonkeyPatch.context() as patch:
@@ -170,7 +172,7 @@ def postgres_dsn(data_directory: Path) -> Iterator[str]:
                 patch.setitem(postgres.SETTINGS, name, "off")
             url = make_url(loop.run(server.start()))
         try:
-            yield url.set(drivername="postgresql").render_as_string(hide_password=False)
+            yield url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
         finally:
             loop.run(server.stop())
 
@@ -191,18 +193,8 @@ def database(copies: Copies) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _schema(postgres_dsn: str) -> str:
-    """The name of a database brought to date once, for others to be copied from."""
-    name = "schema_to_copy"
-
-    async def make() -> None:
-        await _execute(postgres_dsn, f"CREATE DATABASE {name}")
-        engine = open_engine(url_of(postgres_dsn, name), 1)
-        await upgrade_schema(engine)
-        await engine.dispose()
-
-    with own_loop() as loop:
-        loop.run(make())
-    return name
+    """The name of a database that is up to date, for others to be copied from; nobody is connected to it."""
+    return DATABASE
 
 
 @pytest.fixture(scope="session")
@@ -330,11 +322,3 @@ async def _remove_topics(bootstrap: str) -> None:
                 await asyncio.sleep(0.05)
     finally:
         await admin.close()
-
-
-async def _execute(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

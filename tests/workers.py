@@ -8,6 +8,7 @@ random one that was asked for.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -95,6 +96,17 @@ def folder_of(run: str, worker: str) -> Path:
     return Path(tempfile.gettempdir(), f"panda-{run[:8]}-{worker}")
 
 
+def prepared_folder() -> Path:
+    """The folder for what all workers of a run begin with and one of them makes; the controller removes it."""
+    if WORKER:
+        return Path(tempfile.gettempdir()).with_name(
+            folder_of(RUN, "prepared").name
+        )  # beside this worker's own
+    folder = Path(tempfile.mkdtemp(prefix="panda-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def own_ports(ports: range) -> range:
     """This worker's share: a port that is free now is free for one of us only, also before anybody listens on it."""
     share = len(ports) // SHARES
@@ -134,6 +146,7 @@ class Controller:
         self._took: Counter[str] = Counter()
         self._left: list[str] = []
         self._folders: dict[str, Path] = {}
+        self._prepared: Path | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: object) -> Units:
@@ -150,11 +163,14 @@ class Controller:
         """Keeps where a worker's files will be."""
         worker = node.workerinput["workerid"]
         self._folders[worker] = folder_of(node.workerinput["testrunuid"], worker)
+        self._prepared = folder_of(node.workerinput["testrunuid"], "prepared")
 
     def pytest_unconfigure(self) -> None:
         """Ends what is left of workers that Ctrl-C ended."""
         for worker in [*self._folders]:
             self._end(worker)
+        if self._prepared is not None:
+            shutil.rmtree(self._prepared, ignore_errors=True)
 
     def _end(self, worker: str) -> None:
         folder = self._folders.pop(worker)

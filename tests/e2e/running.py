@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import fork_server
 import grpc
+import prepared_cluster
 import psutil
 
 from alphapanda.domain.order import OrderStatus
-from alphapanda.embedded.directory import DataDirectory
-from alphapanda.embedded.layout import Layout
 from alphapanda.embedded.postgres import EmbeddedPostgres
 from alphapanda.embedded.redis import EmbeddedRedis
-from alphapanda.storage.engine import open_engine
-from alphapanda.storage.schema import upgrade_schema
 from panda.marketdata.v1.marketdata_pb2_grpc import MarketDataServiceStub
 from panda.ops.v1.ops_pb2 import GetStatusRequest
 from panda.ops.v1.ops_pb2_grpc import OpsServiceStub
@@ -94,27 +85,6 @@ def servers_of(data_dir: Path) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
-
-
-@cache
-def _prepared_cluster() -> Path:
-    """A PostgreSQL cluster with an empty schema that is up to date, made once a process, for platforms to begin with."""
-    root = Path(tempfile.mkdtemp(prefix="panda-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    root.chmod(0o711)  # the server's user may pass
-
-    async def make() -> None:
-        server = EmbeddedPostgres(root)
-        try:
-            engine = open_engine(await server.start(), 1)
-            await upgrade_schema(engine)
-            await engine.dispose()
-        finally:
-            await server.stop()
-
-    with ThreadPoolExecutor(1) as beside:  # the caller may have a loop
-        beside.submit(asyncio.run, make()).result()
-    return Layout(root).postgres_cluster
 
 
 def _own_instruments(folder: Path) -> dict[str, str]:
@@ -186,10 +156,7 @@ class Platform:
     def start(self, *more: str) -> None:
         """Starts the process and waits until it answers."""
         if self._prepared and not self.data_dir.exists():
-            DataDirectory(self.data_dir).claim()
-            layout = Layout(self.data_dir)
-            layout.postgres.mkdir(mode=0o700)
-            subprocess.run(["cp", "-a", _prepared_cluster(), layout.postgres_cluster], check=True)
+            prepared_cluster.copy_to(self.data_dir)
         self.launch(*more)
         self.target = self.wait_for("process.ready", START_SECONDS)["target"]
 
