@@ -66,6 +66,14 @@ CALLS: Final[Described] = {
         "the discrepancy is over already: it healed, the books agree again, or a person resolved it",
         "nothing is left to do; `alphapanda reconcile list --all` shows how it ended",
     ),
+    "NOT_BOOKABLE": (
+        "our books don't hold what a discrepancy is to be booked of",
+        "the message says what they hold; name another strategy with --strategy, or accept it",
+    ),
+    "POSITION_CHANGED": (
+        "trading holds something else than portfolio: a fill is on its way between them",
+        "try again in a moment; if it stays, `alphapanda reconcile` says what differs",
+    ),
     "NO_FILLS_OF_DAY": (
         "the contract note is of a day on which the account traded nothing here",
         "give the day that the note is of: `alphapanda reconcile note --help`",

@@ -128,6 +128,15 @@ class InMemoryPortfolioStore(PortfolioStore):
             rows.fills.append(fill_row(booking, received.correlation_id))
             rows.ledger.extend(ledger_rows(booking.transaction, booking.first_sequence))
             self._fill_ids.add(booking.filled.fill.fill_id)
+        for adjusted, _ in unit.adjusted:
+            key = adjusted.filled.order.key
+            rows = self._accounts[AccountName(key.broker, key.account)]
+            rows.revision = adjusted.revision
+            for change in adjusted.changes:
+                rows.positions[change.position.key] = change.position
+                rows.changed_at = change.position.changed_at
+            rows.ledger.extend(ledger_rows(adjusted.transaction, adjusted.first_sequence))
+            self._fill_ids.add(adjusted.filled.fill.fill_id)
 
     @override
     async def books(self, name: AccountName) -> AccountBooks | None:

@@ -167,5 +167,6 @@ class TradingService(Protocol):
     MakeWay: Call[trading.MakeWayRequest, trading.MakeWayResponse]
     ConfirmNoOrder: Call[trading.ConfirmNoOrderRequest, trading.ConfirmNoOrderResponse]
     RecheckOrder: Call[trading.RecheckOrderRequest, trading.RecheckOrderResponse]
+    AdjustPositions: Call[trading.AdjustPositionsRequest, trading.AdjustPositionsResponse]
     GetBrokerRouting: Call[trading.GetBrokerRoutingRequest, trading.GetBrokerRoutingResponse]
     SetBrokerRouting: Call[trading.SetBrokerRoutingRequest, trading.SetBrokerRoutingResponse]

@@ -32,7 +32,11 @@ from panda.risk.v1.risk_pb2 import ReconcileBrokerRequest, ReconcileBrokerRespon
 _RESOLUTIONS = {
     "accept": portfolio.DISCREPANCY_RESOLUTION_ACCEPTED,
     "corrected": portfolio.DISCREPANCY_RESOLUTION_CORRECTED,
+    "book": portfolio.DISCREPANCY_RESOLUTION_BOOKED,
 }
+
+
+_MOST_UNITS = 10_000
 
 
 @click.group(cls=ListsByDefault)
@@ -89,8 +93,8 @@ def run(
     ]
     if differing:
         warn(
-            "what differs stays until the books agree, or until you resolve it: `alphapanda reconcile resolve ID accept|corrected"
-            " --reason WHY`"
+            "what differs stays until the books agree, or until you resolve it: `alphapanda reconcile resolve ID"
+            " accept|book|corrected --reason WHY`"
         )
         raise SystemExit(1)
 
@@ -131,17 +135,44 @@ def list_(
 @click.argument("discrepancy_id")
 @click.argument("how", type=click.Choice(list(_RESOLUTIONS)))
 @click.option("--reason", required=True, help="why, one sentence")
+@click.option(
+    "--ratio",
+    default="",
+    metavar="NEW:OLD",
+    help="to book a CORPORATE_ACTION: 2:1 for a split of 1 into 2 or a bonus of 1 for 1, 3:2 for a bonus of 1 for 2",
+)
+@click.option(
+    "--strategy",
+    "strategy_id",
+    default="",
+    help="to book a PRODUCT_CONVERTED or OPPOSED: of this strategy's units  [default: first those of `foreign`, then the largest position]",
+)
 @asks
-def resolve(discrepancy_id: str, how: str, reason: str, target: Target, *, as_json: bool) -> None:
-    """Resolve a discrepancy: accept the broker's units, which then count as held outside; or say that you have corrected it.
+def resolve(
+    discrepancy_id: str,
+    how: str,
+    reason: str,
+    ratio: str,
+    strategy_id: str,
+    target: Target,
+    *,
+    as_json: bool,
+) -> None:
+    """Resolve a discrepancy: accept, book it, or say that you have corrected it.
 
-    Entries in its instrument pass again. What is said to be corrected and still differs is found again by the next comparison.
+    `accept`: the broker's units count as held outside from then on. `book`: what happened is booked in our ledger, as the broker has it;
+    for PRODUCT_CONVERTED, CORPORATE_ACTION (with --ratio) and OPPOSED. `corrected`: what still differs is found again by the next comparison.
+    Entries in its instrument pass again.
     """
+    new, old = _ratio(ratio)
     request = portfolio.ResolveDiscrepancyRequest(
         request_id=new_request_id(),
         discrepancy_id=discrepancy_id,
         resolution=_RESOLUTIONS[how],
         reason=reason,
+        new_units=new,
+        old_units=old,
+        strategy_id=strategy_id,
     )
     answer = ask(target, lambda services: services.portfolio.ResolveDiscrepancy(request))
     show(answer, as_json=as_json, table=lambda: discrepancies_table([answer.discrepancy]))
@@ -173,6 +204,20 @@ def note(file: Path, broker: str, account: str, day: str, target: Target, *, as_
     )
     answer = ask(target, lambda services: services.portfolio.ImportContractNote(request))
     show(answer, as_json=as_json, table=lambda: note_view(answer))
+
+
+def _ratio(text: str) -> tuple[int, int]:
+    """New units for old ones; (0, 0) where none is given."""
+    if not text:
+        return 0, 0
+    new, _, old = text.partition(":")
+    if not (
+        new.isdecimal() and old.isdecimal() and 0 < int(new) <= _MOST_UNITS and 0 < int(old) <= _MOST_UNITS
+    ):
+        fail(
+            f"--ratio: {text!r} is not allowed; NEW:OLD, two whole numbers from 1 to {_MOST_UNITS}, such as 2:1"
+        )
+    return int(new), int(old)
 
 
 def _released(answer: ReconcileBrokerResponse, broker: str, *, as_json: bool) -> None:

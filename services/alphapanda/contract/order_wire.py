@@ -21,6 +21,8 @@ from alphapanda.contract.wire import (
 from alphapanda.domain.charges import NO_CHARGES
 from alphapanda.domain.order import FailureReason, OrderStatus, PositionEffect, Product, Side
 from alphapanda.domain.order_events import (
+    Adjustment,
+    AdjustmentKind,
     Cancelled,
     Failed,
     Fill,
@@ -120,6 +122,7 @@ def order_event(
                     commission=money(fill.commission),
                     traded_at=timestamp(fill.traded_at),
                     charge_lines=charge_lines(fill.charges.lines),
+                    adjustment=_adjustment(fill.adjustment) if fill.adjustment is not None else None,
                 )
             )
         case Failed(reason=reason, message=text):
@@ -152,6 +155,7 @@ def order_update_from(event: Event) -> OrderUpdate:
                 commission=exact(m.commission.amount),
                 traded_at=moment(m.traded_at),
                 charges=charges_from(m.charge_lines) if m.charge_lines else NO_CHARGES,
+                adjustment=_adjustment_from(m, event.broker) if m.HasField("adjustment") else None,
             )
             return Filled(order_state_from(m.order, event.broker), fill)
         case "order_failed":
@@ -163,3 +167,23 @@ def order_update_from(event: Event) -> OrderUpdate:
             return Cancelled(order_state_from(cancelled.order, event.broker), cancelled.message)
         case other:
             raise NotOnTheWire(f"{other} is not an order event")
+
+
+def _adjustment(adjustment: Adjustment) -> orders_pb2.Adjustment:
+    other = adjustment.other
+    return orders_pb2.Adjustment(
+        kind=orders_pb2.AdjustmentKind.ValueType(adjustment.kind),
+        books=adjustment.books,
+        other_strategy_id=other.strategy_id if other else "",
+        other_product=common.Product.ValueType(other.product if other else 0),
+    )
+
+
+def _adjustment_from(m: orders_pb2.OrderFilled, broker: str) -> Adjustment:
+    told, order = m.adjustment, m.order
+    other = None
+    if told.other_strategy_id:
+        other = PositionKey(
+            broker, order.account, told.other_strategy_id, order.instrument_id, Product(told.other_product)
+        )
+    return Adjustment(AdjustmentKind(told.kind), told.books, other)

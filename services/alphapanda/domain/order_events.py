@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import IntEnum
 
 from msgspec import Struct
 
@@ -56,10 +57,33 @@ class OrderState(Struct, frozen=True, gc=False):
     protective: bool = False
 
 
+class AdjustmentKind(IntEnum):
+    """Why units changed without a trade; numbered as in panda.events.v1."""
+
+    CONVERSION = 1
+    CORPORATE_ACTION = 2
+    ALLOCATION = 3
+
+
+class Adjustment(Struct, frozen=True, gc=False):
+    """Units that changed without a trade: they moved between two positions, or there are more or fewer of them at the same cost.
+
+    Attributes:
+        kind: why.
+        books: whether the ledger books it with this fill; of two positions it is the one that units leave.
+        other: the other position; None where there is none.
+    """
+
+    kind: AdjustmentKind
+    books: bool
+    other: PositionKey | None = None
+
+
 class Fill(Struct, frozen=True, gc=False):
     """One trade of an order: `quantity` units at `price` rupees, `commission` rupees (0 or more, in paise).
 
-    `charges` are the exact lines that the commission is the sum of, rounded; without lines, only the sum is known.
+    `charges` are the exact lines that the commission is the sum of, rounded; without lines, only the sum is known. With an
+    `adjustment` nothing was traded, and the price is what a unit costs then, rounded.
     """
 
     fill_id: str
@@ -69,6 +93,7 @@ class Fill(Struct, frozen=True, gc=False):
     commission: Decimal
     traded_at: datetime
     charges: Charges = NO_CHARGES
+    adjustment: Adjustment | None = None
 
 
 class Submitted(Struct, frozen=True, gc=False):

@@ -13,6 +13,7 @@ from alphapanda.consuming.delivery import Delivery, Handler
 from alphapanda.contract.order_wire import order_update_from
 from alphapanda.contract.wire import seconds_of
 from alphapanda.domain.order_events import Filled
+from alphapanda.portfolio.core.adjusting import Adjusted
 from alphapanda.portfolio.core.book import Booking
 from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.store.port import AccountName, Cause, PortfolioStore, ReceivedFill
@@ -84,20 +85,28 @@ class PortfolioConsumer(Handler):
         async with self._store.unit(received, starting_cash) as unit:
             for fill in received:
                 unit.book(fill)
-        if (again := len(received) - len(unit.bookings)) > 0:
+        again = sum(one.filled.fill.adjustment is None for one in received) - len(unit.bookings)
+        if again > 0:
             self._figures.absorbed(SERVICE, batch[0].broker, again)
-        if not unit.bookings:
+        if not (unit.bookings or unit.adjusted):
             return
-        now = self._wall_clock()
-        for booking, fill in unit.bookings:
-            seconds = now - made_at[booking.filled.fill.fill_id]
-            self._figures.passed(Stage.FILL_TO_BOOKED, batch[0].broker, seconds, fill.correlation_id)
         for booked in self._on_booked:
             booked(changed)
+        self._measure(batch[0].broker, unit.bookings, made_at)
+        for adjusted, fill in unit.adjusted:
+            _log_adjustment(fill, adjusted)
         events = {one.event.order_filled.fill_id: one.event.event_id for one in batch}
         for booking, fill in unit.bookings:
             _log_booking(fill, booking)
             self._note(events[fill.filled.fill.fill_id], fill, booking)
+
+    def _measure(
+        self, broker: str, bookings: Sequence[tuple[Booking, ReceivedFill]], made_at: Mapping[str, float]
+    ) -> None:
+        now = self._wall_clock()
+        for booking, fill in bookings:
+            seconds = now - made_at[booking.filled.fill.fill_id]
+            self._figures.passed(Stage.FILL_TO_BOOKED, broker, seconds, fill.correlation_id)
 
     def _note(self, event_id: str, received: ReceivedFill, booking: Booking) -> None:
         if not self._tracer.on:
@@ -111,6 +120,23 @@ class PortfolioConsumer(Handler):
             spans.REALISED: str(booking.realised),
         }
         self._tracer.note(event_id, spans.booked(event_id), attributes)
+
+
+def _log_adjustment(received: ReceivedFill, adjusted: Adjusted) -> None:
+    order, fill = received.filled.order, received.filled.fill
+    adjustment = fill.adjustment
+    _log.warning(
+        "position.adjusted",
+        broker=order.key.broker,
+        account=order.key.account,
+        strategy_id=order.key.strategy_id,
+        instrument_id=order.key.instrument_id,
+        kind=adjustment.kind.name if adjustment else "",
+        quantity=order.side.sign * fill.quantity,
+        position=adjusted.changes[0].position.quantity,
+        order_id=order.order_id,
+        correlation_id=received.correlation_id,
+    )
 
 
 def _log_booking(received: ReceivedFill, booking: Booking) -> None:

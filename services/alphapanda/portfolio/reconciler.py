@@ -18,13 +18,15 @@ import structlog
 from alphapanda.domain.errors import UnknownName
 from alphapanda.mesh.status import describe_rpc_error
 from alphapanda.portfolio.brokers.reader import BooksUnreadable, BrokerReader
+from alphapanda.portfolio.core.adjustment_plan import opposed, plan
 from alphapanda.portfolio.core.comparison import compare
 from alphapanda.portfolio.core.discrepancies import Discrepancy, Progress, progressed
 from alphapanda.portfolio.core.discrepancy import Difference, Severity, State, Unit
+from alphapanda.portfolio.core.positions import Position
 from alphapanda.portfolio.core.reconciled_books import BrokerBooks, Held, OurBooks, OurFill
 from alphapanda.portfolio.store.discrepancies import DiscrepancyStore
 from alphapanda.portfolio.store.port import AccountName, PortfolioStore, PositionCursor
-from alphapanda.portfolio.trading_books import Call, Trading, read_trading
+from alphapanda.portfolio.trading_books import Call, Trading, adjustment_request, read_trading
 from panda.risk.v1 import risk_pb2 as risk
 from panda.trading.v1 import trading_pb2 as trading
 
@@ -274,35 +276,73 @@ class Reconciler:
         since = datetime.combine(theirs.day, time(0), UTC) - _IST
         if not theirs.is_own:  # others have compared the orders
             in_trading = await read_trading(self._trading, name, None)
-            return OurBooks(held=await self._held(name), in_trading=in_trading.held), {}
+            held, _ = await self._held(name)
+            return OurBooks(held=held, in_trading=in_trading.held), {}
         in_trading = await read_trading(self._trading, name, since)
         outside = await self._discrepancies.outside(name)
+        held, opposed = await self._held(name)
         books = OurBooks(
-            held=await self._held(name),
+            held=held,
             fills=await self._fills(name, since),
             orders=in_trading.orders,
             outside=outside.units,
             isins=outside.isins,
             in_trading=in_trading.held,
+            opposed=opposed,
         )
         return books, in_trading.calls
 
-    async def _held(self, name: AccountName) -> dict[Unit, Held]:
-        held: dict[Unit, Held] = {}
+    async def book(
+        self, found: Discrepancy, ratio: tuple[int, int], strategy_id: str, reason: str
+    ) -> tuple[tuple[Unit, int], ...]:
+        """Has trading book what a discrepancy is of, once; its events bring it to every copy of positions, and to the ledger.
+
+        Args:
+            found: the discrepancy.
+            ratio: new units for old ones, of a CORPORATE_ACTION; (0, 0) elsewhere.
+            strategy_id: whose units are meant; empty: by the rule.
+            reason: why, one sentence.
+
+        Returns:
+            What counts as held outside besides.
+
+        Raises:
+            InvalidInput: the request doesn't fit the discrepancy.
+            NotBookable: our books don't hold it.
+            grpc.aio.AioRpcError: trading refuses it, or doesn't answer.
+        """
+        name = AccountName(found.broker, found.account)
+        outside = await self._discrepancies.outside(name)
+        planned = plan(found.difference, await self._positions(name), outside.units, ratio, strategy_id)
+        await self._trading.AdjustPositions(
+            adjustment_request(name, planned, found.discrepancy_id, found.difference.instrument_id, reason)
+        )
+        return planned.outside
+
+    async def _positions(self, name: AccountName) -> list[Position]:
+        """All positions of an account, flat ones included."""
+        found: list[Position] = []
         after: PositionCursor | None = None
         while True:
             page = await self._store.positions(
                 name, strategy_id="", include_flat=True, after=after, limit=_PAGE
             )
-            for one in page:
-                unit = Unit(one.key.instrument_id, one.key.product)
-                before = held.get(unit)
-                quantity, cost = (before.quantity, before.cost) if before else (0, 0)
-                held[unit] = Held(quantity + one.quantity, cost + one.cost)
+            found += page
             if len(page) < _PAGE:
-                return held
+                return found
             key = page[-1].key
             after = PositionCursor(key.strategy_id, key.instrument_id, int(key.product))
+
+    async def _held(self, name: AccountName) -> tuple[dict[Unit, Held], dict[Unit, tuple[int, int]]]:
+        """What is held, and of it what stands against what was traded elsewhere."""
+        held: dict[Unit, Held] = {}
+        positions = await self._positions(name)
+        for one in positions:
+            unit = Unit(one.key.instrument_id, one.key.product)
+            before = held.get(unit)
+            quantity, cost = (before.quantity, before.cost) if before else (0, 0)
+            held[unit] = Held(quantity + one.quantity, cost + one.cost)
+        return held, opposed(positions)
 
     async def _fills(self, name: AccountName, since: datetime) -> list[OurFill]:
         """The fills since the day's begin, newest first."""

@@ -16,8 +16,10 @@ from alphapanda.contract.wire import exact
 from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.routing import DEFAULT_BROKER
 from alphapanda.mesh.caller import current_caller
-from alphapanda.mesh.errors import FailedPrecondition, NotFound
+from alphapanda.mesh.errors import FailedPrecondition, NotFound, Unavailable
 from alphapanda.mesh.paging import decode_page_token, encode_page_token
+from alphapanda.mesh.status import call_failure, describe_rpc_error
+from alphapanda.portfolio.core.adjustment_plan import NotBookable
 from alphapanda.portfolio.core.contract_note import noted_charges
 from alphapanda.portfolio.core.discrepancies import Discrepancy, resolved
 from alphapanda.portfolio.core.discrepancy import Resolution, State, Unit
@@ -120,13 +122,15 @@ class ReconciliationApi(PortfolioServiceServicer):
         caller = current_caller.get()
         discrepancy_id = str(UUID(request.discrepancy_id))
 
+        outside = await self._book(request, discrepancy_id)
+
         def change(one: Discrepancy) -> tuple[Discrepancy, tuple[tuple[Unit, int], ...]]:
             if one.state is State.RESOLVED:
                 raise FailedPrecondition(
                     "DISCREPANCY_RESOLVED", f"{discrepancy_id} is over already: {one.resolution.name}"
                 )
             resolution = Resolution(request.resolution)
-            return resolved(one, resolution, self._wall_clock(), caller, request.reason)
+            return resolved(one, resolution, self._wall_clock(), caller, request.reason, outside)
 
         try:
             given, name = await self._discrepancies.resolve(
@@ -141,6 +145,32 @@ class ReconciliationApi(PortfolioServiceServicer):
         if name is not None:
             await self._reconciler.tell_risk(name)
         return portfolio.ResolveDiscrepancyResponse.FromString(given)
+
+    async def _book(
+        self, request: portfolio.ResolveDiscrepancyRequest, discrepancy_id: str
+    ) -> tuple[tuple[Unit, int], ...]:
+        """Books what a discrepancy is of where that is asked for; returns what counts as held outside besides."""
+        ratio = request.new_units, request.old_units
+        if Resolution(request.resolution) is not Resolution.BOOKED:
+            if any(ratio) or request.strategy_id:
+                raise InvalidInput(
+                    "resolution", Resolution(request.resolution).name, "BOOKED with a ratio or strategy"
+                )
+            return ()
+        found = await self._discrepancies.find(discrepancy_id)
+        if found is None or found.state is State.RESOLVED:
+            return ()  # what it says of that is the answer
+        try:
+            return await self._reconciler.book(found, ratio, request.strategy_id, request.reason)
+        except NotBookable as error:
+            raise FailedPrecondition("NOT_BOOKABLE", str(error)) from None
+        except grpc.aio.AioRpcError as error:
+            failure = call_failure(error)
+            if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                raise FailedPrecondition(failure.reason or "POSITION_CHANGED", failure.message) from None
+            raise Unavailable(
+                "BROKER_NOT_READY", f"trading can't book it now: {describe_rpc_error(error)}"
+            ) from None
 
     @override
     async def ImportContractNote(

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
-from alphapanda.contract.wire import moment
+from alphapanda.contract.wire import decimal, moment
 from alphapanda.domain.order import OrderStatus, Product
+from alphapanda.portfolio.core.adjustment_plan import Plan
 from alphapanda.portfolio.core.discrepancy import Unit
 from alphapanda.portfolio.core.reconciled_books import OurOrder
 from alphapanda.portfolio.store.port import AccountName
 from panda.common.v1 import common_pb2 as common
+from panda.events.v1 import orders_pb2
 from panda.trading.v1 import trading_pb2 as trading
 
 _PAGE: Final = 500
@@ -39,6 +41,11 @@ class Trading(Protocol):
         self, request: trading.RecheckOrderRequest, /
     ) -> Awaitable[trading.RecheckOrderResponse]:
         """Asks the broker for a call of an order again."""
+
+    def AdjustPositions(  # noqa: N802 - the contract's name
+        self, request: trading.AdjustPositionsRequest, /
+    ) -> Awaitable[trading.AdjustPositionsResponse]:
+        """Books changes of positions that no trade explains."""
 
 
 class Call(NamedTuple):
@@ -112,4 +119,30 @@ def _order(one: trading.Order) -> OurOrder:
         open_tags=tuple(intent.tag for intent in one.intents if OrderStatus(intent.status) in _AT_THE_BROKER),
         instrument_id=one.state.instrument_id,
         created_at=moment(one.created_at),
+    )
+
+
+def adjustment_request(
+    name: AccountName, planned: Plan, subject_id: str, instrument_id: str, reason: str
+) -> trading.AdjustPositionsRequest:
+    """The command that books a plan."""
+    return trading.AdjustPositionsRequest(
+        subject_id=subject_id,
+        broker=name.broker,
+        account=name.account,
+        instrument_id=instrument_id,
+        kind=orders_pb2.AdjustmentKind.ValueType(planned.kind),
+        reason=reason,
+        adjustments=[
+            trading.PositionAdjustment(
+                strategy_id=move.key.strategy_id,
+                product=common.Product.ValueType(move.key.product),
+                held=move.held,
+                units=move.units,
+                price=decimal(move.price),
+                to_strategy_id=move.to.strategy_id if move.to else "",
+                to_product=common.Product.ValueType(move.to.product if move.to else 0),
+            )
+            for move in planned.moves
+        ],
     )

@@ -185,6 +185,12 @@ class TradingApi(ChangeRpcs, ProtectionRpcs, RoutingApi):
         return trading.RecheckOrderResponse(order=order, found=found)
 
     @override
+    async def AdjustPositions(
+        self, request: trading.AdjustPositionsRequest, context: Context
+    ) -> trading.AdjustPositionsResponse:
+        return trading.AdjustPositionsResponse(order_ids=await self._executor.adjust(request))
+
+    @override
     async def ListOrders(
         self, request: trading.ListOrdersRequest, context: Context
     ) -> trading.ListOrdersResponse:

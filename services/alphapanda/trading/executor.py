@@ -23,6 +23,7 @@ from alphapanda.domain.order import FailureReason, OrderStatus
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.verdict import Approved
+from alphapanda.trading.adjusting import adjust_positions
 from alphapanda.trading.call_slots import HeldOrder
 from alphapanda.trading.core.checks import PreSubmitChecks
 from alphapanda.trading.core.order import Order
@@ -37,6 +38,7 @@ from alphapanda.trading.execution_context import (
 from alphapanda.trading.lines import Lines
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.rechecking import recheck
+from panda.trading.v1 import trading_pb2 as trading
 
 _RESUMED_AT_ONCE = 16
 _log = structlog.get_logger(__name__)
@@ -111,6 +113,10 @@ class OrderExecutor:
             Unavailable: the broker can't be asked now.
         """
         return await recheck(self._context, order_id, intent_id)
+
+    async def adjust(self, request: trading.AdjustPositionsRequest) -> Sequence[str]:
+        """Stores changes of positions that no trade explains; returns the ids of their orders (`adjust_positions`)."""
+        return await adjust_positions(self._context, request)
 
     async def execute(self, approved: Sequence[tuple[Approved, str]]) -> None:
         """Executes signals that risk approved, as far as possible now.

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import grpc
 import pytest
 import structlog
 from google.protobuf.message import Message
+from kiteconnect import KiteConnect
 from tests.kite_exchange.account import Holding
 from tests.kite_exchange.exchange import APP
 from trading_room import NOON
@@ -28,15 +31,19 @@ from alphapanda.kite.rest import KiteRest
 from alphapanda.mesh.errors import NotFound, Unavailable
 from alphapanda.portfolio.brokers.kite_books import ZerodhaBooks
 from alphapanda.portfolio.consumer import PortfolioConsumer
+from alphapanda.portfolio.core.discrepancies import Discrepancy
 from alphapanda.portfolio.core.discrepancy import Kind, State, Unit
 from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.portfolio.reconciler import Outcome, Reconciler
+from alphapanda.portfolio.reconciliation_api import ReconciliationApi
+from alphapanda.portfolio.store.contract_notes import ContractNotes
 from alphapanda.portfolio.store.discrepancies import DiscrepancyStore
 from alphapanda.portfolio.store.port import AccountName
 from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
 from alphapanda.storage.outbox import Outbox
 from alphapanda.trading.foreign import ForeignTrades
 from panda.events.v1.events_pb2 import Event
+from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.risk.v1 import risk_pb2 as risk
 from panda.trading.v1 import trading_pb2 as trading
 
@@ -51,6 +58,7 @@ class Books:
     consumer: PortfolioConsumer
     discrepancies: DiscrepancyStore
     reconciler: Reconciler
+    store: PostgresPortfolioStore
     told: list[risk.SetInstrumentHaltsRequest] = field(default_factory=list)
     booked: set[str] = field(default_factory=set)
 
@@ -67,6 +75,42 @@ class Books:
 
     async def reconcile(self) -> Outcome:
         return await self.reconciler.reconcile(NAME)
+
+    async def book(self, found: Discrepancy, **told: Any) -> portfolio.Discrepancy:
+        """Books a discrepancy, as a person says."""
+        api = ReconciliationApi(
+            self.store,
+            self.reconciler,
+            self.discrepancies,
+            lambda: NOON,
+            ContractNotes(self.live.room.engine),
+            "default",
+        )
+        request = portfolio.ResolveDiscrepancyRequest(
+            request_id=str(uuid4()),
+            discrepancy_id=found.discrepancy_id,
+            resolution=portfolio.DISCREPANCY_RESOLUTION_BOOKED,
+            reason="as the broker has it",
+            **told,
+        )
+        answer = await api.ResolveDiscrepancy(request, None)
+        assert await api.ResolveDiscrepancy(request, None) == answer
+        return answer.discrepancy
+
+    async def positions(self) -> dict[tuple[str, str], tuple[int, Decimal, Decimal]]:
+        """Quantity, cost and realised profit by strategy and product; trading holds the same quantities, and the books are proved."""
+        assert await self.store.disagreements(NAME) == []
+        found = await self.store.positions(NAME, strategy_id="", include_flat=True, after=None, limit=99)
+        rows = await self.live.room.rows(
+            "SELECT strategy_id, product, quantity FROM trading.positions WHERE quantity <> 0"
+        )
+        assert {(row.strategy_id, Product(row.product).name): row.quantity for row in rows} == {
+            (one.key.strategy_id, one.key.product.name): one.quantity for one in found if one.quantity
+        }
+        return {
+            (one.key.strategy_id, one.key.product.name): (one.quantity, one.cost, one.realised)
+            for one in found
+        }
 
     def held_outside(self, quantity: int) -> None:
         """A person's own shares at the broker."""
@@ -100,12 +144,28 @@ class Services:
         await self.books.arrive()
         return answer
 
+    async def AdjustPositions(self, request: Message) -> trading.AdjustPositionsResponse:  # noqa: N802
+        answer = await self._live.room.api.AdjustPositions(request, None)
+        assert await self._live.room.api.AdjustPositions(request, None) == answer, (
+            "once, however often it is asked"
+        )
+        assert self.books is not None
+        await self.books.arrive()
+        return answer
+
     async def SetInstrumentHalts(  # noqa: N802
         self, request: risk.SetInstrumentHaltsRequest
     ) -> risk.SetInstrumentHaltsResponse:
         assert self.books is not None
         self.books.told.append(request)
         return risk.SetInstrumentHaltsResponse(revision=request.revision)
+
+
+def _kite(live: Live) -> KiteConnect:
+    """A phone of the same person."""
+    return KiteConnect(
+        APP.api_key, access_token=live.follower.newest.access_token, root=live.stub.server.api_root
+    )
 
 
 @asynccontextmanager
@@ -130,7 +190,9 @@ async def books_at_the_stub(opened: Opened) -> AsyncIterator[Books]:
         reconciler = Reconciler(
             store, discrepancies, {"zerodha": reader}, services, services, lambda: NOON, confirm_seconds=0.0
         )
-        books = services.books = Books(live, PortfolioConsumer(manager, store), discrepancies, reconciler)
+        books = services.books = Books(
+            live, PortfolioConsumer(manager, store), discrepancies, reconciler, store
+        )
         yield books
         rest.stop()
 
@@ -198,6 +260,59 @@ async def test_rule_9_a_trade_made_elsewhere_agrees_once_trading_has_booked_it(o
         await books.arrive()
         outcome = await books.reconcile()
         assert (outcome.look.found, outcome.alive, books.told[-1].halts[:]) == ([], [], [])
+
+
+async def test_rule_8_a_conversion_made_elsewhere_is_booked_by_a_persons_word(opened: Opened) -> None:
+    """MIS became CNC on a phone: it halts; booked, units and their cost move, nothing is realised, and the halt is over."""
+    async with books_at_the_stub(opened) as books:
+        live = books.live
+        verdict = live.signal()
+        await live.room.handle(verdict)
+        assert (await live.room.ended(verdict)).status is OrderStatus.FILLED
+        await books.arrive()
+        [((who, _), (quantity, cost, _))] = (await books.positions()).items()
+        cash = (await books.store.books(NAME)).cash  # type: ignore[union-attr]
+        form = {
+            "exchange": "NSE", "tradingsymbol": "INFY", "transaction_type": "BUY", "position_type": "day", "quantity": 4,
+            "old_product": "MIS", "new_product": "CNC",
+        }  # fmt: skip
+        assert await asyncio.to_thread(_kite(live).convert_position, **form)
+        outcome = await books.reconcile()
+        [found] = outcome.alive
+        assert (found.difference.kind, found.state) == (Kind.PRODUCT_CONVERTED, State.OPEN)
+        assert [one.instrument_id for one in books.told[-1].halts] == [SYMBOL]
+        booked = await books.book(found)
+        assert booked.resolution == portfolio.DISCREPANCY_RESOLUTION_BOOKED
+        moved = cost * 4 / quantity
+        assert await books.positions() == {
+            (who, "MIS"): (6, cost - moved, Decimal(0)),
+            (who, "CNC"): (4, moved, Decimal(0)),
+        }
+        assert (await books.store.books(NAME)).cash == cash  # type: ignore[union-attr]
+        outcome = await books.reconcile()
+        assert (outcome.look.found, outcome.alive, books.told[-1].halts[:]) == ([], [], [])
+
+
+async def test_rule_9_a_strategy_against_a_sale_by_phone_has_a_way_out(opened: Opened) -> None:
+    """Sold by phone, then bought by a strategy: the account is flat. Booked, the strategy is flat, too, and what was sold pays."""
+    async with books_at_the_stub(opened) as books:
+        live = books.live
+        live.desk.elsewhere("SELL", 10)
+        await ForeignTrades(live.room.context).look()
+        verdict = live.signal()
+        await live.room.handle(verdict)
+        await live.room.ended(verdict)
+        await books.arrive()
+        [found] = (await books.reconcile()).alive
+        assert found.difference.kind is Kind.OPPOSED
+        held = await books.positions()
+        await books.book(found)
+        assert {who: one[0] for who, one in (await books.positions()).items()} == dict.fromkeys(held, 0)
+        assert sum(one[2] for one in (await books.positions()).values()) == -sum(
+            one[1] for one in held.values()
+        )
+        outcome = await books.reconcile()
+        assert (outcome.look.found, outcome.alive) == ([], [])
 
 
 async def test_books_that_zerodha_does_not_tell_whole_are_not_compared(opened: Opened) -> None:

@@ -11,6 +11,7 @@ from alphapanda.domain.charge_days import ChargeDays
 from alphapanda.domain.charges import NO_CHARGES, Charges
 from alphapanda.domain.order_events import Fill, Filled
 from alphapanda.domain.signal import PositionKey
+from alphapanda.portfolio.core.adjusting import Adjusted, moved, rescaled
 from alphapanda.portfolio.core.ledger import LedgerTransaction, entry_count, fill_transaction, opening
 from alphapanda.portfolio.core.positions import Position, PositionChange
 from alphapanda.portfolio.core.profit import Statement, statement, totals_of
@@ -155,6 +156,30 @@ class PortfolioBook:
         self.revision += 1
         self.entries += entry_count(change, paid)
         return Booking(filled, change, cash_change, self.revision, first_sequence, paid, charges)
+
+    def adjust(self, filled: Filled) -> Adjusted | None:
+        """Books an adjustment; returns None if it was booked before, or is booked with the event of the other position.
+
+        Raises:
+            InvalidInput: nothing is held that could be adjusted so; nothing is changed.
+        """
+        fill, key = filled.fill, filled.order.key
+        adjustment = fill.adjustment
+        if adjustment is None or not adjustment.books or fill.fill_id in self._booked:
+            return None
+        units = filled.order.side.sign * fill.quantity
+        changes: tuple[PositionChange, ...]
+        if adjustment.other is None:
+            changes = (rescaled(self.position(key), units, fill.traded_at),)
+        else:
+            changes = moved(self.position(key), self.position(adjustment.other), -units, fill.traded_at)
+        adjusted = Adjusted(filled, changes, self.revision + 1, self.entries + 1)
+        self._booked.add(fill.fill_id)
+        for change in changes:
+            self._positions[change.position.key] = change.position
+        self.revision += 1
+        self.entries += len(adjusted.transaction.entries)
+        return adjusted
 
     def statement(self, prices: Mapping[str, Decimal]) -> Statement:
         """Value and profit at last prices by instrument_id."""

@@ -42,7 +42,7 @@ def compare(ours: OurBooks, theirs: BrokerBooks, now: datetime) -> list[Differen
         theirs: the broker's.
         now: aware wall time.
     """
-    found = [*_in_trading(ours), *_margin(theirs)]
+    found = [*_in_trading(ours), *_margin(theirs), *_opposed(ours)]
     if theirs.is_own:
         comparison = _Comparison(ours, theirs, now)
         found += comparison.fills()
@@ -256,7 +256,7 @@ class _Comparison:
                     expected, now, balance.our_costs.get(scrip), balance.their_costs.get(scrip)
                 )
             if action:
-                cause = f"it looks like {action}: {_HALTED}; book it, then resolve this"
+                cause = f"it looks like {action}: {_HALTED}; `alphapanda reconcile resolve ID book --ratio NEW:OLD` books it"
                 yield Difference(Kind.CORPORATE_ACTION, Severity.CRITICAL, *about, cause, moves)
                 continue
             cause = (
@@ -300,7 +300,8 @@ def _converted(unit: Unit, into: int, others: Sequence[tuple[Unit, int]]) -> Dif
         f"from {sources}",
         "no conversion",
         f"{into:+d} {unit.product.name}",
-        f"units were converted at the broker, from {sources} to {unit.product.name}; {_HALTED}, or a person accepts it",
+        f"units were converted at the broker, from {sources} to {unit.product.name}; {_HALTED}; `alphapanda reconcile resolve ID book`"
+        " books it",
         ((unit, into), *others),
     )
 
@@ -327,6 +328,22 @@ def _in_trading(ours: OurBooks) -> Iterator[Difference]:
                 str(trading),
                 "portfolio and trading don't hold the same: a fill is on its way, or its record is parked",
             )
+
+
+def _opposed(ours: OurBooks) -> Iterator[Difference]:
+    """Strategies whose units stand against what was traded elsewhere, so that the account holds less than they do."""
+    for unit, (strategies, elsewhere) in sorted(ours.opposed.items()):
+        yield Difference(
+            Kind.OPPOSED,
+            Severity.WARNING,
+            unit.instrument_id,
+            unit.product,
+            "against what was traded elsewhere",
+            f"{strategies:+d} held by strategies, {elsewhere:+d} traded elsewhere",
+            f"{strategies + elsewhere:+d}",
+            "an exit takes no more than the account holds, so a strategy's may never be sent: book it, and what was traded elsewhere"
+            " closes the strategy's units",
+        )
 
 
 def _margin(theirs: BrokerBooks) -> Iterator[Difference]:

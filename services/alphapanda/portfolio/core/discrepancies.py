@@ -137,9 +137,16 @@ def progressed(
 
 
 def resolved(
-    discrepancy: Discrepancy, resolution: Resolution, now: datetime, caller: str, reason: str
+    discrepancy: Discrepancy,
+    resolution: Resolution,
+    now: datetime,
+    caller: str,
+    reason: str,
+    booked_outside: tuple[tuple[Unit, int], ...] = (),
 ) -> tuple[Discrepancy, tuple[tuple[Unit, int], ...]]:
     """A discrepancy that a person resolves, and the units that count as held outside from then on.
+
+    `booked_outside` are those of a BOOKED one.
 
     Raises:
         InvalidInput: there is nothing to accept.
@@ -151,6 +158,8 @@ def resolved(
             "ACCEPTED",
             f"CORRECTED: a {discrepancy.difference.kind.name} is of no units that the broker holds",
         )
+    if resolution is Resolution.BOOKED:
+        moves = booked_outside
     return _resolved(discrepancy, resolution, now, caller, reason), moves
 
 

@@ -26,6 +26,7 @@ class Kind(IntEnum):
     UNKNOWN_INSTRUMENT = 11
     MARGIN = 13
     BOOKS = 14
+    OPPOSED = 15
 
     @property
     def is_remembered(self) -> bool:
@@ -56,6 +57,7 @@ class Resolution(IntEnum):
     AGREED = 1
     ACCEPTED = 2
     CORRECTED = 3
+    BOOKED = 4
 
 
 class Unit(NamedTuple):

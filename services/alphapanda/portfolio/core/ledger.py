@@ -34,11 +34,15 @@ class LedgerAccount(IntEnum):
 
 
 class LedgerEntry(NamedTuple):
-    """One entry: an amount in rupees, not 0, debit positive; an entry of CHARGES is the sum of its lines, if it has any."""
+    """One entry: an amount in rupees, not 0, debit positive; an entry of CHARGES is the sum of its lines, if it has any.
+
+    `key` is its position where that isn't the transaction's.
+    """
 
     ledger_account: LedgerAccount
     amount: Decimal
     charges: Charges = NO_CHARGES
+    key: PositionKey | None = None
 
 
 class LedgerTransaction(Struct, frozen=True, gc=False):

@@ -69,7 +69,7 @@ class Position(Struct, frozen=True, gc=False):
             realised = held * price - removed
             cost = added
         else:
-            removed, added = _part(self.cost, abs(delta), abs(held)), ZERO
+            removed, added = part(self.cost, abs(delta), abs(held)), ZERO
             realised = -turnover - removed
             cost = self.cost - removed
         position = Position(self.key, quantity, cost, self.realised + realised, self.charges + commission, at)
@@ -109,7 +109,7 @@ def _check_amounts(price: Decimal, commission: Decimal) -> None:
         raise InvalidInput("fill.commission", commission, "0 or more rupees with at most 4 decimals")
 
 
-def _part(cost: Decimal, closed: int, held: int) -> Decimal:
+def part(cost: Decimal, closed: int, held: int) -> Decimal:
     """Cost x closed / held in whole paise, halves away from zero; integers avoid the Decimal context's precision limit."""
     whole = abs(int(cost * _PER_RUPEE)) * closed
     divisor = held * _PAISA_UNITS

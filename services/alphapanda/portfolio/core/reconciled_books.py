@@ -196,6 +196,7 @@ class OurBooks:
         outside: what is known to be held outside, by instrument and product.
         isins: of shares, by instrument, as far as they were ever told.
         in_trading: what trading holds; None where it wasn't asked.
+        opposed: units of strategies against which units stand that were traded elsewhere, and those, by instrument and product.
     """
 
     held: Mapping[Unit, Held] = field(default_factory=dict)
@@ -204,6 +205,7 @@ class OurBooks:
     outside: Mapping[Unit, int] = field(default_factory=dict)
     isins: Mapping[str, str] = field(default_factory=dict)
     in_trading: Mapping[Unit, int] | None = None
+    opposed: Mapping[Unit, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def traded(self) -> Collection[str]:

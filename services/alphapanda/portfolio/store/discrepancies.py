@@ -197,6 +197,12 @@ class DiscrepancyStore:
             await self._requests.remember(connection, key, message)
         return message.SerializeToString(deterministic=True), name
 
+    async def find(self, discrepancy_id: str) -> Discrepancy | None:
+        """A discrepancy; None where there is none."""
+        async with self._single.connect() as connection:
+            row = (await connection.execute(_ONE, {"discrepancy_id": discrepancy_id})).one_or_none()
+        return None if row is None else _discrepancy(row)
+
     async def claim(self, key: CommandKey, request: Message) -> None:
         """Remembers a command whose effect may happen again, so that its request_id has one body.
 

@@ -15,6 +15,7 @@ from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import Product, Side
 from alphapanda.domain.order_events import Filled
 from alphapanda.domain.signal import PositionKey
+from alphapanda.portfolio.core.adjusting import Adjusted
 from alphapanda.portfolio.core.book import Booking, PortfolioBook
 from alphapanda.portfolio.core.ledger import LedgerAccount, LedgerTransaction
 from alphapanda.portfolio.core.positions import Position
@@ -180,15 +181,21 @@ class BookingUnit:
     def __init__(self, books: Mapping[AccountName, PortfolioBook]) -> None:
         self.books = books
         self.bookings: list[tuple[Booking, ReceivedFill]] = []
+        self.adjusted: list[tuple[Adjusted, ReceivedFill]] = []
 
     def book(self, received: ReceivedFill) -> Booking | None:
-        """Books a fill of the batch; returns None if it was booked before.
+        """Books a fill of the batch; returns None if it was booked before, or is an adjustment.
 
         Raises:
-            InvalidInput: the ledger can't hold the fill's amounts (Position.after).
+            InvalidInput: the ledger can't hold the fill's amounts (Position.after), or nothing is held that could be adjusted.
         """
         key = received.filled.order.key
-        booking = self.books[AccountName(key.broker, key.account)].apply(received.filled)
+        book = self.books[AccountName(key.broker, key.account)]
+        if received.filled.fill.adjustment is not None:
+            if adjusted := book.adjust(received.filled):
+                self.adjusted.append((adjusted, received))
+            return None
+        booking = book.apply(received.filled)
         if booking:
             self.bookings.append((booking, received))
         return booking
@@ -308,9 +315,9 @@ def ledger_rows(transaction: LedgerTransaction, first_sequence: int) -> tuple[Le
             transaction_id=transaction_id,
             sequence=first_sequence + n,
             name=AccountName(transaction.broker, transaction.account),
-            strategy_id=key.strategy_id if key else "",
+            strategy_id=(entry.key or key).strategy_id if key else "",
             instrument_id=key.instrument_id if key else "",
-            product=key.product if key else None,
+            product=(entry.key or key).product if key else None,
             ledger_account=entry.ledger_account,
             amount=entry.amount,
             fill_id=transaction.cause_id if key and transaction.is_fill else "",

@@ -17,6 +17,7 @@ from alphapanda.domain.charge_days import ChargeDays, from_text
 from alphapanda.domain.charges import Charges, merged
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.signal import PositionKey
+from alphapanda.portfolio.core.adjusting import Adjusted
 from alphapanda.portfolio.core.book import Booking, PortfolioBook
 from alphapanda.portfolio.core.ledger import LedgerAccount
 from alphapanda.portfolio.core.positions import Position
@@ -247,7 +248,11 @@ async def _locked_books(
     keys: dict[AccountName, set[PositionKey]] = {}
     for received in batch:
         key = received.filled.order.key
-        keys.setdefault(AccountName(key.broker, key.account), set()).add(key)
+        touched = keys.setdefault(AccountName(key.broker, key.account), set())
+        touched.add(key)
+        adjustment = received.filled.fill.adjustment
+        if adjustment is not None and adjustment.other is not None:
+            touched.add(adjustment.other)
     every = [key for of_account in keys.values() for key in of_account]
     asked = {
         "brokers": [name.broker for name in keys],
@@ -268,6 +273,9 @@ async def _locked_books(
         if all(name in accounts and accounts[name].revision == seen.get(name) for name in keys):
             break
     booked = [str(fill_id) for fill_id in found.booked]
+    if any(received.filled.fill.adjustment is not None for received in batch):
+        rows_found = await connection.execute(sql.ADJUSTED, {"fill_ids": asked["fill_ids"]})
+        booked += [str(row.adjustment_id) for row in rows_found]
     positions = [rows.position_of(row) for row in _whole(found.positions)]
     days = {rows.key_of(row): from_text(row.sums) for row in _whole(found.charge_days)}
     payers = [(AccountName(row.broker, row.account), row) for row in _whole(found.dp_payers)]
@@ -292,15 +300,22 @@ async def _locked_books(
 
 async def _save(connection: AsyncConnection, unit: BookingUnit) -> None:
     bookings = [booking for booking, _ in unit.bookings]
-    if not bookings:
+    adjusted = [one for one, _ in unit.adjusted]
+    booked: list[Booking | Adjusted] = [*bookings, *adjusted]
+    if not booked:
         return
-    changed = {AccountName(booking.position.key.broker, booking.position.key.account) for booking in bookings}
-    positions = {booking.position.key: booking.position for booking in bookings}
+    touched = [booking.position for booking in bookings]
+    touched += [change.position for one in adjusted for change in one.changes]
+    changed = dict.fromkeys(AccountName(one.key.broker, one.key.account) for one in touched)
+    positions = {
+        one.key: unit.books[AccountName(one.key.broker, one.key.account)].position(one.key) for one in touched
+    }
     by_day, changed_at = dict.fromkeys(changed, ZERO), {}
     for booking in bookings:
         name = AccountName(booking.position.key.broker, booking.position.key.account)
         by_day[name] += booking.day_charges
-        changed_at[name] = booking.position.changed_at
+    for one in touched:
+        changed_at[AccountName(one.key.broker, one.key.account)] = one.changed_at
     await _write(
         connection,
         {
@@ -313,18 +328,25 @@ async def _save(connection: AsyncConnection, unit: BookingUnit) -> None:
                 rows.fill_values(booking, received.correlation_id) for booking, received in unit.bookings
             ],
             "ledger_transactions": [
-                rows.transaction_values(booking.transaction, booking.revision) for booking in bookings
+                rows.transaction_values(one.transaction, one.revision)
+                for one in booked
+                if one.transaction.entries
             ],
             "ledger_entries": [
-                entry
-                for booking in bookings
-                for entry in rows.entry_values(booking.transaction, booking.first_sequence)
+                entry for one in booked for entry in rows.entry_values(one.transaction, one.first_sequence)
             ],
             "positions": [rows.position_values(position) for position in positions.values()],
-            "strategy_totals": rows.totals_values(bookings),
+            "strategy_totals": rows.totals_values(bookings, adjusted),
+            **_adjustment_rows(unit),
             **_charge_rows(unit, bookings),
         },
     )
+
+
+def _adjustment_rows(unit: BookingUnit) -> dict[str, Sequence[rows.Values]]:
+    """The rows of adjustments; none where there are none, so that a batch of fills has the statement that it always had."""
+    found = [rows.adjustment_values(one, received.correlation_id) for one, received in unit.adjusted]
+    return {"adjustments": found} if found else {}
 
 
 def _charge_rows(unit: BookingUnit, bookings: Sequence[Booking]) -> dict[str, Sequence[rows.Values]]:

@@ -19,8 +19,10 @@ from alphapanda.domain.charges import (
     charges_text,
     merged,
 )
+from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import Product, Side
 from alphapanda.domain.signal import PositionKey
+from alphapanda.portfolio.core.adjusting import Adjusted
 from alphapanda.portfolio.core.book import Booking, PortfolioBook
 from alphapanda.portfolio.core.ledger import LedgerAccount, LedgerTransaction
 from alphapanda.portfolio.core.positions import Position
@@ -116,18 +118,23 @@ def totals_of(row: AnyRow, lines: Mapping[str, Charges] | None = None) -> Strate
     return StrategyTotals(row.strategy_id, row.realised, row.charges, found)
 
 
-def totals_values(bookings: Sequence[Booking]) -> list[Values]:
+def totals_values(bookings: Sequence[Booking], adjusted: Sequence[Adjusted] = ()) -> list[Values]:
     """Rows of portfolio.strategy_totals: the amounts that bookings add to each strategy's totals."""
+    changes = [(booking.position.key, booking.realised, booking.paid) for booking in bookings]
+    changes += [
+        (change.position.key, change.realised, ZERO)
+        for one in adjusted
+        for change in one.changes
+        if change.realised
+    ]
     added: dict[tuple[str, str, str], Values] = {}
-    for booking in bookings:
-        key = booking.position.key
+    for key, realised, charges in changes:
         name = key.broker, key.account, key.strategy_id
-        charges = booking.paid
         row = added.setdefault(
             name,
             {"broker": name[0], "account": name[1], "strategy_id": name[2], "realised": 0, "charges": 0},
         )
-        row |= {"realised": row["realised"] + booking.realised, "charges": row["charges"] + charges}  # type: ignore[operator]
+        row |= {"realised": row["realised"] + realised, "charges": row["charges"] + charges}  # type: ignore[operator]
     return list(added.values())
 
 
@@ -147,6 +154,26 @@ def fill_values(booking: Booking, correlation_id: str) -> Values:
         "revision": fill.revision,
         "day_charges": booking.day_charges,
         "charges": charges_text(booking.charges),
+    }
+
+
+def adjustment_values(adjusted: Adjusted, correlation_id: str) -> Values:
+    """A row of portfolio.adjustments."""
+    filled = adjusted.filled
+    fill, key = filled.fill, filled.order.key
+    adjustment = fill.adjustment
+    other = adjustment.other if adjustment else None
+    return key_values(key) | {
+        "adjustment_id": fill.fill_id,
+        "order_id": filled.order.order_id,
+        "kind": int(adjustment.kind) if adjustment else 0,
+        "other_strategy_id": other.strategy_id if other else "",
+        "other_product": int(other.product) if other else 0,
+        "units": filled.order.side.sign * fill.quantity,
+        "cost": adjusted.changes[0].removed,
+        "adjusted_at": fill.traded_at,
+        "correlation_id": correlation_id,
+        "revision": adjusted.revision,
     }
 
 

@@ -68,6 +68,10 @@ LOCKED_BOOKS = text(
 )
 """Locks the accounts of a batch and reads all rows that its fills may change, in one round trip."""
 
+ADJUSTED = text(
+    "SELECT adjustment_id FROM portfolio.adjustments WHERE adjustment_id = ANY(CAST(:fill_ids AS uuid[]))"
+)
+
 
 def _save(table: str, columns: str, conflict: str = "") -> str:
     return f"INSERT INTO portfolio.{table} ({columns}) SELECT {columns} FROM {rows_of(f'portfolio.{table}', table)}{conflict}"
@@ -85,6 +89,11 @@ SAVE = together(
             "fills",
             f"fill_id, order_id, {_KEY}, side, quantity, price, commission, realised, traded_at, correlation_id, revision,"
             " day_charges, charges",
+        ),
+        "adjustments": _save(
+            "adjustments",
+            f"adjustment_id, order_id, {_KEY}, kind, other_strategy_id, other_product, units, cost, adjusted_at, correlation_id,"
+            " revision",
         ),
         "ledger_transactions": _save(
             "ledger_transactions", "transaction_id, broker, account, fill_id, revision, market_time"

@@ -154,6 +154,31 @@ CHARGE_TOTALS = Table(
     _of_account(),
 )
 
+# What changed positions without a trade: units that went to another position, or another number of them at the same cost. kind:
+# 1 CONVERSION, 2 CORPORATE_ACTION, 3 ALLOCATION. units: the signed change of the position.
+ADJUSTMENTS = Table(
+    "adjustments",
+    METADATA,
+    column("adjustment_id", Uuid, primary_key=True),
+    column("order_id", Uuid),
+    column("broker", SORTED_TEXT),
+    column("account", SORTED_TEXT),
+    column("strategy_id", SORTED_TEXT),
+    column("instrument_id", SORTED_TEXT),
+    column("product", SmallInteger),
+    column("kind", SmallInteger, CheckConstraint("kind BETWEEN 1 AND 3")),
+    column("other_strategy_id", SORTED_TEXT),
+    column("other_product", SmallInteger),
+    column("units", BigInteger, CheckConstraint("units <> 0")),
+    column("cost", RUPEES),
+    column("adjusted_at", INSTANT),
+    column("correlation_id", Text),
+    column("revision", BigInteger),
+    column("booked_at", INSTANT, server_default=func.now()),
+    UniqueConstraint("broker", "account", "revision"),
+    _of_account(),
+)
+
 LEDGER_TRANSACTIONS = Table(
     "ledger_transactions",
     METADATA,
@@ -240,7 +265,7 @@ DISCREPANCIES = Table(
     column("found_at", INSTANT),
     column("seen_at", INSTANT),
     column("seen", Integer, CheckConstraint("seen > 0")),
-    column("resolution", SmallInteger, CheckConstraint("resolution BETWEEN 0 AND 3")),
+    column("resolution", SmallInteger, CheckConstraint("resolution BETWEEN 0 AND 4")),
     Column("resolved_at", INSTANT),
     column("resolved_by", Text),
     column("reason", Text),
@@ -346,7 +371,7 @@ _TRIGGERS = (
     *(
         f"CREATE TRIGGER {table.name}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table.fullname}"
         " FOR EACH STATEMENT EXECUTE FUNCTION portfolio.refuse_change()"
-        for table in (FILLS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES)
+        for table in (FILLS, ADJUSTMENTS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES)
     ),
 )
 for _statement in _TRIGGERS:

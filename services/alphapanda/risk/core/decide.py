@@ -20,6 +20,7 @@ from alphapanda.risk.core.position import (
     OrderProgress,
     PositionState,
     TradeHistory,
+    after_adjustment,
     after_event,
     after_fill,
     is_square_off,
@@ -121,7 +122,11 @@ def apply_order(
         state = _with_losses_of_day(state, at, inputs)
     worth = sign * (after.value - value) if priced else None
     charges = after.charges - (before.charges if before is not None else ZERO)
-    state, realised = after_fill(state, sign * (order.filled - filled), worth, at, charges)
+    units = sign * (order.filled - filled)
+    if fill is not None and fill.adjustment is not None:
+        state, realised = after_adjustment(state, units, worth or ZERO, at, fill.adjustment.kind), ZERO
+    else:
+        state, realised = after_fill(state, units, worth, at, charges)
     if state.open is None or state.open.signal_id != order.signal_id:
         is_late = before is not None and before.final and not before.filled and bool(after.filled)
         return Applied(state, after, realised, int(is_late))

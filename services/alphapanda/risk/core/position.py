@@ -6,10 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from alphapanda.domain.money import ZERO, to_paisa
 from alphapanda.domain.order import Side
-from alphapanda.domain.order_events import Fill, OrderState
+from alphapanda.domain.order_events import AdjustmentKind, Fill, OrderState
 from alphapanda.domain.signal import MANUAL, PositionKey, Signal
 
 _EXACT = Decimal("0.0001")
@@ -203,6 +204,32 @@ def after_fill(
         round_trip, opened_at = -carried, at if quantity else None
     after = TradeHistory(left, round_trip, losses, lost_at, history.last_request, history.last_request_at)
     return _held(state, quantity, opened_at, after), realised
+
+
+def after_adjustment(
+    state: PositionState, delta: int, value: Decimal, at: datetime | None, kind: AdjustmentKind
+) -> PositionState:
+    """The position after units of it changed without a trade: their cost comes or goes with them, and nothing is realised.
+
+    Args:
+        state: the position before.
+        delta: signed change of the units.
+        value: signed rupees that they cost, rounded.
+        at: market time; None if it is unknown.
+        kind: why.
+    """
+    held, history = state.quantity, state.history
+    quantity, cost = held + delta, history.cost
+    if kind is AdjustmentKind.CORPORATE_ACTION:
+        after = cost
+    elif held * delta >= 0:
+        after = cost + value if cost or not held else ZERO
+    elif held * quantity > 0:
+        after = cost - to_paisa(cost * abs(delta) / abs(held))
+    else:
+        after = (value * abs(quantity) / abs(delta)).quantize(_EXACT)
+    opened_at = None if not quantity else (state.opened_at or at) if held * quantity > 0 else at
+    return _held(state, quantity, opened_at, replace(history, cost=after))
 
 
 def _held(

@@ -25,6 +25,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Why units changed without a trade.
+type AdjustmentKind int32
+
+const (
+	// Not set; never published.
+	AdjustmentKind_ADJUSTMENT_KIND_UNSPECIFIED AdjustmentKind = 0
+	// They moved to another product, such as from MIS to CNC.
+	AdjustmentKind_ADJUSTMENT_KIND_CONVERSION AdjustmentKind = 1
+	// A split, a bonus or a consolidation: another number of units, at the same cost.
+	AdjustmentKind_ADJUSTMENT_KIND_CORPORATE_ACTION AdjustmentKind = 2
+	// They moved to another strategy.
+	AdjustmentKind_ADJUSTMENT_KIND_ALLOCATION AdjustmentKind = 3
+)
+
+// Enum value maps for AdjustmentKind.
+var (
+	AdjustmentKind_name = map[int32]string{
+		0: "ADJUSTMENT_KIND_UNSPECIFIED",
+		1: "ADJUSTMENT_KIND_CONVERSION",
+		2: "ADJUSTMENT_KIND_CORPORATE_ACTION",
+		3: "ADJUSTMENT_KIND_ALLOCATION",
+	}
+	AdjustmentKind_value = map[string]int32{
+		"ADJUSTMENT_KIND_UNSPECIFIED":      0,
+		"ADJUSTMENT_KIND_CONVERSION":       1,
+		"ADJUSTMENT_KIND_CORPORATE_ACTION": 2,
+		"ADJUSTMENT_KIND_ALLOCATION":       3,
+	}
+)
+
+func (x AdjustmentKind) Enum() *AdjustmentKind {
+	p := new(AdjustmentKind)
+	*p = x
+	return p
+}
+
+func (x AdjustmentKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AdjustmentKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_panda_events_v1_orders_proto_enumTypes[0].Descriptor()
+}
+
+func (AdjustmentKind) Type() protoreflect.EnumType {
+	return &file_panda_events_v1_orders_proto_enumTypes[0]
+}
+
+func (x AdjustmentKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AdjustmentKind.Descriptor instead.
+func (AdjustmentKind) EnumDescriptor() ([]byte, []int) {
+	return file_panda_events_v1_orders_proto_rawDescGZIP(), []int{0}
+}
+
 // Why an order ended without being executed as wanted.
 type FailureReason int32
 
@@ -114,11 +171,11 @@ func (x FailureReason) String() string {
 }
 
 func (FailureReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_panda_events_v1_orders_proto_enumTypes[0].Descriptor()
+	return file_panda_events_v1_orders_proto_enumTypes[1].Descriptor()
 }
 
 func (FailureReason) Type() protoreflect.EnumType {
-	return &file_panda_events_v1_orders_proto_enumTypes[0]
+	return &file_panda_events_v1_orders_proto_enumTypes[1]
 }
 
 func (x FailureReason) Number() protoreflect.EnumNumber {
@@ -127,7 +184,7 @@ func (x FailureReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FailureReason.Descriptor instead.
 func (FailureReason) EnumDescriptor() ([]byte, []int) {
-	return file_panda_events_v1_orders_proto_rawDescGZIP(), []int{0}
+	return file_panda_events_v1_orders_proto_rawDescGZIP(), []int{1}
 }
 
 // An order as it was after a change. Every order event carries it whole, so that events of one order may be read in any
@@ -441,7 +498,10 @@ type OrderFilled struct {
 	TradedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=traded_at,json=tradedAt,proto3" json:"traded_at,omitempty"`
 	// The charges that the commission is the sum of, exact; the commission is rounded to the paisa. Empty where only the sum
 	// is known. What the day's fills add up to on a contract note is booked by portfolio.
-	ChargeLines   []*v1.ChargeLine `protobuf:"bytes,8,rep,name=charge_lines,json=chargeLines,proto3" json:"charge_lines,omitempty"`
+	ChargeLines []*v1.ChargeLine `protobuf:"bytes,8,rep,name=charge_lines,json=chargeLines,proto3" json:"charge_lines,omitempty"`
+	// Set where nothing was traded: units moved between two positions, or their number changed. `price` is what a unit of it
+	// costs then, rounded, and the commission is 0.
+	Adjustment    *Adjustment `protobuf:"bytes,9,opt,name=adjustment,proto3" json:"adjustment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -532,6 +592,87 @@ func (x *OrderFilled) GetChargeLines() []*v1.ChargeLine {
 	return nil
 }
 
+func (x *OrderFilled) GetAdjustment() *Adjustment {
+	if x != nil {
+		return x.Adjustment
+	}
+	return nil
+}
+
+// An adjustment of positions without a trade. What moves takes its cost along, and realises nothing where it comes from.
+type Adjustment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why.
+	Kind AdjustmentKind `protobuf:"varint,1,opt,name=kind,proto3,enum=panda.events.v1.AdjustmentKind" json:"kind,omitempty"`
+	// Whether the ledger books it with this event. Of two positions it is the one that units leave; the event of the other
+	// says only that units came.
+	Books bool `protobuf:"varint,2,opt,name=books,proto3" json:"books,omitempty"`
+	// Strategy of the other position. Empty where there is none.
+	OtherStrategyId string `protobuf:"bytes,3,opt,name=other_strategy_id,json=otherStrategyId,proto3" json:"other_strategy_id,omitempty"`
+	// Product of the other position. UNSPECIFIED where there is none.
+	OtherProduct  v1.Product `protobuf:"varint,4,opt,name=other_product,json=otherProduct,proto3,enum=panda.common.v1.Product" json:"other_product,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Adjustment) Reset() {
+	*x = Adjustment{}
+	mi := &file_panda_events_v1_orders_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Adjustment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Adjustment) ProtoMessage() {}
+
+func (x *Adjustment) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_events_v1_orders_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Adjustment.ProtoReflect.Descriptor instead.
+func (*Adjustment) Descriptor() ([]byte, []int) {
+	return file_panda_events_v1_orders_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Adjustment) GetKind() AdjustmentKind {
+	if x != nil {
+		return x.Kind
+	}
+	return AdjustmentKind_ADJUSTMENT_KIND_UNSPECIFIED
+}
+
+func (x *Adjustment) GetBooks() bool {
+	if x != nil {
+		return x.Books
+	}
+	return false
+}
+
+func (x *Adjustment) GetOtherStrategyId() string {
+	if x != nil {
+		return x.OtherStrategyId
+	}
+	return ""
+}
+
+func (x *Adjustment) GetOtherProduct() v1.Product {
+	if x != nil {
+		return x.OtherProduct
+	}
+	return v1.Product(0)
+}
+
 // An order ended unexecuted, or with only a part executed. Final.
 type OrderFailed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -547,7 +688,7 @@ type OrderFailed struct {
 
 func (x *OrderFailed) Reset() {
 	*x = OrderFailed{}
-	mi := &file_panda_events_v1_orders_proto_msgTypes[3]
+	mi := &file_panda_events_v1_orders_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +700,7 @@ func (x *OrderFailed) String() string {
 func (*OrderFailed) ProtoMessage() {}
 
 func (x *OrderFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_events_v1_orders_proto_msgTypes[3]
+	mi := &file_panda_events_v1_orders_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +713,7 @@ func (x *OrderFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderFailed.ProtoReflect.Descriptor instead.
 func (*OrderFailed) Descriptor() ([]byte, []int) {
-	return file_panda_events_v1_orders_proto_rawDescGZIP(), []int{3}
+	return file_panda_events_v1_orders_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *OrderFailed) GetOrder() *OrderState {
@@ -609,7 +750,7 @@ type OrderCancelled struct {
 
 func (x *OrderCancelled) Reset() {
 	*x = OrderCancelled{}
-	mi := &file_panda_events_v1_orders_proto_msgTypes[4]
+	mi := &file_panda_events_v1_orders_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +762,7 @@ func (x *OrderCancelled) String() string {
 func (*OrderCancelled) ProtoMessage() {}
 
 func (x *OrderCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_events_v1_orders_proto_msgTypes[4]
+	mi := &file_panda_events_v1_orders_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +775,7 @@ func (x *OrderCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderCancelled.ProtoReflect.Descriptor instead.
 func (*OrderCancelled) Descriptor() ([]byte, []int) {
-	return file_panda_events_v1_orders_proto_rawDescGZIP(), []int{4}
+	return file_panda_events_v1_orders_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *OrderCancelled) GetOrder() *OrderState {
@@ -693,7 +834,7 @@ const file_panda_events_v1_orders_proto_rawDesc = "" +
 	"protective\x18\x17 \x01(\bR\n" +
 	"protective\"K\n" +
 	"\x0eOrderSubmitted\x129\n" +
-	"\x05order\x18\x01 \x01(\v2\x1b.panda.events.v1.OrderStateB\x06\xbaH\x03\xc8\x01\x01R\x05order\"\xba\x03\n" +
+	"\x05order\x18\x01 \x01(\v2\x1b.panda.events.v1.OrderStateB\x06\xbaH\x03\xc8\x01\x01R\x05order\"\xf7\x03\n" +
 	"\vOrderFilled\x129\n" +
 	"\x05order\x18\x01 \x01(\v2\x1b.panda.events.v1.OrderStateB\x06\xbaH\x03\xc8\x01\x01R\x05order\x12!\n" +
 	"\afill_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06fillId\x123\n" +
@@ -704,14 +845,29 @@ const file_panda_events_v1_orders_proto_rawDesc = "" +
 	"commission\x18\x06 \x01(\v2\x16.panda.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"commission\x12?\n" +
 	"\ttraded_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\btradedAt\x12>\n" +
-	"\fcharge_lines\x18\b \x03(\v2\x1b.panda.common.v1.ChargeLineR\vchargeLines\"\xa4\x01\n" +
+	"\fcharge_lines\x18\b \x03(\v2\x1b.panda.common.v1.ChargeLineR\vchargeLines\x12;\n" +
+	"\n" +
+	"adjustment\x18\t \x01(\v2\x1b.panda.events.v1.AdjustmentR\n" +
+	"adjustment\"\xce\x01\n" +
+	"\n" +
+	"Adjustment\x12?\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1f.panda.events.v1.AdjustmentKindB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12\x14\n" +
+	"\x05books\x18\x02 \x01(\bR\x05books\x12*\n" +
+	"\x11other_strategy_id\x18\x03 \x01(\tR\x0fotherStrategyId\x12=\n" +
+	"\rother_product\x18\x04 \x01(\x0e2\x18.panda.common.v1.ProductR\fotherProduct\"\xa4\x01\n" +
 	"\vOrderFailed\x129\n" +
 	"\x05order\x18\x01 \x01(\v2\x1b.panda.events.v1.OrderStateB\x06\xbaH\x03\xc8\x01\x01R\x05order\x12@\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x1e.panda.events.v1.FailureReasonB\b\xbaH\x05\x82\x01\x02 \x00R\x06reason\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\"e\n" +
 	"\x0eOrderCancelled\x129\n" +
 	"\x05order\x18\x01 \x01(\v2\x1b.panda.events.v1.OrderStateB\x06\xbaH\x03\xc8\x01\x01R\x05order\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage*\xa3\x04\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage*\x97\x01\n" +
+	"\x0eAdjustmentKind\x12\x1f\n" +
+	"\x1bADJUSTMENT_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aADJUSTMENT_KIND_CONVERSION\x10\x01\x12$\n" +
+	" ADJUSTMENT_KIND_CORPORATE_ACTION\x10\x02\x12\x1e\n" +
+	"\x1aADJUSTMENT_KIND_ALLOCATION\x10\x03*\xa3\x04\n" +
 	"\rFailureReason\x12\x1e\n" +
 	"\x1aFAILURE_REASON_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19FAILURE_REASON_NOT_ROUTED\x10\x01\x12\x1a\n" +
@@ -744,52 +900,57 @@ func file_panda_events_v1_orders_proto_rawDescGZIP() []byte {
 	return file_panda_events_v1_orders_proto_rawDescData
 }
 
-var file_panda_events_v1_orders_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_panda_events_v1_orders_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_panda_events_v1_orders_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_panda_events_v1_orders_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_panda_events_v1_orders_proto_goTypes = []any{
-	(FailureReason)(0),            // 0: panda.events.v1.FailureReason
-	(*OrderState)(nil),            // 1: panda.events.v1.OrderState
-	(*OrderSubmitted)(nil),        // 2: panda.events.v1.OrderSubmitted
-	(*OrderFilled)(nil),           // 3: panda.events.v1.OrderFilled
-	(*OrderFailed)(nil),           // 4: panda.events.v1.OrderFailed
-	(*OrderCancelled)(nil),        // 5: panda.events.v1.OrderCancelled
-	(v1.Side)(0),                  // 6: panda.common.v1.Side
-	(v1.Product)(0),               // 7: panda.common.v1.Product
-	(v1.OrderType)(0),             // 8: panda.common.v1.OrderType
-	(v1.PositionEffect)(0),        // 9: panda.common.v1.PositionEffect
-	(v1.OrderStatus)(0),           // 10: panda.common.v1.OrderStatus
-	(*decimal.Decimal)(nil),       // 11: google.type.Decimal
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*v1.Money)(nil),              // 13: panda.common.v1.Money
-	(v1.Validity)(0),              // 14: panda.common.v1.Validity
-	(*v1.ChargeLine)(nil),         // 15: panda.common.v1.ChargeLine
+	(AdjustmentKind)(0),           // 0: panda.events.v1.AdjustmentKind
+	(FailureReason)(0),            // 1: panda.events.v1.FailureReason
+	(*OrderState)(nil),            // 2: panda.events.v1.OrderState
+	(*OrderSubmitted)(nil),        // 3: panda.events.v1.OrderSubmitted
+	(*OrderFilled)(nil),           // 4: panda.events.v1.OrderFilled
+	(*Adjustment)(nil),            // 5: panda.events.v1.Adjustment
+	(*OrderFailed)(nil),           // 6: panda.events.v1.OrderFailed
+	(*OrderCancelled)(nil),        // 7: panda.events.v1.OrderCancelled
+	(v1.Side)(0),                  // 8: panda.common.v1.Side
+	(v1.Product)(0),               // 9: panda.common.v1.Product
+	(v1.OrderType)(0),             // 10: panda.common.v1.OrderType
+	(v1.PositionEffect)(0),        // 11: panda.common.v1.PositionEffect
+	(v1.OrderStatus)(0),           // 12: panda.common.v1.OrderStatus
+	(*decimal.Decimal)(nil),       // 13: google.type.Decimal
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*v1.Money)(nil),              // 15: panda.common.v1.Money
+	(v1.Validity)(0),              // 16: panda.common.v1.Validity
+	(*v1.ChargeLine)(nil),         // 17: panda.common.v1.ChargeLine
 }
 var file_panda_events_v1_orders_proto_depIdxs = []int32{
-	6,  // 0: panda.events.v1.OrderState.side:type_name -> panda.common.v1.Side
-	7,  // 1: panda.events.v1.OrderState.product:type_name -> panda.common.v1.Product
-	8,  // 2: panda.events.v1.OrderState.order_type:type_name -> panda.common.v1.OrderType
-	9,  // 3: panda.events.v1.OrderState.position_effect:type_name -> panda.common.v1.PositionEffect
-	10, // 4: panda.events.v1.OrderState.status:type_name -> panda.common.v1.OrderStatus
-	11, // 5: panda.events.v1.OrderState.average_price:type_name -> google.type.Decimal
-	12, // 6: panda.events.v1.OrderState.market_time:type_name -> google.protobuf.Timestamp
-	13, // 7: panda.events.v1.OrderState.charges:type_name -> panda.common.v1.Money
-	14, // 8: panda.events.v1.OrderState.validity:type_name -> panda.common.v1.Validity
-	11, // 9: panda.events.v1.OrderState.limit_price:type_name -> google.type.Decimal
-	11, // 10: panda.events.v1.OrderState.trigger_price:type_name -> google.type.Decimal
-	1,  // 11: panda.events.v1.OrderSubmitted.order:type_name -> panda.events.v1.OrderState
-	1,  // 12: panda.events.v1.OrderFilled.order:type_name -> panda.events.v1.OrderState
-	11, // 13: panda.events.v1.OrderFilled.price:type_name -> google.type.Decimal
-	13, // 14: panda.events.v1.OrderFilled.commission:type_name -> panda.common.v1.Money
-	12, // 15: panda.events.v1.OrderFilled.traded_at:type_name -> google.protobuf.Timestamp
-	15, // 16: panda.events.v1.OrderFilled.charge_lines:type_name -> panda.common.v1.ChargeLine
-	1,  // 17: panda.events.v1.OrderFailed.order:type_name -> panda.events.v1.OrderState
-	0,  // 18: panda.events.v1.OrderFailed.reason:type_name -> panda.events.v1.FailureReason
-	1,  // 19: panda.events.v1.OrderCancelled.order:type_name -> panda.events.v1.OrderState
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	8,  // 0: panda.events.v1.OrderState.side:type_name -> panda.common.v1.Side
+	9,  // 1: panda.events.v1.OrderState.product:type_name -> panda.common.v1.Product
+	10, // 2: panda.events.v1.OrderState.order_type:type_name -> panda.common.v1.OrderType
+	11, // 3: panda.events.v1.OrderState.position_effect:type_name -> panda.common.v1.PositionEffect
+	12, // 4: panda.events.v1.OrderState.status:type_name -> panda.common.v1.OrderStatus
+	13, // 5: panda.events.v1.OrderState.average_price:type_name -> google.type.Decimal
+	14, // 6: panda.events.v1.OrderState.market_time:type_name -> google.protobuf.Timestamp
+	15, // 7: panda.events.v1.OrderState.charges:type_name -> panda.common.v1.Money
+	16, // 8: panda.events.v1.OrderState.validity:type_name -> panda.common.v1.Validity
+	13, // 9: panda.events.v1.OrderState.limit_price:type_name -> google.type.Decimal
+	13, // 10: panda.events.v1.OrderState.trigger_price:type_name -> google.type.Decimal
+	2,  // 11: panda.events.v1.OrderSubmitted.order:type_name -> panda.events.v1.OrderState
+	2,  // 12: panda.events.v1.OrderFilled.order:type_name -> panda.events.v1.OrderState
+	13, // 13: panda.events.v1.OrderFilled.price:type_name -> google.type.Decimal
+	15, // 14: panda.events.v1.OrderFilled.commission:type_name -> panda.common.v1.Money
+	14, // 15: panda.events.v1.OrderFilled.traded_at:type_name -> google.protobuf.Timestamp
+	17, // 16: panda.events.v1.OrderFilled.charge_lines:type_name -> panda.common.v1.ChargeLine
+	5,  // 17: panda.events.v1.OrderFilled.adjustment:type_name -> panda.events.v1.Adjustment
+	0,  // 18: panda.events.v1.Adjustment.kind:type_name -> panda.events.v1.AdjustmentKind
+	9,  // 19: panda.events.v1.Adjustment.other_product:type_name -> panda.common.v1.Product
+	2,  // 20: panda.events.v1.OrderFailed.order:type_name -> panda.events.v1.OrderState
+	1,  // 21: panda.events.v1.OrderFailed.reason:type_name -> panda.events.v1.FailureReason
+	2,  // 22: panda.events.v1.OrderCancelled.order:type_name -> panda.events.v1.OrderState
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_panda_events_v1_orders_proto_init() }
@@ -802,8 +963,8 @@ func file_panda_events_v1_orders_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_events_v1_orders_proto_rawDesc), len(file_panda_events_v1_orders_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   5,
+			NumEnums:      2,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -126,6 +126,9 @@ const (
 	DiscrepancyKind_DISCREPANCY_KIND_MARGIN DiscrepancyKind = 13
 	// Trading's books differ from portfolio's, or from those of the broker as trading reads them.
 	DiscrepancyKind_DISCREPANCY_KIND_BOOKS DiscrepancyKind = 14
+	// A strategy's units stand against units that were traded elsewhere: the account holds less than the strategy, so that its
+	// exit can't be sent.
+	DiscrepancyKind_DISCREPANCY_KIND_OPPOSED DiscrepancyKind = 15
 )
 
 // Enum value maps for DiscrepancyKind.
@@ -145,6 +148,7 @@ var (
 		11: "DISCREPANCY_KIND_UNKNOWN_INSTRUMENT",
 		13: "DISCREPANCY_KIND_MARGIN",
 		14: "DISCREPANCY_KIND_BOOKS",
+		15: "DISCREPANCY_KIND_OPPOSED",
 	}
 	DiscrepancyKind_value = map[string]int32{
 		"DISCREPANCY_KIND_UNSPECIFIED":        0,
@@ -161,6 +165,7 @@ var (
 		"DISCREPANCY_KIND_UNKNOWN_INSTRUMENT": 11,
 		"DISCREPANCY_KIND_MARGIN":             13,
 		"DISCREPANCY_KIND_BOOKS":              14,
+		"DISCREPANCY_KIND_OPPOSED":            15,
 	}
 )
 
@@ -317,6 +322,8 @@ const (
 	DiscrepancyResolution_DISCREPANCY_RESOLUTION_ACCEPTED DiscrepancyResolution = 2
 	// A person has put it right elsewhere. Found again, it is a new discrepancy.
 	DiscrepancyResolution_DISCREPANCY_RESOLUTION_CORRECTED DiscrepancyResolution = 3
+	// What happened is in our books now, as the broker has it: a PRODUCT_CONVERTED, a CORPORATE_ACTION, an OPPOSED.
+	DiscrepancyResolution_DISCREPANCY_RESOLUTION_BOOKED DiscrepancyResolution = 4
 )
 
 // Enum value maps for DiscrepancyResolution.
@@ -326,12 +333,14 @@ var (
 		1: "DISCREPANCY_RESOLUTION_AGREED",
 		2: "DISCREPANCY_RESOLUTION_ACCEPTED",
 		3: "DISCREPANCY_RESOLUTION_CORRECTED",
+		4: "DISCREPANCY_RESOLUTION_BOOKED",
 	}
 	DiscrepancyResolution_value = map[string]int32{
 		"DISCREPANCY_RESOLUTION_UNSPECIFIED": 0,
 		"DISCREPANCY_RESOLUTION_AGREED":      1,
 		"DISCREPANCY_RESOLUTION_ACCEPTED":    2,
 		"DISCREPANCY_RESOLUTION_CORRECTED":   3,
+		"DISCREPANCY_RESOLUTION_BOOKED":      4,
 	}
 )
 
@@ -2941,10 +2950,17 @@ type ResolveDiscrepancyRequest struct {
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Id of the discrepancy.
 	DiscrepancyId string `protobuf:"bytes,2,opt,name=discrepancy_id,json=discrepancyId,proto3" json:"discrepancy_id,omitempty"`
-	// ACCEPTED or CORRECTED.
+	// ACCEPTED, CORRECTED or BOOKED.
 	Resolution DiscrepancyResolution `protobuf:"varint,3,opt,name=resolution,proto3,enum=panda.portfolio.v1.DiscrepancyResolution" json:"resolution,omitempty"`
 	// Why, one sentence of at most 1000 characters.
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// To book a CORPORATE_ACTION: so many units … 2 for a split of 1 into 2, and for a bonus of 1 for 1. 0 elsewhere.
+	NewUnits uint32 `protobuf:"varint,5,opt,name=new_units,json=newUnits,proto3" json:"new_units,omitempty"`
+	// … for so many: 1 for both. 0 elsewhere.
+	OldUnits uint32 `protobuf:"varint,6,opt,name=old_units,json=oldUnits,proto3" json:"old_units,omitempty"`
+	// To book a PRODUCT_CONVERTED or OPPOSED: of this strategy's units. Empty: first what was traded elsewhere, then the largest
+	// position first.
+	StrategyId    string `protobuf:"bytes,7,opt,name=strategy_id,json=strategyId,proto3" json:"strategy_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3003,6 +3019,27 @@ func (x *ResolveDiscrepancyRequest) GetResolution() DiscrepancyResolution {
 func (x *ResolveDiscrepancyRequest) GetReason() string {
 	if x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func (x *ResolveDiscrepancyRequest) GetNewUnits() uint32 {
+	if x != nil {
+		return x.NewUnits
+	}
+	return 0
+}
+
+func (x *ResolveDiscrepancyRequest) GetOldUnits() uint32 {
+	if x != nil {
+		return x.OldUnits
+	}
+	return 0
+}
+
+func (x *ResolveDiscrepancyRequest) GetStrategyId() string {
+	if x != nil {
+		return x.StrategyId
 	}
 	return ""
 }
@@ -3983,17 +4020,20 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\"\x8a\x01\n" +
 	"\x19ListDiscrepanciesResponse\x12E\n" +
 	"\rdiscrepancies\x18\x01 \x03(\v2\x1f.panda.portfolio.v1.DiscrepancyR\rdiscrepancies\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf1\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe2\x02\n" +
 	"\x19ResolveDiscrepancyRequest\x12(\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x12/\n" +
-	"\x0ediscrepancy_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\rdiscrepancyId\x12U\n" +
+	"\x0ediscrepancy_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\rdiscrepancyId\x12W\n" +
 	"\n" +
-	"resolution\x18\x03 \x01(\x0e2).panda.portfolio.v1.DiscrepancyResolutionB\n" +
-	"\xbaH\a\x82\x01\x04\x18\x02\x18\x03R\n" +
+	"resolution\x18\x03 \x01(\x0e2).panda.portfolio.v1.DiscrepancyResolutionB\f\xbaH\t\x82\x01\x06\x18\x02\x18\x03\x18\x04R\n" +
 	"resolution\x12\"\n" +
 	"\x06reason\x18\x04 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xe8\aR\x06reason\"_\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xe8\aR\x06reason\x12%\n" +
+	"\tnew_units\x18\x05 \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\bnewUnits\x12%\n" +
+	"\told_units\x18\x06 \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\boldUnits\x12\x1f\n" +
+	"\vstrategy_id\x18\a \x01(\tR\n" +
+	"strategyId\"_\n" +
 	"\x1aResolveDiscrepancyResponse\x12A\n" +
 	"\vdiscrepancy\x18\x01 \x01(\v2\x1f.panda.portfolio.v1.DiscrepancyR\vdiscrepancy\"\xfe\x02\n" +
 	"\x15ReportSlippageRequest\x128\n" +
@@ -4067,7 +4107,7 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\x18LEDGER_ACCOUNT_POSITIONS\x10\x02\x12\x1f\n" +
 	"\x1bLEDGER_ACCOUNT_REALISED_PNL\x10\x03\x12\x1a\n" +
 	"\x16LEDGER_ACCOUNT_CHARGES\x10\x04\x12\x1a\n" +
-	"\x16LEDGER_ACCOUNT_CAPITAL\x10\x05*\xff\x03\n" +
+	"\x16LEDGER_ACCOUNT_CAPITAL\x10\x05*\x9d\x04\n" +
 	"\x0fDiscrepancyKind\x12 \n" +
 	"\x1cDISCREPANCY_KIND_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cDISCREPANCY_KIND_MISSED_FILL\x10\x01\x12!\n" +
@@ -4083,7 +4123,8 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\x12'\n" +
 	"#DISCREPANCY_KIND_UNKNOWN_INSTRUMENT\x10\v\x12\x1b\n" +
 	"\x17DISCREPANCY_KIND_MARGIN\x10\r\x12\x1a\n" +
-	"\x16DISCREPANCY_KIND_BOOKS\x10\x0e\"\x04\b\f\x10\f*\x9f\x01\n" +
+	"\x16DISCREPANCY_KIND_BOOKS\x10\x0e\x12\x1c\n" +
+	"\x18DISCREPANCY_KIND_OPPOSED\x10\x0f\"\x04\b\f\x10\f*\x9f\x01\n" +
 	"\x13DiscrepancySeverity\x12$\n" +
 	" DISCREPANCY_SEVERITY_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19DISCREPANCY_SEVERITY_INFO\x10\x01\x12 \n" +
@@ -4093,12 +4134,13 @@ const file_panda_portfolio_v1_portfolio_proto_rawDesc = "" +
 	"\x1dDISCREPANCY_STATE_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bDISCREPANCY_STATE_SUSPECTED\x10\x01\x12\x1a\n" +
 	"\x16DISCREPANCY_STATE_OPEN\x10\x02\x12\x1e\n" +
-	"\x1aDISCREPANCY_STATE_RESOLVED\x10\x03*\xad\x01\n" +
+	"\x1aDISCREPANCY_STATE_RESOLVED\x10\x03*\xd0\x01\n" +
 	"\x15DiscrepancyResolution\x12&\n" +
 	"\"DISCREPANCY_RESOLUTION_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dDISCREPANCY_RESOLUTION_AGREED\x10\x01\x12#\n" +
 	"\x1fDISCREPANCY_RESOLUTION_ACCEPTED\x10\x02\x12$\n" +
-	" DISCREPANCY_RESOLUTION_CORRECTED\x10\x032\xa2\f\n" +
+	" DISCREPANCY_RESOLUTION_CORRECTED\x10\x03\x12!\n" +
+	"\x1dDISCREPANCY_RESOLUTION_BOOKED\x10\x042\xa2\f\n" +
 	"\x10PortfolioService\x12n\n" +
 	"\fGetPortfolio\x12'.panda.portfolio.v1.GetPortfolioRequest\x1a(.panda.portfolio.v1.GetPortfolioResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\xd0\x0f\x12t\n" +
 	"\x0eListPortfolios\x12).panda.portfolio.v1.ListPortfoliosRequest\x1a*.panda.portfolio.v1.ListPortfoliosResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\x88'\x12v\n" +

@@ -65,7 +65,8 @@ type PortfolioServiceClient interface {
 	// Discrepancies, newest first, a page at a time.
 	ListDiscrepancies(ctx context.Context, in *ListDiscrepanciesRequest, opts ...grpc.CallOption) (*ListDiscrepanciesResponse, error)
 	// Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
-	// (DISCREPANCY_RESOLVED) where it is over already.
+	// (DISCREPANCY_RESOLVED) where it is over already, (NOT_BOOKABLE) where our books don't hold what is to be booked,
+	// (POSITION_CHANGED) where trading holds something else.
 	ResolveDiscrepancy(ctx context.Context, in *ResolveDiscrepancyRequest, opts ...grpc.CallOption) (*ResolveDiscrepancyResponse, error)
 	// How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
 	// each account, the newest ones, and says where it left some out. NOT_FOUND where an account is not open.
@@ -251,7 +252,8 @@ type PortfolioServiceServer interface {
 	// Discrepancies, newest first, a page at a time.
 	ListDiscrepancies(context.Context, *ListDiscrepanciesRequest) (*ListDiscrepanciesResponse, error)
 	// Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
-	// (DISCREPANCY_RESOLVED) where it is over already.
+	// (DISCREPANCY_RESOLVED) where it is over already, (NOT_BOOKABLE) where our books don't hold what is to be booked,
+	// (POSITION_CHANGED) where trading holds something else.
 	ResolveDiscrepancy(context.Context, *ResolveDiscrepancyRequest) (*ResolveDiscrepancyResponse, error)
 	// How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
 	// each account, the newest ones, and says where it left some out. NOT_FOUND where an account is not open.

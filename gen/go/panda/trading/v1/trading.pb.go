@@ -2820,6 +2820,252 @@ func (x *RecheckOrderResponse) GetFound() bool {
 	return false
 }
 
+// A change of a position without a trade.
+type PositionAdjustment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the strategy.
+	StrategyId string `protobuf:"bytes,1,opt,name=strategy_id,json=strategyId,proto3" json:"strategy_id,omitempty"`
+	// Product of the position.
+	Product v1.Product `protobuf:"varint,2,opt,name=product,proto3,enum=panda.common.v1.Product" json:"product,omitempty"`
+	// Units that the caller has of it, signed: with others nothing is adjusted.
+	Held int64 `protobuf:"varint,3,opt,name=held,proto3" json:"held,omitempty"`
+	// Signed change of the units, not 0.
+	Units int64 `protobuf:"varint,4,opt,name=units,proto3" json:"units,omitempty"`
+	// What a unit costs then, rupees, for display.
+	Price *decimal.Decimal `protobuf:"bytes,5,opt,name=price,proto3" json:"price,omitempty"`
+	// Strategy of the position to which the units go. Empty where there is none.
+	ToStrategyId string `protobuf:"bytes,6,opt,name=to_strategy_id,json=toStrategyId,proto3" json:"to_strategy_id,omitempty"`
+	// Product of the position to which the units go. UNSPECIFIED where there is none.
+	ToProduct     v1.Product `protobuf:"varint,7,opt,name=to_product,json=toProduct,proto3,enum=panda.common.v1.Product" json:"to_product,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PositionAdjustment) Reset() {
+	*x = PositionAdjustment{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PositionAdjustment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PositionAdjustment) ProtoMessage() {}
+
+func (x *PositionAdjustment) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PositionAdjustment.ProtoReflect.Descriptor instead.
+func (*PositionAdjustment) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *PositionAdjustment) GetStrategyId() string {
+	if x != nil {
+		return x.StrategyId
+	}
+	return ""
+}
+
+func (x *PositionAdjustment) GetProduct() v1.Product {
+	if x != nil {
+		return x.Product
+	}
+	return v1.Product(0)
+}
+
+func (x *PositionAdjustment) GetHeld() int64 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *PositionAdjustment) GetUnits() int64 {
+	if x != nil {
+		return x.Units
+	}
+	return 0
+}
+
+func (x *PositionAdjustment) GetPrice() *decimal.Decimal {
+	if x != nil {
+		return x.Price
+	}
+	return nil
+}
+
+func (x *PositionAdjustment) GetToStrategyId() string {
+	if x != nil {
+		return x.ToStrategyId
+	}
+	return ""
+}
+
+func (x *PositionAdjustment) GetToProduct() v1.Product {
+	if x != nil {
+		return x.ToProduct
+	}
+	return v1.Product(0)
+}
+
+// Adjusts positions of one instrument, all of them or none, once.
+type AdjustPositionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Idempotency key of the command, chosen by the caller, 1 to 64 characters. It has one effect.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Broker namespace, such as "zerodha".
+	Broker string `protobuf:"bytes,2,opt,name=broker,proto3" json:"broker,omitempty"`
+	// Account at the broker.
+	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	// Our id of the instrument.
+	InstrumentId string `protobuf:"bytes,4,opt,name=instrument_id,json=instrumentId,proto3" json:"instrument_id,omitempty"`
+	// Why.
+	Kind v11.AdjustmentKind `protobuf:"varint,5,opt,name=kind,proto3,enum=panda.events.v1.AdjustmentKind" json:"kind,omitempty"`
+	// Why, one sentence.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The changes.
+	Adjustments   []*PositionAdjustment `protobuf:"bytes,7,rep,name=adjustments,proto3" json:"adjustments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdjustPositionsRequest) Reset() {
+	*x = AdjustPositionsRequest{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdjustPositionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdjustPositionsRequest) ProtoMessage() {}
+
+func (x *AdjustPositionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdjustPositionsRequest.ProtoReflect.Descriptor instead.
+func (*AdjustPositionsRequest) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *AdjustPositionsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AdjustPositionsRequest) GetBroker() string {
+	if x != nil {
+		return x.Broker
+	}
+	return ""
+}
+
+func (x *AdjustPositionsRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AdjustPositionsRequest) GetInstrumentId() string {
+	if x != nil {
+		return x.InstrumentId
+	}
+	return ""
+}
+
+func (x *AdjustPositionsRequest) GetKind() v11.AdjustmentKind {
+	if x != nil {
+		return x.Kind
+	}
+	return v11.AdjustmentKind(0)
+}
+
+func (x *AdjustPositionsRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AdjustPositionsRequest) GetAdjustments() []*PositionAdjustment {
+	if x != nil {
+		return x.Adjustments
+	}
+	return nil
+}
+
+// What was adjusted.
+type AdjustPositionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ids of the orders as which it was booked, two for units that went to another position.
+	OrderIds      []string `protobuf:"bytes,1,rep,name=order_ids,json=orderIds,proto3" json:"order_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdjustPositionsResponse) Reset() {
+	*x = AdjustPositionsResponse{}
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdjustPositionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdjustPositionsResponse) ProtoMessage() {}
+
+func (x *AdjustPositionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdjustPositionsResponse.ProtoReflect.Descriptor instead.
+func (*AdjustPositionsResponse) Descriptor() ([]byte, []int) {
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *AdjustPositionsResponse) GetOrderIds() []string {
+	if x != nil {
+		return x.OrderIds
+	}
+	return nil
+}
+
 // Places, changes, lists and watches orders; squares off positions.
 // Asks which brokers orders go to.
 type GetBrokerRoutingRequest struct {
@@ -2830,7 +3076,7 @@ type GetBrokerRoutingRequest struct {
 
 func (x *GetBrokerRoutingRequest) Reset() {
 	*x = GetBrokerRoutingRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[36]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2842,7 +3088,7 @@ func (x *GetBrokerRoutingRequest) String() string {
 func (*GetBrokerRoutingRequest) ProtoMessage() {}
 
 func (x *GetBrokerRoutingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[36]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2855,7 +3101,7 @@ func (x *GetBrokerRoutingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBrokerRoutingRequest.ProtoReflect.Descriptor instead.
 func (*GetBrokerRoutingRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{36}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{39}
 }
 
 // Whether orders go to a broker. The setting says whether they may at all; the switch, which changes while everything runs,
@@ -2882,7 +3128,7 @@ type BrokerRouting struct {
 
 func (x *BrokerRouting) Reset() {
 	*x = BrokerRouting{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[37]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2894,7 +3140,7 @@ func (x *BrokerRouting) String() string {
 func (*BrokerRouting) ProtoMessage() {}
 
 func (x *BrokerRouting) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[37]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2907,7 +3153,7 @@ func (x *BrokerRouting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrokerRouting.ProtoReflect.Descriptor instead.
 func (*BrokerRouting) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{37}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *BrokerRouting) GetBroker() string {
@@ -2970,7 +3216,7 @@ type GetBrokerRoutingResponse struct {
 
 func (x *GetBrokerRoutingResponse) Reset() {
 	*x = GetBrokerRoutingResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[38]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +3228,7 @@ func (x *GetBrokerRoutingResponse) String() string {
 func (*GetBrokerRoutingResponse) ProtoMessage() {}
 
 func (x *GetBrokerRoutingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[38]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +3241,7 @@ func (x *GetBrokerRoutingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBrokerRoutingResponse.ProtoReflect.Descriptor instead.
 func (*GetBrokerRoutingResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{38}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetBrokerRoutingResponse) GetBrokers() []*BrokerRouting {
@@ -3023,7 +3269,7 @@ type SetBrokerRoutingRequest struct {
 
 func (x *SetBrokerRoutingRequest) Reset() {
 	*x = SetBrokerRoutingRequest{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[39]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3035,7 +3281,7 @@ func (x *SetBrokerRoutingRequest) String() string {
 func (*SetBrokerRoutingRequest) ProtoMessage() {}
 
 func (x *SetBrokerRoutingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[39]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3048,7 +3294,7 @@ func (x *SetBrokerRoutingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBrokerRoutingRequest.ProtoReflect.Descriptor instead.
 func (*SetBrokerRoutingRequest) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{39}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SetBrokerRoutingRequest) GetRequestId() string {
@@ -3090,7 +3336,7 @@ type SetBrokerRoutingResponse struct {
 
 func (x *SetBrokerRoutingResponse) Reset() {
 	*x = SetBrokerRoutingResponse{}
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[40]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3102,7 +3348,7 @@ func (x *SetBrokerRoutingResponse) String() string {
 func (*SetBrokerRoutingResponse) ProtoMessage() {}
 
 func (x *SetBrokerRoutingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_panda_trading_v1_trading_proto_msgTypes[40]
+	mi := &file_panda_trading_v1_trading_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3115,7 +3361,7 @@ func (x *SetBrokerRoutingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBrokerRoutingResponse.ProtoReflect.Descriptor instead.
 func (*SetBrokerRoutingResponse) Descriptor() ([]byte, []int) {
-	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{40}
+	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SetBrokerRoutingResponse) GetRouting() *BrokerRouting {
@@ -3340,7 +3586,30 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\tintent_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\bintentId\"[\n" +
 	"\x14RecheckOrderResponse\x12-\n" +
 	"\x05order\x18\x01 \x01(\v2\x17.panda.trading.v1.OrderR\x05order\x12\x14\n" +
-	"\x05found\x18\x02 \x01(\bR\x05found\"\x19\n" +
+	"\x05found\x18\x02 \x01(\bR\x05found\"\xc4\x02\n" +
+	"\x12PositionAdjustment\x12(\n" +
+	"\vstrategy_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
+	"strategyId\x12>\n" +
+	"\aproduct\x18\x02 \x01(\x0e2\x18.panda.common.v1.ProductB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\aproduct\x12\x12\n" +
+	"\x04held\x18\x03 \x01(\x03R\x04held\x12\x1d\n" +
+	"\x05units\x18\x04 \x01(\x03B\a\xbaH\x04\"\x028\x00R\x05units\x122\n" +
+	"\x05price\x18\x05 \x01(\v2\x14.google.type.DecimalB\x06\xbaH\x03\xc8\x01\x01R\x05price\x12$\n" +
+	"\x0eto_strategy_id\x18\x06 \x01(\tR\ftoStrategyId\x127\n" +
+	"\n" +
+	"to_product\x18\a \x01(\x0e2\x18.panda.common.v1.ProductR\ttoProduct\"\x82\x03\n" +
+	"\x16AdjustPositionsRequest\x12(\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x125\n" +
+	"\x06broker\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x12!\n" +
+	"\aaccount\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\aaccount\x12,\n" +
+	"\rinstrument_id\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\finstrumentId\x12?\n" +
+	"\x04kind\x18\x05 \x01(\x0e2\x1f.panda.events.v1.AdjustmentKindB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12 \n" +
+	"\x06reason\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x06reason\x12S\n" +
+	"\vadjustments\x18\a \x03(\v2$.panda.trading.v1.PositionAdjustmentB\v\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\vadjustments\"6\n" +
+	"\x17AdjustPositionsResponse\x12\x1b\n" +
+	"\torder_ids\x18\x01 \x03(\tR\borderIds\"\x19\n" +
 	"\x17GetBrokerRoutingRequest\"\xec\x01\n" +
 	"\rBrokerRouting\x12\x16\n" +
 	"\x06broker\x18\x01 \x01(\tR\x06broker\x12\x16\n" +
@@ -3382,7 +3651,7 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\x1aSQUARE_OFF_SKIP_BROKER_OFF\x10\x01\x12\x1a\n" +
 	"\x16SQUARE_OFF_SKIP_HALTED\x10\x02\x12&\n" +
 	"\"SQUARE_OFF_SKIP_INSTRUMENT_UNKNOWN\x10\x03\x12!\n" +
-	"\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x042\xdc\x10\n" +
+	"\x1dSQUARE_OFF_SKIP_MARKET_CLOSED\x10\x042\xd1\x11\n" +
 	"\x0eTradingService\x12d\n" +
 	"\n" +
 	"PlaceOrder\x12#.panda.trading.v1.PlaceOrderRequest\x1a$.panda.trading.v1.PlaceOrderResponse\"\v\x8a\xb5\x18\a\b\x02\x10\x02\x18\x90N\x12g\n" +
@@ -3402,7 +3671,8 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"\x13GetKillSwitchCopies\x12,.panda.trading.v1.GetKillSwitchCopiesRequest\x1a-.panda.trading.v1.GetKillSwitchCopiesResponse\"\r\x8a\xb5\x18\t\b\x01\x10\x01\x18\xd0\x0f \x01\x12[\n" +
 	"\aMakeWay\x12 .panda.trading.v1.MakeWayRequest\x1a!.panda.trading.v1.MakeWayResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\x88'\x12p\n" +
 	"\x0eConfirmNoOrder\x12'.panda.trading.v1.ConfirmNoOrderRequest\x1a(.panda.trading.v1.ConfirmNoOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\xd0\x0f\x12j\n" +
-	"\fRecheckOrder\x12%.panda.trading.v1.RecheckOrderRequest\x1a&.panda.trading.v1.RecheckOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\x98u\x12v\n" +
+	"\fRecheckOrder\x12%.panda.trading.v1.RecheckOrderRequest\x1a&.panda.trading.v1.RecheckOrderResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\x98u\x12s\n" +
+	"\x0fAdjustPositions\x12(.panda.trading.v1.AdjustPositionsRequest\x1a).panda.trading.v1.AdjustPositionsResponse\"\v\x8a\xb5\x18\a\b\x05\x10\x02\x18\x88'\x12v\n" +
 	"\x10GetBrokerRouting\x12).panda.trading.v1.GetBrokerRoutingRequest\x1a*.panda.trading.v1.GetBrokerRoutingResponse\"\v\x8a\xb5\x18\a\b\x01\x10\x01\x18\xd0\x0f\x12v\n" +
 	"\x10SetBrokerRouting\x12).panda.trading.v1.SetBrokerRoutingRequest\x1a*.panda.trading.v1.SetBrokerRoutingResponse\"\v\x8a\xb5\x18\a\b\x04\x10\x02\x18\x88'B`\n" +
 	"\x18io.alphapanda.trading.v1P\x01ZBgithub.com/alphapanda/alphapanda/gen/go/panda/trading/v1;tradingv1b\x06proto3"
@@ -3420,7 +3690,7 @@ func file_panda_trading_v1_trading_proto_rawDescGZIP() []byte {
 }
 
 var file_panda_trading_v1_trading_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_panda_trading_v1_trading_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_panda_trading_v1_trading_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_panda_trading_v1_trading_proto_goTypes = []any{
 	(OrderChangeKind)(0),                // 0: panda.trading.v1.OrderChangeKind
 	(OrderChangeStatus)(0),              // 1: panda.trading.v1.OrderChangeStatus
@@ -3461,54 +3731,58 @@ var file_panda_trading_v1_trading_proto_goTypes = []any{
 	(*GetBrokerComparisonResponse)(nil), // 36: panda.trading.v1.GetBrokerComparisonResponse
 	(*RecheckOrderRequest)(nil),         // 37: panda.trading.v1.RecheckOrderRequest
 	(*RecheckOrderResponse)(nil),        // 38: panda.trading.v1.RecheckOrderResponse
-	(*GetBrokerRoutingRequest)(nil),     // 39: panda.trading.v1.GetBrokerRoutingRequest
-	(*BrokerRouting)(nil),               // 40: panda.trading.v1.BrokerRouting
-	(*GetBrokerRoutingResponse)(nil),    // 41: panda.trading.v1.GetBrokerRoutingResponse
-	(*SetBrokerRoutingRequest)(nil),     // 42: panda.trading.v1.SetBrokerRoutingRequest
-	(*SetBrokerRoutingResponse)(nil),    // 43: panda.trading.v1.SetBrokerRoutingResponse
-	(v1.OrderStatus)(0),                 // 44: panda.common.v1.OrderStatus
-	(*v11.OrderState)(nil),              // 45: panda.events.v1.OrderState
-	(v11.FailureReason)(0),              // 46: panda.events.v1.FailureReason
-	(*timestamppb.Timestamp)(nil),       // 47: google.protobuf.Timestamp
-	(*v1.Protection)(nil),               // 48: panda.common.v1.Protection
-	(*decimal.Decimal)(nil),             // 49: google.type.Decimal
-	(v1.Side)(0),                        // 50: panda.common.v1.Side
-	(v1.Product)(0),                     // 51: panda.common.v1.Product
-	(v1.OrderType)(0),                   // 52: panda.common.v1.OrderType
-	(v1.Validity)(0),                    // 53: panda.common.v1.Validity
-	(*durationpb.Duration)(nil),         // 54: google.protobuf.Duration
-	(v1.TradingState)(0),                // 55: panda.common.v1.TradingState
-	(*v1.Money)(nil),                    // 56: panda.common.v1.Money
-	(*GetProtectionRequest)(nil),        // 57: panda.trading.v1.GetProtectionRequest
-	(*ListProtectionsRequest)(nil),      // 58: panda.trading.v1.ListProtectionsRequest
-	(*CancelProtectionRequest)(nil),     // 59: panda.trading.v1.CancelProtectionRequest
-	(*GetProtectionResponse)(nil),       // 60: panda.trading.v1.GetProtectionResponse
-	(*ListProtectionsResponse)(nil),     // 61: panda.trading.v1.ListProtectionsResponse
-	(*CancelProtectionResponse)(nil),    // 62: panda.trading.v1.CancelProtectionResponse
+	(*PositionAdjustment)(nil),          // 39: panda.trading.v1.PositionAdjustment
+	(*AdjustPositionsRequest)(nil),      // 40: panda.trading.v1.AdjustPositionsRequest
+	(*AdjustPositionsResponse)(nil),     // 41: panda.trading.v1.AdjustPositionsResponse
+	(*GetBrokerRoutingRequest)(nil),     // 42: panda.trading.v1.GetBrokerRoutingRequest
+	(*BrokerRouting)(nil),               // 43: panda.trading.v1.BrokerRouting
+	(*GetBrokerRoutingResponse)(nil),    // 44: panda.trading.v1.GetBrokerRoutingResponse
+	(*SetBrokerRoutingRequest)(nil),     // 45: panda.trading.v1.SetBrokerRoutingRequest
+	(*SetBrokerRoutingResponse)(nil),    // 46: panda.trading.v1.SetBrokerRoutingResponse
+	(v1.OrderStatus)(0),                 // 47: panda.common.v1.OrderStatus
+	(*v11.OrderState)(nil),              // 48: panda.events.v1.OrderState
+	(v11.FailureReason)(0),              // 49: panda.events.v1.FailureReason
+	(*timestamppb.Timestamp)(nil),       // 50: google.protobuf.Timestamp
+	(*v1.Protection)(nil),               // 51: panda.common.v1.Protection
+	(*decimal.Decimal)(nil),             // 52: google.type.Decimal
+	(v1.Side)(0),                        // 53: panda.common.v1.Side
+	(v1.Product)(0),                     // 54: panda.common.v1.Product
+	(v1.OrderType)(0),                   // 55: panda.common.v1.OrderType
+	(v1.Validity)(0),                    // 56: panda.common.v1.Validity
+	(*durationpb.Duration)(nil),         // 57: google.protobuf.Duration
+	(v1.TradingState)(0),                // 58: panda.common.v1.TradingState
+	(*v1.Money)(nil),                    // 59: panda.common.v1.Money
+	(v11.AdjustmentKind)(0),             // 60: panda.events.v1.AdjustmentKind
+	(*GetProtectionRequest)(nil),        // 61: panda.trading.v1.GetProtectionRequest
+	(*ListProtectionsRequest)(nil),      // 62: panda.trading.v1.ListProtectionsRequest
+	(*CancelProtectionRequest)(nil),     // 63: panda.trading.v1.CancelProtectionRequest
+	(*GetProtectionResponse)(nil),       // 64: panda.trading.v1.GetProtectionResponse
+	(*ListProtectionsResponse)(nil),     // 65: panda.trading.v1.ListProtectionsResponse
+	(*CancelProtectionResponse)(nil),    // 66: panda.trading.v1.CancelProtectionResponse
 }
 var file_panda_trading_v1_trading_proto_depIdxs = []int32{
-	44, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
-	45, // 1: panda.trading.v1.Order.state:type_name -> panda.events.v1.OrderState
+	47, // 0: panda.trading.v1.OrderIntent.status:type_name -> panda.common.v1.OrderStatus
+	48, // 1: panda.trading.v1.Order.state:type_name -> panda.events.v1.OrderState
 	3,  // 2: panda.trading.v1.Order.intents:type_name -> panda.trading.v1.OrderIntent
-	46, // 3: panda.trading.v1.Order.failure_reason:type_name -> panda.events.v1.FailureReason
-	47, // 4: panda.trading.v1.Order.valid_until:type_name -> google.protobuf.Timestamp
-	47, // 5: panda.trading.v1.Order.created_at:type_name -> google.protobuf.Timestamp
-	48, // 6: panda.trading.v1.Order.protection:type_name -> panda.common.v1.Protection
+	49, // 3: panda.trading.v1.Order.failure_reason:type_name -> panda.events.v1.FailureReason
+	50, // 4: panda.trading.v1.Order.valid_until:type_name -> google.protobuf.Timestamp
+	50, // 5: panda.trading.v1.Order.created_at:type_name -> google.protobuf.Timestamp
+	51, // 6: panda.trading.v1.Order.protection:type_name -> panda.common.v1.Protection
 	0,  // 7: panda.trading.v1.OrderChange.kind:type_name -> panda.trading.v1.OrderChangeKind
 	1,  // 8: panda.trading.v1.OrderChange.status:type_name -> panda.trading.v1.OrderChangeStatus
-	49, // 9: panda.trading.v1.OrderChange.limit_price:type_name -> google.type.Decimal
-	49, // 10: panda.trading.v1.OrderChange.trigger_price:type_name -> google.type.Decimal
-	47, // 11: panda.trading.v1.OrderChange.created_at:type_name -> google.protobuf.Timestamp
-	50, // 12: panda.trading.v1.PlaceOrderRequest.side:type_name -> panda.common.v1.Side
-	51, // 13: panda.trading.v1.PlaceOrderRequest.product:type_name -> panda.common.v1.Product
-	52, // 14: panda.trading.v1.PlaceOrderRequest.order_type:type_name -> panda.common.v1.OrderType
-	53, // 15: panda.trading.v1.PlaceOrderRequest.validity:type_name -> panda.common.v1.Validity
-	49, // 16: panda.trading.v1.PlaceOrderRequest.limit_price:type_name -> google.type.Decimal
-	49, // 17: panda.trading.v1.PlaceOrderRequest.trigger_price:type_name -> google.type.Decimal
-	48, // 18: panda.trading.v1.PlaceOrderRequest.protection:type_name -> panda.common.v1.Protection
+	52, // 9: panda.trading.v1.OrderChange.limit_price:type_name -> google.type.Decimal
+	52, // 10: panda.trading.v1.OrderChange.trigger_price:type_name -> google.type.Decimal
+	50, // 11: panda.trading.v1.OrderChange.created_at:type_name -> google.protobuf.Timestamp
+	53, // 12: panda.trading.v1.PlaceOrderRequest.side:type_name -> panda.common.v1.Side
+	54, // 13: panda.trading.v1.PlaceOrderRequest.product:type_name -> panda.common.v1.Product
+	55, // 14: panda.trading.v1.PlaceOrderRequest.order_type:type_name -> panda.common.v1.OrderType
+	56, // 15: panda.trading.v1.PlaceOrderRequest.validity:type_name -> panda.common.v1.Validity
+	52, // 16: panda.trading.v1.PlaceOrderRequest.limit_price:type_name -> google.type.Decimal
+	52, // 17: panda.trading.v1.PlaceOrderRequest.trigger_price:type_name -> google.type.Decimal
+	51, // 18: panda.trading.v1.PlaceOrderRequest.protection:type_name -> panda.common.v1.Protection
 	4,  // 19: panda.trading.v1.PlaceOrderResponse.order:type_name -> panda.trading.v1.Order
-	49, // 20: panda.trading.v1.ModifyOrderRequest.limit_price:type_name -> google.type.Decimal
-	49, // 21: panda.trading.v1.ModifyOrderRequest.trigger_price:type_name -> google.type.Decimal
+	52, // 20: panda.trading.v1.ModifyOrderRequest.limit_price:type_name -> google.type.Decimal
+	52, // 21: panda.trading.v1.ModifyOrderRequest.trigger_price:type_name -> google.type.Decimal
 	4,  // 22: panda.trading.v1.ModifyOrderResponse.order:type_name -> panda.trading.v1.Order
 	5,  // 23: panda.trading.v1.ModifyOrderResponse.change:type_name -> panda.trading.v1.OrderChange
 	4,  // 24: panda.trading.v1.CancelOrderResponse.order:type_name -> panda.trading.v1.Order
@@ -3518,69 +3792,76 @@ var file_panda_trading_v1_trading_proto_depIdxs = []int32{
 	13, // 28: panda.trading.v1.CancelAllOrdersResponse.cancellations:type_name -> panda.trading.v1.OrderCancellation
 	4,  // 29: panda.trading.v1.GetOrderResponse.order:type_name -> panda.trading.v1.Order
 	5,  // 30: panda.trading.v1.GetOrderResponse.changes:type_name -> panda.trading.v1.OrderChange
-	44, // 31: panda.trading.v1.ListOrdersRequest.statuses:type_name -> panda.common.v1.OrderStatus
+	47, // 31: panda.trading.v1.ListOrdersRequest.statuses:type_name -> panda.common.v1.OrderStatus
 	4,  // 32: panda.trading.v1.ListOrdersResponse.orders:type_name -> panda.trading.v1.Order
 	4,  // 33: panda.trading.v1.WatchOrdersResponse.orders:type_name -> panda.trading.v1.Order
-	51, // 34: panda.trading.v1.SquareOffLine.product:type_name -> panda.common.v1.Product
-	50, // 35: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
+	54, // 34: panda.trading.v1.SquareOffLine.product:type_name -> panda.common.v1.Product
+	53, // 35: panda.trading.v1.SquareOffLine.side:type_name -> panda.common.v1.Side
 	2,  // 36: panda.trading.v1.SquareOffLine.skipped:type_name -> panda.trading.v1.SquareOffSkip
 	22, // 37: panda.trading.v1.SquareOffResponse.plan:type_name -> panda.trading.v1.SquareOffLine
-	54, // 38: panda.trading.v1.SquareOffResponse.estimate:type_name -> google.protobuf.Duration
-	55, // 39: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
-	55, // 40: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
-	55, // 41: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
+	57, // 38: panda.trading.v1.SquareOffResponse.estimate:type_name -> google.protobuf.Duration
+	58, // 39: panda.trading.v1.ApplyKillSwitchRequest.state:type_name -> panda.common.v1.TradingState
+	58, // 40: panda.trading.v1.ApplyKillSwitchResponse.state:type_name -> panda.common.v1.TradingState
+	58, // 41: panda.trading.v1.KillSwitchCopy.state:type_name -> panda.common.v1.TradingState
 	27, // 42: panda.trading.v1.GetKillSwitchCopiesResponse.copies:type_name -> panda.trading.v1.KillSwitchCopy
-	51, // 43: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
-	56, // 44: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
+	54, // 43: panda.trading.v1.HeldQuantity.product:type_name -> panda.common.v1.Product
+	59, // 44: panda.trading.v1.BrokerCash.traded:type_name -> panda.common.v1.Money
 	34, // 45: panda.trading.v1.GetBrokerComparisonResponse.held:type_name -> panda.trading.v1.HeldQuantity
 	35, // 46: panda.trading.v1.GetBrokerComparisonResponse.cash:type_name -> panda.trading.v1.BrokerCash
 	4,  // 47: panda.trading.v1.RecheckOrderResponse.order:type_name -> panda.trading.v1.Order
-	47, // 48: panda.trading.v1.BrokerRouting.changed_at:type_name -> google.protobuf.Timestamp
-	40, // 49: panda.trading.v1.GetBrokerRoutingResponse.brokers:type_name -> panda.trading.v1.BrokerRouting
-	40, // 50: panda.trading.v1.SetBrokerRoutingResponse.routing:type_name -> panda.trading.v1.BrokerRouting
-	6,  // 51: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
-	8,  // 52: panda.trading.v1.TradingService.ModifyOrder:input_type -> panda.trading.v1.ModifyOrderRequest
-	10, // 53: panda.trading.v1.TradingService.CancelOrder:input_type -> panda.trading.v1.CancelOrderRequest
-	12, // 54: panda.trading.v1.TradingService.CancelAllOrders:input_type -> panda.trading.v1.CancelAllOrdersRequest
-	15, // 55: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
-	33, // 56: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
-	17, // 57: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
-	19, // 58: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
-	57, // 59: panda.trading.v1.TradingService.GetProtection:input_type -> panda.trading.v1.GetProtectionRequest
-	58, // 60: panda.trading.v1.TradingService.ListProtections:input_type -> panda.trading.v1.ListProtectionsRequest
-	59, // 61: panda.trading.v1.TradingService.CancelProtection:input_type -> panda.trading.v1.CancelProtectionRequest
-	21, // 62: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
-	24, // 63: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
-	26, // 64: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
-	30, // 65: panda.trading.v1.TradingService.MakeWay:input_type -> panda.trading.v1.MakeWayRequest
-	29, // 66: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
-	37, // 67: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
-	39, // 68: panda.trading.v1.TradingService.GetBrokerRouting:input_type -> panda.trading.v1.GetBrokerRoutingRequest
-	42, // 69: panda.trading.v1.TradingService.SetBrokerRouting:input_type -> panda.trading.v1.SetBrokerRoutingRequest
-	7,  // 70: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
-	9,  // 71: panda.trading.v1.TradingService.ModifyOrder:output_type -> panda.trading.v1.ModifyOrderResponse
-	11, // 72: panda.trading.v1.TradingService.CancelOrder:output_type -> panda.trading.v1.CancelOrderResponse
-	14, // 73: panda.trading.v1.TradingService.CancelAllOrders:output_type -> panda.trading.v1.CancelAllOrdersResponse
-	16, // 74: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
-	36, // 75: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
-	18, // 76: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
-	20, // 77: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
-	60, // 78: panda.trading.v1.TradingService.GetProtection:output_type -> panda.trading.v1.GetProtectionResponse
-	61, // 79: panda.trading.v1.TradingService.ListProtections:output_type -> panda.trading.v1.ListProtectionsResponse
-	62, // 80: panda.trading.v1.TradingService.CancelProtection:output_type -> panda.trading.v1.CancelProtectionResponse
-	23, // 81: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
-	25, // 82: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
-	28, // 83: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
-	31, // 84: panda.trading.v1.TradingService.MakeWay:output_type -> panda.trading.v1.MakeWayResponse
-	32, // 85: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
-	38, // 86: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
-	41, // 87: panda.trading.v1.TradingService.GetBrokerRouting:output_type -> panda.trading.v1.GetBrokerRoutingResponse
-	43, // 88: panda.trading.v1.TradingService.SetBrokerRouting:output_type -> panda.trading.v1.SetBrokerRoutingResponse
-	70, // [70:89] is the sub-list for method output_type
-	51, // [51:70] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	54, // 48: panda.trading.v1.PositionAdjustment.product:type_name -> panda.common.v1.Product
+	52, // 49: panda.trading.v1.PositionAdjustment.price:type_name -> google.type.Decimal
+	54, // 50: panda.trading.v1.PositionAdjustment.to_product:type_name -> panda.common.v1.Product
+	60, // 51: panda.trading.v1.AdjustPositionsRequest.kind:type_name -> panda.events.v1.AdjustmentKind
+	39, // 52: panda.trading.v1.AdjustPositionsRequest.adjustments:type_name -> panda.trading.v1.PositionAdjustment
+	50, // 53: panda.trading.v1.BrokerRouting.changed_at:type_name -> google.protobuf.Timestamp
+	43, // 54: panda.trading.v1.GetBrokerRoutingResponse.brokers:type_name -> panda.trading.v1.BrokerRouting
+	43, // 55: panda.trading.v1.SetBrokerRoutingResponse.routing:type_name -> panda.trading.v1.BrokerRouting
+	6,  // 56: panda.trading.v1.TradingService.PlaceOrder:input_type -> panda.trading.v1.PlaceOrderRequest
+	8,  // 57: panda.trading.v1.TradingService.ModifyOrder:input_type -> panda.trading.v1.ModifyOrderRequest
+	10, // 58: panda.trading.v1.TradingService.CancelOrder:input_type -> panda.trading.v1.CancelOrderRequest
+	12, // 59: panda.trading.v1.TradingService.CancelAllOrders:input_type -> panda.trading.v1.CancelAllOrdersRequest
+	15, // 60: panda.trading.v1.TradingService.GetOrder:input_type -> panda.trading.v1.GetOrderRequest
+	33, // 61: panda.trading.v1.TradingService.GetBrokerComparison:input_type -> panda.trading.v1.GetBrokerComparisonRequest
+	17, // 62: panda.trading.v1.TradingService.ListOrders:input_type -> panda.trading.v1.ListOrdersRequest
+	19, // 63: panda.trading.v1.TradingService.WatchOrders:input_type -> panda.trading.v1.WatchOrdersRequest
+	61, // 64: panda.trading.v1.TradingService.GetProtection:input_type -> panda.trading.v1.GetProtectionRequest
+	62, // 65: panda.trading.v1.TradingService.ListProtections:input_type -> panda.trading.v1.ListProtectionsRequest
+	63, // 66: panda.trading.v1.TradingService.CancelProtection:input_type -> panda.trading.v1.CancelProtectionRequest
+	21, // 67: panda.trading.v1.TradingService.SquareOff:input_type -> panda.trading.v1.SquareOffRequest
+	24, // 68: panda.trading.v1.TradingService.ApplyKillSwitch:input_type -> panda.trading.v1.ApplyKillSwitchRequest
+	26, // 69: panda.trading.v1.TradingService.GetKillSwitchCopies:input_type -> panda.trading.v1.GetKillSwitchCopiesRequest
+	30, // 70: panda.trading.v1.TradingService.MakeWay:input_type -> panda.trading.v1.MakeWayRequest
+	29, // 71: panda.trading.v1.TradingService.ConfirmNoOrder:input_type -> panda.trading.v1.ConfirmNoOrderRequest
+	37, // 72: panda.trading.v1.TradingService.RecheckOrder:input_type -> panda.trading.v1.RecheckOrderRequest
+	40, // 73: panda.trading.v1.TradingService.AdjustPositions:input_type -> panda.trading.v1.AdjustPositionsRequest
+	42, // 74: panda.trading.v1.TradingService.GetBrokerRouting:input_type -> panda.trading.v1.GetBrokerRoutingRequest
+	45, // 75: panda.trading.v1.TradingService.SetBrokerRouting:input_type -> panda.trading.v1.SetBrokerRoutingRequest
+	7,  // 76: panda.trading.v1.TradingService.PlaceOrder:output_type -> panda.trading.v1.PlaceOrderResponse
+	9,  // 77: panda.trading.v1.TradingService.ModifyOrder:output_type -> panda.trading.v1.ModifyOrderResponse
+	11, // 78: panda.trading.v1.TradingService.CancelOrder:output_type -> panda.trading.v1.CancelOrderResponse
+	14, // 79: panda.trading.v1.TradingService.CancelAllOrders:output_type -> panda.trading.v1.CancelAllOrdersResponse
+	16, // 80: panda.trading.v1.TradingService.GetOrder:output_type -> panda.trading.v1.GetOrderResponse
+	36, // 81: panda.trading.v1.TradingService.GetBrokerComparison:output_type -> panda.trading.v1.GetBrokerComparisonResponse
+	18, // 82: panda.trading.v1.TradingService.ListOrders:output_type -> panda.trading.v1.ListOrdersResponse
+	20, // 83: panda.trading.v1.TradingService.WatchOrders:output_type -> panda.trading.v1.WatchOrdersResponse
+	64, // 84: panda.trading.v1.TradingService.GetProtection:output_type -> panda.trading.v1.GetProtectionResponse
+	65, // 85: panda.trading.v1.TradingService.ListProtections:output_type -> panda.trading.v1.ListProtectionsResponse
+	66, // 86: panda.trading.v1.TradingService.CancelProtection:output_type -> panda.trading.v1.CancelProtectionResponse
+	23, // 87: panda.trading.v1.TradingService.SquareOff:output_type -> panda.trading.v1.SquareOffResponse
+	25, // 88: panda.trading.v1.TradingService.ApplyKillSwitch:output_type -> panda.trading.v1.ApplyKillSwitchResponse
+	28, // 89: panda.trading.v1.TradingService.GetKillSwitchCopies:output_type -> panda.trading.v1.GetKillSwitchCopiesResponse
+	31, // 90: panda.trading.v1.TradingService.MakeWay:output_type -> panda.trading.v1.MakeWayResponse
+	32, // 91: panda.trading.v1.TradingService.ConfirmNoOrder:output_type -> panda.trading.v1.ConfirmNoOrderResponse
+	38, // 92: panda.trading.v1.TradingService.RecheckOrder:output_type -> panda.trading.v1.RecheckOrderResponse
+	41, // 93: panda.trading.v1.TradingService.AdjustPositions:output_type -> panda.trading.v1.AdjustPositionsResponse
+	44, // 94: panda.trading.v1.TradingService.GetBrokerRouting:output_type -> panda.trading.v1.GetBrokerRoutingResponse
+	46, // 95: panda.trading.v1.TradingService.SetBrokerRouting:output_type -> panda.trading.v1.SetBrokerRoutingResponse
+	76, // [76:96] is the sub-list for method output_type
+	56, // [56:76] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_panda_trading_v1_trading_proto_init() }
@@ -3595,7 +3876,7 @@ func file_panda_trading_v1_trading_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_panda_trading_v1_trading_proto_rawDesc), len(file_panda_trading_v1_trading_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   41,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

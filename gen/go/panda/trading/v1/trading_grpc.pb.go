@@ -38,6 +38,7 @@ const (
 	TradingService_MakeWay_FullMethodName             = "/panda.trading.v1.TradingService/MakeWay"
 	TradingService_ConfirmNoOrder_FullMethodName      = "/panda.trading.v1.TradingService/ConfirmNoOrder"
 	TradingService_RecheckOrder_FullMethodName        = "/panda.trading.v1.TradingService/RecheckOrder"
+	TradingService_AdjustPositions_FullMethodName     = "/panda.trading.v1.TradingService/AdjustPositions"
 	TradingService_GetBrokerRouting_FullMethodName    = "/panda.trading.v1.TradingService/GetBrokerRouting"
 	TradingService_SetBrokerRouting_FullMethodName    = "/panda.trading.v1.TradingService/SetBrokerRouting"
 )
@@ -93,6 +94,9 @@ type TradingServiceClient interface {
 	// Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
 	// order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
 	RecheckOrder(ctx context.Context, in *RecheckOrderRequest, opts ...grpc.CallOption) (*RecheckOrderResponse, error)
+	// Books changes of positions that no trade explains: a conversion of products, a split, units that go to another strategy.
+	// FAILED_PRECONDITION (POSITION_CHANGED) where trading holds something else. Called by portfolio.
+	AdjustPositions(ctx context.Context, in *AdjustPositionsRequest, opts ...grpc.CallOption) (*AdjustPositionsResponse, error)
 	// Which brokers orders go to now.
 	GetBrokerRouting(ctx context.Context, in *GetBrokerRoutingRequest, opts ...grpc.CallOption) (*GetBrokerRoutingResponse, error)
 	// Switches a broker off, or on again. Orders that are decided after the answer follow it; where trading runs in several
@@ -287,6 +291,16 @@ func (c *tradingServiceClient) RecheckOrder(ctx context.Context, in *RecheckOrde
 	return out, nil
 }
 
+func (c *tradingServiceClient) AdjustPositions(ctx context.Context, in *AdjustPositionsRequest, opts ...grpc.CallOption) (*AdjustPositionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdjustPositionsResponse)
+	err := c.cc.Invoke(ctx, TradingService_AdjustPositions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *tradingServiceClient) GetBrokerRouting(ctx context.Context, in *GetBrokerRoutingRequest, opts ...grpc.CallOption) (*GetBrokerRoutingResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetBrokerRoutingResponse)
@@ -358,6 +372,9 @@ type TradingServiceServer interface {
 	// Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
 	// order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
 	RecheckOrder(context.Context, *RecheckOrderRequest) (*RecheckOrderResponse, error)
+	// Books changes of positions that no trade explains: a conversion of products, a split, units that go to another strategy.
+	// FAILED_PRECONDITION (POSITION_CHANGED) where trading holds something else. Called by portfolio.
+	AdjustPositions(context.Context, *AdjustPositionsRequest) (*AdjustPositionsResponse, error)
 	// Which brokers orders go to now.
 	GetBrokerRouting(context.Context, *GetBrokerRoutingRequest) (*GetBrokerRoutingResponse, error)
 	// Switches a broker off, or on again. Orders that are decided after the answer follow it; where trading runs in several
@@ -423,6 +440,9 @@ func (UnimplementedTradingServiceServer) ConfirmNoOrder(context.Context, *Confir
 }
 func (UnimplementedTradingServiceServer) RecheckOrder(context.Context, *RecheckOrderRequest) (*RecheckOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RecheckOrder not implemented")
+}
+func (UnimplementedTradingServiceServer) AdjustPositions(context.Context, *AdjustPositionsRequest) (*AdjustPositionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AdjustPositions not implemented")
 }
 func (UnimplementedTradingServiceServer) GetBrokerRouting(context.Context, *GetBrokerRoutingRequest) (*GetBrokerRoutingResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetBrokerRouting not implemented")
@@ -750,6 +770,24 @@ func _TradingService_RecheckOrder_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TradingService_AdjustPositions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdjustPositionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TradingServiceServer).AdjustPositions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TradingService_AdjustPositions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TradingServiceServer).AdjustPositions(ctx, req.(*AdjustPositionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TradingService_GetBrokerRouting_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetBrokerRoutingRequest)
 	if err := dec(in); err != nil {
@@ -856,6 +894,10 @@ var TradingService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RecheckOrder",
 			Handler:    _TradingService_RecheckOrder_Handler,
+		},
+		{
+			MethodName: "AdjustPositions",
+			Handler:    _TradingService_AdjustPositions_Handler,
 		},
 		{
 			MethodName: "GetBrokerRouting",

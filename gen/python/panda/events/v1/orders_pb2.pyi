@@ -22,6 +22,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _AdjustmentKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AdjustmentKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AdjustmentKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ADJUSTMENT_KIND_UNSPECIFIED: _AdjustmentKind.ValueType  # 0
+    """Not set; never published."""
+    ADJUSTMENT_KIND_CONVERSION: _AdjustmentKind.ValueType  # 1
+    """They moved to another product, such as from MIS to CNC."""
+    ADJUSTMENT_KIND_CORPORATE_ACTION: _AdjustmentKind.ValueType  # 2
+    """A split, a bonus or a consolidation: another number of units, at the same cost."""
+    ADJUSTMENT_KIND_ALLOCATION: _AdjustmentKind.ValueType  # 3
+    """They moved to another strategy."""
+
+class AdjustmentKind(_AdjustmentKind, metaclass=_AdjustmentKindEnumTypeWrapper):
+    """Why units changed without a trade."""
+
+ADJUSTMENT_KIND_UNSPECIFIED: AdjustmentKind.ValueType  # 0
+"""Not set; never published."""
+ADJUSTMENT_KIND_CONVERSION: AdjustmentKind.ValueType  # 1
+"""They moved to another product, such as from MIS to CNC."""
+ADJUSTMENT_KIND_CORPORATE_ACTION: AdjustmentKind.ValueType  # 2
+"""A split, a bonus or a consolidation: another number of units, at the same cost."""
+ADJUSTMENT_KIND_ALLOCATION: AdjustmentKind.ValueType  # 3
+"""They moved to another strategy."""
+Global___AdjustmentKind: _TypeAlias = AdjustmentKind  # noqa: Y015
+
 class _FailureReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -260,6 +288,7 @@ class OrderFilled(_message.Message):
     COMMISSION_FIELD_NUMBER: _builtins.int
     TRADED_AT_FIELD_NUMBER: _builtins.int
     CHARGE_LINES_FIELD_NUMBER: _builtins.int
+    ADJUSTMENT_FIELD_NUMBER: _builtins.int
     fill_id: _builtins.str
     """Id of the fill: UUIDv5(broker, account, day, exchange trade id)."""
     exchange_trade_id: _builtins.str
@@ -288,6 +317,12 @@ class OrderFilled(_message.Message):
         is known. What the day's fills add up to on a contract note is booked by portfolio.
         """
 
+    @_builtins.property
+    def adjustment(self) -> Global___Adjustment:
+        """Set where nothing was traded: units moved between two positions, or their number changed. `price` is what a unit of it
+        costs then, rounded, and the commission is 0.
+        """
+
     def __init__(
         self,
         *,
@@ -299,14 +334,51 @@ class OrderFilled(_message.Message):
         commission: _common_pb2.Money | None = ...,
         traded_at: _timestamp_pb2.Timestamp | None = ...,
         charge_lines: _abc.Iterable[_common_pb2.ChargeLine] | None = ...,
+        adjustment: Global___Adjustment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "order", b"order", "price", b"price", "traded_at", b"traded_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "commission", b"commission", "order", b"order", "price", b"price", "traded_at", b"traded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_lines", b"charge_lines", "commission", b"commission", "exchange_trade_id", b"exchange_trade_id", "fill_id", b"fill_id", "order", b"order", "price", b"price", "quantity", b"quantity", "traded_at", b"traded_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "charge_lines", b"charge_lines", "commission", b"commission", "exchange_trade_id", b"exchange_trade_id", "fill_id", b"fill_id", "order", b"order", "price", b"price", "quantity", b"quantity", "traded_at", b"traded_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrderFilled: _TypeAlias = OrderFilled  # noqa: Y015
+
+@_typing.final
+class Adjustment(_message.Message):
+    """An adjustment of positions without a trade. What moves takes its cost along, and realises nothing where it comes from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    BOOKS_FIELD_NUMBER: _builtins.int
+    OTHER_STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    OTHER_PRODUCT_FIELD_NUMBER: _builtins.int
+    kind: Global___AdjustmentKind.ValueType
+    """Why."""
+    books: _builtins.bool
+    """Whether the ledger books it with this event. Of two positions it is the one that units leave; the event of the other
+    says only that units came.
+    """
+    other_strategy_id: _builtins.str
+    """Strategy of the other position. Empty where there is none."""
+    other_product: _common_pb2.Product.ValueType
+    """Product of the other position. UNSPECIFIED where there is none."""
+    def __init__(
+        self,
+        *,
+        kind: Global___AdjustmentKind.ValueType = ...,
+        books: _builtins.bool = ...,
+        other_strategy_id: _builtins.str = ...,
+        other_product: _common_pb2.Product.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["books", b"books", "kind", b"kind", "other_product", b"other_product", "other_strategy_id", b"other_strategy_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Adjustment: _TypeAlias = Adjustment  # noqa: Y015
 
 @_typing.final
 class OrderFailed(_message.Message):

@@ -93,6 +93,10 @@ class _DiscrepancyKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Discr
     """The broker says that margin is lacking."""
     DISCREPANCY_KIND_BOOKS: _DiscrepancyKind.ValueType  # 14
     """Trading's books differ from portfolio's, or from those of the broker as trading reads them."""
+    DISCREPANCY_KIND_OPPOSED: _DiscrepancyKind.ValueType  # 15
+    """A strategy's units stand against units that were traded elsewhere: the account holds less than the strategy, so that its
+    exit can't be sent.
+    """
 
 class DiscrepancyKind(_DiscrepancyKind, metaclass=_DiscrepancyKindEnumTypeWrapper):
     """What differs between a broker's books and ours."""
@@ -125,6 +129,10 @@ DISCREPANCY_KIND_MARGIN: DiscrepancyKind.ValueType  # 13
 """The broker says that margin is lacking."""
 DISCREPANCY_KIND_BOOKS: DiscrepancyKind.ValueType  # 14
 """Trading's books differ from portfolio's, or from those of the broker as trading reads them."""
+DISCREPANCY_KIND_OPPOSED: DiscrepancyKind.ValueType  # 15
+"""A strategy's units stand against units that were traded elsewhere: the account holds less than the strategy, so that its
+exit can't be sent.
+"""
 Global___DiscrepancyKind: _TypeAlias = DiscrepancyKind  # noqa: Y015
 
 class _DiscrepancySeverity:
@@ -197,6 +205,8 @@ class _DiscrepancyResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     """The broker is right, and our books stay: what differs counts as held outside from then on."""
     DISCREPANCY_RESOLUTION_CORRECTED: _DiscrepancyResolution.ValueType  # 3
     """A person has put it right elsewhere. Found again, it is a new discrepancy."""
+    DISCREPANCY_RESOLUTION_BOOKED: _DiscrepancyResolution.ValueType  # 4
+    """What happened is in our books now, as the broker has it: a PRODUCT_CONVERTED, a CORPORATE_ACTION, an OPPOSED."""
 
 class DiscrepancyResolution(_DiscrepancyResolution, metaclass=_DiscrepancyResolutionEnumTypeWrapper):
     """How a discrepancy ended."""
@@ -209,6 +219,8 @@ DISCREPANCY_RESOLUTION_ACCEPTED: DiscrepancyResolution.ValueType  # 2
 """The broker is right, and our books stay: what differs counts as held outside from then on."""
 DISCREPANCY_RESOLUTION_CORRECTED: DiscrepancyResolution.ValueType  # 3
 """A person has put it right elsewhere. Found again, it is a new discrepancy."""
+DISCREPANCY_RESOLUTION_BOOKED: DiscrepancyResolution.ValueType  # 4
+"""What happened is in our books now, as the broker has it: a PRODUCT_CONVERTED, a CORPORATE_ACTION, an OPPOSED."""
 Global___DiscrepancyResolution: _TypeAlias = DiscrepancyResolution  # noqa: Y015
 
 @_typing.final
@@ -1547,6 +1559,9 @@ class ResolveDiscrepancyRequest(_message.Message):
     DISCREPANCY_ID_FIELD_NUMBER: _builtins.int
     RESOLUTION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    NEW_UNITS_FIELD_NUMBER: _builtins.int
+    OLD_UNITS_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key of the command, chosen by the caller, 1 to 64 characters. The same request_id and body has one
     effect and gets the same answer; with another body it is ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -1554,9 +1569,17 @@ class ResolveDiscrepancyRequest(_message.Message):
     discrepancy_id: _builtins.str
     """Id of the discrepancy."""
     resolution: Global___DiscrepancyResolution.ValueType
-    """ACCEPTED or CORRECTED."""
+    """ACCEPTED, CORRECTED or BOOKED."""
     reason: _builtins.str
     """Why, one sentence of at most 1000 characters."""
+    new_units: _builtins.int
+    """To book a CORPORATE_ACTION: so many units … 2 for a split of 1 into 2, and for a bonus of 1 for 1. 0 elsewhere."""
+    old_units: _builtins.int
+    """… for so many: 1 for both. 0 elsewhere."""
+    strategy_id: _builtins.str
+    """To book a PRODUCT_CONVERTED or OPPOSED: of this strategy's units. Empty: first what was traded elsewhere, then the largest
+    position first.
+    """
     def __init__(
         self,
         *,
@@ -1564,10 +1587,13 @@ class ResolveDiscrepancyRequest(_message.Message):
         discrepancy_id: _builtins.str = ...,
         resolution: Global___DiscrepancyResolution.ValueType = ...,
         reason: _builtins.str = ...,
+        new_units: _builtins.int = ...,
+        old_units: _builtins.int = ...,
+        strategy_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["discrepancy_id", b"discrepancy_id", "reason", b"reason", "request_id", b"request_id", "resolution", b"resolution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discrepancy_id", b"discrepancy_id", "new_units", b"new_units", "old_units", b"old_units", "reason", b"reason", "request_id", b"request_id", "resolution", b"resolution", "strategy_id", b"strategy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

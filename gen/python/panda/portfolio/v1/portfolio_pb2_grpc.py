@@ -180,7 +180,8 @@ class PortfolioServiceServicer:
 
     def ResolveDiscrepancy(self, request, context):
         """Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
-        (DISCREPANCY_RESOLVED) where it is over already.
+        (DISCREPANCY_RESOLVED) where it is over already, (NOT_BOOKABLE) where our books don't hold what is to be booked,
+        (POSITION_CHANGED) where trading holds something else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,8 @@ class PortfolioServiceStub:
     """Discrepancies, newest first, a page at a time."""
     ResolveDiscrepancy: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ResolveDiscrepancyRequest, _portfolio_pb2.ResolveDiscrepancyResponse]
     """Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
-    (DISCREPANCY_RESOLVED) where it is over already.
+    (DISCREPANCY_RESOLVED) where it is over already, (NOT_BOOKABLE) where our books don't hold what is to be booked,
+    (POSITION_CHANGED) where trading holds something else.
     """
     ReportSlippage: _aio.UnaryUnaryMultiCallable[_portfolio_pb2.ReportSlippageRequest, _portfolio_pb2.ReportSlippageResponse]
     """How the fills of one broker compare with a shadow's for the same signals, pair by pair. It reads at most 10,000 fills of
@@ -147,7 +148,8 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_portfolio_pb2.ResolveDiscrepancyRequest, _abc.Awaitable[_portfolio_pb2.ResolveDiscrepancyResponse]],
     ) -> _abc.Awaitable[_portfolio_pb2.ResolveDiscrepancyResponse]:
         """Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
-        (DISCREPANCY_RESOLVED) where it is over already.
+        (DISCREPANCY_RESOLVED) where it is over already, (NOT_BOOKABLE) where our books don't hold what is to be booked,
+        (POSITION_CHANGED) where trading holds something else.
         """
 
     @_abc_1.abstractmethod

@@ -1437,6 +1437,126 @@ class RecheckOrderResponse(_message.Message):
 Global___RecheckOrderResponse: _TypeAlias = RecheckOrderResponse  # noqa: Y015
 
 @_typing.final
+class PositionAdjustment(_message.Message):
+    """A change of a position without a trade."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    TO_STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    TO_PRODUCT_FIELD_NUMBER: _builtins.int
+    strategy_id: _builtins.str
+    """Name of the strategy."""
+    product: _common_pb2.Product.ValueType
+    """Product of the position."""
+    held: _builtins.int
+    """Units that the caller has of it, signed: with others nothing is adjusted."""
+    units: _builtins.int
+    """Signed change of the units, not 0."""
+    to_strategy_id: _builtins.str
+    """Strategy of the position to which the units go. Empty where there is none."""
+    to_product: _common_pb2.Product.ValueType
+    """Product of the position to which the units go. UNSPECIFIED where there is none."""
+    @_builtins.property
+    def price(self) -> _decimal_pb2.Decimal:
+        """What a unit costs then, rupees, for display."""
+
+    def __init__(
+        self,
+        *,
+        strategy_id: _builtins.str = ...,
+        product: _common_pb2.Product.ValueType = ...,
+        held: _builtins.int = ...,
+        units: _builtins.int = ...,
+        price: _decimal_pb2.Decimal | None = ...,
+        to_strategy_id: _builtins.str = ...,
+        to_product: _common_pb2.Product.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "price", b"price", "product", b"product", "strategy_id", b"strategy_id", "to_product", b"to_product", "to_strategy_id", b"to_strategy_id", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PositionAdjustment: _TypeAlias = PositionAdjustment  # noqa: Y015
+
+@_typing.final
+class AdjustPositionsRequest(_message.Message):
+    """Adjusts positions of one instrument, all of them or none, once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ADJUSTMENTS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. It has one effect."""
+    broker: _builtins.str
+    """Broker namespace, such as "zerodha"."""
+    account: _builtins.str
+    """Account at the broker."""
+    instrument_id: _builtins.str
+    """Our id of the instrument."""
+    kind: _orders_pb2.AdjustmentKind.ValueType
+    """Why."""
+    reason: _builtins.str
+    """Why, one sentence."""
+    @_builtins.property
+    def adjustments(self) -> _containers.RepeatedCompositeFieldContainer[Global___PositionAdjustment]:
+        """The changes."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        broker: _builtins.str = ...,
+        account: _builtins.str = ...,
+        instrument_id: _builtins.str = ...,
+        kind: _orders_pb2.AdjustmentKind.ValueType = ...,
+        reason: _builtins.str = ...,
+        adjustments: _abc.Iterable[Global___PositionAdjustment] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "adjustments", b"adjustments", "broker", b"broker", "instrument_id", b"instrument_id", "kind", b"kind", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdjustPositionsRequest: _TypeAlias = AdjustPositionsRequest  # noqa: Y015
+
+@_typing.final
+class AdjustPositionsResponse(_message.Message):
+    """What was adjusted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def order_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the orders as which it was booked, two for units that went to another position."""
+
+    def __init__(
+        self,
+        *,
+        order_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_ids", b"order_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdjustPositionsResponse: _TypeAlias = AdjustPositionsResponse  # noqa: Y015
+
+@_typing.final
 class GetBrokerRoutingRequest(_message.Message):
     """Places, changes, lists and watches orders; squares off positions.
     Asks which brokers orders go to.

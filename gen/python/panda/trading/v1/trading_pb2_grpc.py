@@ -121,6 +121,11 @@ class TradingServiceStub:
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderRequest.SerializeToString,
                 response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderResponse.FromString,
                 _registered_method=True)
+        self.AdjustPositions = channel.unary_unary(
+                '/panda.trading.v1.TradingService/AdjustPositions',
+                request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.AdjustPositionsRequest.SerializeToString,
+                response_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.AdjustPositionsResponse.FromString,
+                _registered_method=True)
         self.GetBrokerRouting = channel.unary_unary(
                 '/panda.trading.v1.TradingService/GetBrokerRouting',
                 request_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.GetBrokerRoutingRequest.SerializeToString,
@@ -267,6 +272,14 @@ class TradingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AdjustPositions(self, request, context):
+        """Books changes of positions that no trade explains: a conversion of products, a split, units that go to another strategy.
+        FAILED_PRECONDITION (POSITION_CHANGED) where trading holds something else. Called by portfolio.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetBrokerRouting(self, request, context):
         """Which brokers orders go to now.
         """
@@ -369,6 +382,11 @@ def add_TradingServiceServicer_to_server(servicer, server):
                     servicer.RecheckOrder,
                     request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderRequest.FromString,
                     response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderResponse.SerializeToString,
+            ),
+            'AdjustPositions': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdjustPositions,
+                    request_deserializer=panda_dot_trading_dot_v1_dot_trading__pb2.AdjustPositionsRequest.FromString,
+                    response_serializer=panda_dot_trading_dot_v1_dot_trading__pb2.AdjustPositionsResponse.SerializeToString,
             ),
             'GetBrokerRouting': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBrokerRouting,
@@ -841,6 +859,33 @@ class TradingService:
             '/panda.trading.v1.TradingService/RecheckOrder',
             panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderRequest.SerializeToString,
             panda_dot_trading_dot_v1_dot_trading__pb2.RecheckOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdjustPositions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/panda.trading.v1.TradingService/AdjustPositions',
+            panda_dot_trading_dot_v1_dot_trading__pb2.AdjustPositionsRequest.SerializeToString,
+            panda_dot_trading_dot_v1_dot_trading__pb2.AdjustPositionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

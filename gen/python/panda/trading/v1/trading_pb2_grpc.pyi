@@ -70,6 +70,10 @@ class TradingServiceStub:
     """Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
     order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
     """
+    AdjustPositions: _aio.UnaryUnaryMultiCallable[_trading_pb2.AdjustPositionsRequest, _trading_pb2.AdjustPositionsResponse]
+    """Books changes of positions that no trade explains: a conversion of products, a split, units that go to another strategy.
+    FAILED_PRECONDITION (POSITION_CHANGED) where trading holds something else. Called by portfolio.
+    """
     GetBrokerRouting: _aio.UnaryUnaryMultiCallable[_trading_pb2.GetBrokerRoutingRequest, _trading_pb2.GetBrokerRoutingResponse]
     """Which brokers orders go to now."""
     SetBrokerRouting: _aio.UnaryUnaryMultiCallable[_trading_pb2.SetBrokerRoutingRequest, _trading_pb2.SetBrokerRoutingResponse]
@@ -233,6 +237,16 @@ class TradingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_trading_pb2.RecheckOrderResponse]:
         """Asks the broker for a call of an order again, and books what it has traded since. NOT_FOUND where there is no such
         order; UNAVAILABLE where the broker can't be asked. Called by portfolio.
+        """
+
+    @_abc_1.abstractmethod
+    def AdjustPositions(
+        self,
+        request: _trading_pb2.AdjustPositionsRequest,
+        context: _aio.ServicerContext[_trading_pb2.AdjustPositionsRequest, _abc.Awaitable[_trading_pb2.AdjustPositionsResponse]],
+    ) -> _abc.Awaitable[_trading_pb2.AdjustPositionsResponse]:
+        """Books changes of positions that no trade explains: a conversion of products, a split, units that go to another strategy.
+        FAILED_PRECONDITION (POSITION_CHANGED) where trading holds something else. Called by portfolio.
         """
 
     @_abc_1.abstractmethod

@@ -271,6 +271,14 @@ export declare type OrderFilled = Message<"panda.events.v1.OrderFilled"> & {
    * @generated from field: repeated panda.common.v1.ChargeLine charge_lines = 8;
    */
   chargeLines: ChargeLine[];
+
+  /**
+   * Set where nothing was traded: units moved between two positions, or their number changed. `price` is what a unit of it
+   * costs then, rounded, and the commission is 0.
+   *
+   * @generated from field: panda.events.v1.Adjustment adjustment = 9;
+   */
+  adjustment?: Adjustment | undefined;
 };
 
 /**
@@ -278,6 +286,48 @@ export declare type OrderFilled = Message<"panda.events.v1.OrderFilled"> & {
  * Use `create(OrderFilledSchema)` to create a new message.
  */
 export declare const OrderFilledSchema: GenMessage<OrderFilled>;
+
+/**
+ * An adjustment of positions without a trade. What moves takes its cost along, and realises nothing where it comes from.
+ *
+ * @generated from message panda.events.v1.Adjustment
+ */
+export declare type Adjustment = Message<"panda.events.v1.Adjustment"> & {
+  /**
+   * Why.
+   *
+   * @generated from field: panda.events.v1.AdjustmentKind kind = 1;
+   */
+  kind: AdjustmentKind;
+
+  /**
+   * Whether the ledger books it with this event. Of two positions it is the one that units leave; the event of the other
+   * says only that units came.
+   *
+   * @generated from field: bool books = 2;
+   */
+  books: boolean;
+
+  /**
+   * Strategy of the other position. Empty where there is none.
+   *
+   * @generated from field: string other_strategy_id = 3;
+   */
+  otherStrategyId: string;
+
+  /**
+   * Product of the other position. UNSPECIFIED where there is none.
+   *
+   * @generated from field: panda.common.v1.Product other_product = 4;
+   */
+  otherProduct: Product;
+};
+
+/**
+ * Describes the message panda.events.v1.Adjustment.
+ * Use `create(AdjustmentSchema)` to create a new message.
+ */
+export declare const AdjustmentSchema: GenMessage<Adjustment>;
 
 /**
  * An order ended unexecuted, or with only a part executed. Final.
@@ -339,6 +389,46 @@ export declare type OrderCancelled = Message<"panda.events.v1.OrderCancelled"> &
  * Use `create(OrderCancelledSchema)` to create a new message.
  */
 export declare const OrderCancelledSchema: GenMessage<OrderCancelled>;
+
+/**
+ * Why units changed without a trade.
+ *
+ * @generated from enum panda.events.v1.AdjustmentKind
+ */
+export enum AdjustmentKind {
+  /**
+   * Not set; never published.
+   *
+   * @generated from enum value: ADJUSTMENT_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * They moved to another product, such as from MIS to CNC.
+   *
+   * @generated from enum value: ADJUSTMENT_KIND_CONVERSION = 1;
+   */
+  CONVERSION = 1,
+
+  /**
+   * A split, a bonus or a consolidation: another number of units, at the same cost.
+   *
+   * @generated from enum value: ADJUSTMENT_KIND_CORPORATE_ACTION = 2;
+   */
+  CORPORATE_ACTION = 2,
+
+  /**
+   * They moved to another strategy.
+   *
+   * @generated from enum value: ADJUSTMENT_KIND_ALLOCATION = 3;
+   */
+  ALLOCATION = 3,
+}
+
+/**
+ * Describes the enum panda.events.v1.AdjustmentKind.
+ */
+export declare const AdjustmentKindSchema: GenEnum<AdjustmentKind>;
 
 /**
  * Why an order ended without being executed as wanted.

@@ -1583,7 +1583,7 @@ export declare type ResolveDiscrepancyRequest = Message<"panda.portfolio.v1.Reso
   discrepancyId: string;
 
   /**
-   * ACCEPTED or CORRECTED.
+   * ACCEPTED, CORRECTED or BOOKED.
    *
    * @generated from field: panda.portfolio.v1.DiscrepancyResolution resolution = 3;
    */
@@ -1595,6 +1595,28 @@ export declare type ResolveDiscrepancyRequest = Message<"panda.portfolio.v1.Reso
    * @generated from field: string reason = 4;
    */
   reason: string;
+
+  /**
+   * To book a CORPORATE_ACTION: so many units … 2 for a split of 1 into 2, and for a bonus of 1 for 1. 0 elsewhere.
+   *
+   * @generated from field: uint32 new_units = 5;
+   */
+  newUnits: number;
+
+  /**
+   * … for so many: 1 for both. 0 elsewhere.
+   *
+   * @generated from field: uint32 old_units = 6;
+   */
+  oldUnits: number;
+
+  /**
+   * To book a PRODUCT_CONVERTED or OPPOSED: of this strategy's units. Empty: first what was traded elsewhere, then the largest
+   * position first.
+   *
+   * @generated from field: string strategy_id = 7;
+   */
+  strategyId: string;
 };
 
 /**
@@ -2209,6 +2231,14 @@ export enum DiscrepancyKind {
    * @generated from enum value: DISCREPANCY_KIND_BOOKS = 14;
    */
   BOOKS = 14,
+
+  /**
+   * A strategy's units stand against units that were traded elsewhere: the account holds less than the strategy, so that its
+   * exit can't be sent.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_OPPOSED = 15;
+   */
+  OPPOSED = 15,
 }
 
 /**
@@ -2329,6 +2359,13 @@ export enum DiscrepancyResolution {
    * @generated from enum value: DISCREPANCY_RESOLUTION_CORRECTED = 3;
    */
   CORRECTED = 3,
+
+  /**
+   * What happened is in our books now, as the broker has it: a PRODUCT_CONVERTED, a CORPORATE_ACTION, an OPPOSED.
+   *
+   * @generated from enum value: DISCREPANCY_RESOLUTION_BOOKED = 4;
+   */
+  BOOKED = 4,
 }
 
 /**
@@ -2446,7 +2483,8 @@ export declare const PortfolioService: GenService<{
   },
   /**
    * Resolves a discrepancy by a person's word. NOT_FOUND where there is none of this id; FAILED_PRECONDITION
-   * (DISCREPANCY_RESOLVED) where it is over already.
+   * (DISCREPANCY_RESOLVED) where it is over already, (NOT_BOOKABLE) where our books don't hold what is to be booked,
+   * (POSITION_CHANGED) where trading holds something else.
    *
    * @generated from rpc panda.portfolio.v1.PortfolioService.ResolveDiscrepancy
    */

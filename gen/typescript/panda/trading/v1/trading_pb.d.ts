@@ -7,7 +7,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Money, OrderStatus, OrderType, Product, Protection, Side, TradingState, Validity } from "../../common/v1/common_pb.js";
-import type { FailureReason, OrderState } from "../../events/v1/orders_pb.js";
+import type { AdjustmentKind, FailureReason, OrderState } from "../../events/v1/orders_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Decimal } from "../../../google/type/decimal_pb.js";
 import type { CancelProtectionRequestSchema, CancelProtectionResponseSchema, GetProtectionRequestSchema, GetProtectionResponseSchema, ListProtectionsRequestSchema, ListProtectionsResponseSchema } from "./protections_pb.js";
@@ -1479,6 +1479,150 @@ export declare type RecheckOrderResponse = Message<"panda.trading.v1.RecheckOrde
 export declare const RecheckOrderResponseSchema: GenMessage<RecheckOrderResponse>;
 
 /**
+ * A change of a position without a trade.
+ *
+ * @generated from message panda.trading.v1.PositionAdjustment
+ */
+export declare type PositionAdjustment = Message<"panda.trading.v1.PositionAdjustment"> & {
+  /**
+   * Name of the strategy.
+   *
+   * @generated from field: string strategy_id = 1;
+   */
+  strategyId: string;
+
+  /**
+   * Product of the position.
+   *
+   * @generated from field: panda.common.v1.Product product = 2;
+   */
+  product: Product;
+
+  /**
+   * Units that the caller has of it, signed: with others nothing is adjusted.
+   *
+   * @generated from field: int64 held = 3;
+   */
+  held: bigint;
+
+  /**
+   * Signed change of the units, not 0.
+   *
+   * @generated from field: int64 units = 4;
+   */
+  units: bigint;
+
+  /**
+   * What a unit costs then, rupees, for display.
+   *
+   * @generated from field: google.type.Decimal price = 5;
+   */
+  price?: Decimal | undefined;
+
+  /**
+   * Strategy of the position to which the units go. Empty where there is none.
+   *
+   * @generated from field: string to_strategy_id = 6;
+   */
+  toStrategyId: string;
+
+  /**
+   * Product of the position to which the units go. UNSPECIFIED where there is none.
+   *
+   * @generated from field: panda.common.v1.Product to_product = 7;
+   */
+  toProduct: Product;
+};
+
+/**
+ * Describes the message panda.trading.v1.PositionAdjustment.
+ * Use `create(PositionAdjustmentSchema)` to create a new message.
+ */
+export declare const PositionAdjustmentSchema: GenMessage<PositionAdjustment>;
+
+/**
+ * Adjusts positions of one instrument, all of them or none, once.
+ *
+ * @generated from message panda.trading.v1.AdjustPositionsRequest
+ */
+export declare type AdjustPositionsRequest = Message<"panda.trading.v1.AdjustPositionsRequest"> & {
+  /**
+   * Idempotency key of the command, chosen by the caller, 1 to 64 characters. It has one effect.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Broker namespace, such as "zerodha".
+   *
+   * @generated from field: string broker = 2;
+   */
+  broker: string;
+
+  /**
+   * Account at the broker.
+   *
+   * @generated from field: string account = 3;
+   */
+  account: string;
+
+  /**
+   * Our id of the instrument.
+   *
+   * @generated from field: string instrument_id = 4;
+   */
+  instrumentId: string;
+
+  /**
+   * Why.
+   *
+   * @generated from field: panda.events.v1.AdjustmentKind kind = 5;
+   */
+  kind: AdjustmentKind;
+
+  /**
+   * Why, one sentence.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * The changes.
+   *
+   * @generated from field: repeated panda.trading.v1.PositionAdjustment adjustments = 7;
+   */
+  adjustments: PositionAdjustment[];
+};
+
+/**
+ * Describes the message panda.trading.v1.AdjustPositionsRequest.
+ * Use `create(AdjustPositionsRequestSchema)` to create a new message.
+ */
+export declare const AdjustPositionsRequestSchema: GenMessage<AdjustPositionsRequest>;
+
+/**
+ * What was adjusted.
+ *
+ * @generated from message panda.trading.v1.AdjustPositionsResponse
+ */
+export declare type AdjustPositionsResponse = Message<"panda.trading.v1.AdjustPositionsResponse"> & {
+  /**
+   * Ids of the orders as which it was booked, two for units that went to another position.
+   *
+   * @generated from field: repeated string order_ids = 1;
+   */
+  orderIds: string[];
+};
+
+/**
+ * Describes the message panda.trading.v1.AdjustPositionsResponse.
+ * Use `create(AdjustPositionsResponseSchema)` to create a new message.
+ */
+export declare const AdjustPositionsResponseSchema: GenMessage<AdjustPositionsResponse>;
+
+/**
  * Places, changes, lists and watches orders; squares off positions.
  * Asks which brokers orders go to.
  *
@@ -1972,6 +2116,17 @@ export declare const TradingService: GenService<{
     methodKind: "unary";
     input: typeof RecheckOrderRequestSchema;
     output: typeof RecheckOrderResponseSchema;
+  },
+  /**
+   * Books changes of positions that no trade explains: a conversion of products, a split, units that go to another strategy.
+   * FAILED_PRECONDITION (POSITION_CHANGED) where trading holds something else. Called by portfolio.
+   *
+   * @generated from rpc panda.trading.v1.TradingService.AdjustPositions
+   */
+  adjustPositions: {
+    methodKind: "unary";
+    input: typeof AdjustPositionsRequestSchema;
+    output: typeof AdjustPositionsResponseSchema;
   },
   /**
    * Which brokers orders go to now.
