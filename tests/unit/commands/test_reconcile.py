@@ -114,7 +114,7 @@ def test_what_differs_is_shown_with_both_values_and_the_cause(platform: Platform
     assert result.exit_code == 1
     for word in ("8d3c", "NSE:INFY CNC", "10", "7", "the broker is flat"):
         assert word in result.stdout
-    assert "reconcile resolve ID accept|corrected" in result.stderr
+    assert "reconcile resolve ID accept|book|corrected" in result.stderr
 
 
 def test_what_could_not_be_compared_is_said(platform: Platform) -> None:
@@ -143,6 +143,15 @@ def test_a_list_and_a_resolution(platform: Platform) -> None:
     assert invoked("resolve", "8d3c", "accept", "--reason", "bought by phone").exit_code == 0
     assert platform.asked[-1].resolution == portfolio.DISCREPANCY_RESOLUTION_ACCEPTED
     assert invoked("resolve", "8d3c", "accept").exit_code == 2
+    booked = ("resolve", "8d3c", "book", "--reason", "a split of 1 into 2")
+    assert invoked(*booked, "--ratio", "2:1").exit_code == 0
+    assert (platform.asked[-1].new_units, platform.asked[-1].old_units) == (2, 1)
+    assert invoked(*booked, "--strategy", "ema").exit_code == 0
+    assert platform.asked[-1].strategy_id == "ema"
+    for wrong in ("2", "0:1", "2:x", "20000:1"):
+        refused = invoked(*booked, "--ratio", wrong)
+        assert refused.exit_code != 0
+        assert f"--ratio: '{wrong}' is not allowed; NEW:OLD" in refused.stderr
     assert invoked("resolve", "8d3c", "ignore", "--reason", "why").exit_code == 2
 
 

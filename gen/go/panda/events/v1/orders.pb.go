@@ -602,7 +602,7 @@ func (x *OrderFilled) GetAdjustment() *Adjustment {
 // An adjustment of positions without a trade. What moves takes its cost along, and realises nothing where it comes from.
 type Adjustment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why.
+	// Why units changed.
 	Kind AdjustmentKind `protobuf:"varint,1,opt,name=kind,proto3,enum=panda.events.v1.AdjustmentKind" json:"kind,omitempty"`
 	// Whether the ledger books it with this event. Of two positions it is the one that units leave; the event of the other
 	// says only that units came.

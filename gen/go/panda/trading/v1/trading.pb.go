@@ -2923,15 +2923,15 @@ func (x *PositionAdjustment) GetToProduct() v1.Product {
 // Adjusts positions of one instrument, all of them or none, once.
 type AdjustPositionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Idempotency key of the command, chosen by the caller, 1 to 64 characters. It has one effect.
-	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Id of what is booked, such as a discrepancy's, 1 to 64 characters. It is booked once.
+	SubjectId string `protobuf:"bytes,1,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
 	// Broker namespace, such as "zerodha".
 	Broker string `protobuf:"bytes,2,opt,name=broker,proto3" json:"broker,omitempty"`
 	// Account at the broker.
 	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
 	// Our id of the instrument.
 	InstrumentId string `protobuf:"bytes,4,opt,name=instrument_id,json=instrumentId,proto3" json:"instrument_id,omitempty"`
-	// Why.
+	// Why units change without a trade.
 	Kind v11.AdjustmentKind `protobuf:"varint,5,opt,name=kind,proto3,enum=panda.events.v1.AdjustmentKind" json:"kind,omitempty"`
 	// Why, one sentence.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -2971,9 +2971,9 @@ func (*AdjustPositionsRequest) Descriptor() ([]byte, []int) {
 	return file_panda_trading_v1_trading_proto_rawDescGZIP(), []int{37}
 }
 
-func (x *AdjustPositionsRequest) GetRequestId() string {
+func (x *AdjustPositionsRequest) GetSubjectId() string {
 	if x != nil {
-		return x.RequestId
+		return x.SubjectId
 	}
 	return ""
 }
@@ -3600,7 +3600,7 @@ const file_panda_trading_v1_trading_proto_rawDesc = "" +
 	"to_product\x18\a \x01(\x0e2\x18.panda.common.v1.ProductR\ttoProduct\"\x82\x03\n" +
 	"\x16AdjustPositionsRequest\x12(\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\x125\n" +
+	"subject_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\tsubjectId\x125\n" +
 	"\x06broker\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,31}$R\x06broker\x12!\n" +
 	"\aaccount\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\aaccount\x12,\n" +
 	"\rinstrument_id\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\finstrumentId\x12?\n" +

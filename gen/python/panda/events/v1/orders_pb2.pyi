@@ -355,7 +355,7 @@ class Adjustment(_message.Message):
     OTHER_STRATEGY_ID_FIELD_NUMBER: _builtins.int
     OTHER_PRODUCT_FIELD_NUMBER: _builtins.int
     kind: Global___AdjustmentKind.ValueType
-    """Why."""
+    """Why units changed."""
     books: _builtins.bool
     """Whether the ledger books it with this event. Of two positions it is the one that units leave; the event of the other
     says only that units came.

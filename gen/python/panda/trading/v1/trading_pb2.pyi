@@ -1490,15 +1490,15 @@ class AdjustPositionsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_ID_FIELD_NUMBER: _builtins.int
     BROKER_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     INSTRUMENT_ID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     ADJUSTMENTS_FIELD_NUMBER: _builtins.int
-    request_id: _builtins.str
-    """Idempotency key of the command, chosen by the caller, 1 to 64 characters. It has one effect."""
+    subject_id: _builtins.str
+    """Id of what is booked, such as a discrepancy's, 1 to 64 characters. It is booked once."""
     broker: _builtins.str
     """Broker namespace, such as "zerodha"."""
     account: _builtins.str
@@ -1506,7 +1506,7 @@ class AdjustPositionsRequest(_message.Message):
     instrument_id: _builtins.str
     """Our id of the instrument."""
     kind: _orders_pb2.AdjustmentKind.ValueType
-    """Why."""
+    """Why units change without a trade."""
     reason: _builtins.str
     """Why, one sentence."""
     @_builtins.property
@@ -1516,7 +1516,7 @@ class AdjustPositionsRequest(_message.Message):
     def __init__(
         self,
         *,
-        request_id: _builtins.str = ...,
+        subject_id: _builtins.str = ...,
         broker: _builtins.str = ...,
         account: _builtins.str = ...,
         instrument_id: _builtins.str = ...,
@@ -1526,7 +1526,7 @@ class AdjustPositionsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "adjustments", b"adjustments", "broker", b"broker", "instrument_id", b"instrument_id", "kind", b"kind", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "adjustments", b"adjustments", "broker", b"broker", "instrument_id", b"instrument_id", "kind", b"kind", "reason", b"reason", "subject_id", b"subject_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

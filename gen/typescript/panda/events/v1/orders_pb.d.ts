@@ -294,7 +294,7 @@ export declare const OrderFilledSchema: GenMessage<OrderFilled>;
  */
 export declare type Adjustment = Message<"panda.events.v1.Adjustment"> & {
   /**
-   * Why.
+   * Why units changed.
    *
    * @generated from field: panda.events.v1.AdjustmentKind kind = 1;
    */

@@ -1547,11 +1547,11 @@ export declare const PositionAdjustmentSchema: GenMessage<PositionAdjustment>;
  */
 export declare type AdjustPositionsRequest = Message<"panda.trading.v1.AdjustPositionsRequest"> & {
   /**
-   * Idempotency key of the command, chosen by the caller, 1 to 64 characters. It has one effect.
+   * Id of what is booked, such as a discrepancy's, 1 to 64 characters. It is booked once.
    *
-   * @generated from field: string request_id = 1;
+   * @generated from field: string subject_id = 1;
    */
-  requestId: string;
+  subjectId: string;
 
   /**
    * Broker namespace, such as "zerodha".
@@ -1575,7 +1575,7 @@ export declare type AdjustPositionsRequest = Message<"panda.trading.v1.AdjustPos
   instrumentId: string;
 
   /**
-   * Why.
+   * Why units change without a trade.
    *
    * @generated from field: panda.events.v1.AdjustmentKind kind = 5;
    */
