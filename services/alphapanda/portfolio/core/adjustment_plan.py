@@ -115,7 +115,7 @@ def _converted(difference: Difference, positions: Sequence[Position]) -> Plan:
     giving = [(unit, n) for unit, n in difference.moves if sum(one.quantity for one in held[unit]) * n < 0]
     taking = [(unit, n) for unit, n in difference.moves if (unit, n) not in giving]
     moves: list[PlannedMove] = []
-    room = [[unit, abs(n)] for unit, n in taking]
+    room = [(unit, abs(n)) for unit, n in taking]
     for unit, change in giving:
         left = abs(change)
         for position in _by_rule(held[unit]):
@@ -127,9 +127,8 @@ def _converted(difference: Difference, positions: Sequence[Position]) -> Plan:
                 taken = min(left, free, most)
                 to = replace(position.key, product=into.product)
                 moves.append(_move(position, taken if change > 0 else -taken, to))
-                left, free, room[0][1] = left - taken, free - taken, most - taken
-                if not room[0][1]:
-                    room.pop(0)
+                left, free = left - taken, free - taken
+                room[:1] = [(into, most - taken)] if taken < most else []
         if left:
             raise NotBookable(
                 f"{abs(change)} units of {unit.instrument_id} {unit.product.name} were converted, and our books hold"
