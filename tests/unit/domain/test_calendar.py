@@ -7,7 +7,6 @@ from importlib import resources
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-import exchange_calendars
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +91,8 @@ def test_special_sessions_replace_the_day(day, expected, segment):
 
 def test_weekdays_agree_with_exchange_calendars():
     """The weekdays that trade are those of exchange_calendars' XBOM, apart from Muhurat and the few that a source decides."""
+    import exchange_calendars  # here, for it takes pandas with it: a third of a second in each worker
+
     xbom = exchange_calendars.get_calendar("XBOM", start="2000-01-03", end="2026-12-31")
     theirs = {stamp.date() for stamp in xbom.sessions}
     ours = {
