@@ -38,9 +38,9 @@ class Wishes:
 
 
 def wishes(seed: int) -> Wishes:
-    """What a seed's source and person ask for; every third seed asks for nothing of the sort."""
+    """What a seed's source and person ask for; every second seed asks for nothing of the sort."""
     chance = Random(f"wishes {seed}")
-    if seed % 3 == 0:
+    if seed % 2 == 0:
         return Wishes()
     return Wishes(
         chance.choice((0.0, 0.3, 0.7)), chance.choice((0.0, 0.0, 0.5)), chance.choice((0, 3, 6, 12))

@@ -30,11 +30,12 @@ CERTAIN: Final = ("429", "unreachable")
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of a call: `answer` is "" or one of the kinds above; an order is hidden for so many seconds, and trades in parts."""
+    """What becomes of a call: `answer` is "" or one of the kinds above; an order is hidden for so many seconds, trades in parts, or is lost when it triggers."""
 
     answer: str = ""
     hidden: float = 0.0
     part: int = 0
+    stop_lost: bool = False
 
 
 _FAILURES: Final = {
@@ -110,10 +111,12 @@ class DeskRest:
 
     async def place_order(self, kind: CallKind, *, variety: str, **terms: Any) -> str:
         """Places an order, unless its fate is another one."""
+        self.session.require()
         tag = str(terms["tag"])
         self.calls[tag] += 1
         fate = self._fate(tag)
         fault = Fault("partial", quantity=fate.part) if fate.part else None
+        fault = Fault("stop_lost") if fate.stop_lost else fault
 
         def done() -> str:
             order = self._exchange.desk.place(USER, variety, _form(terms), api_key="key", fault=fault)
@@ -125,6 +128,7 @@ class DeskRest:
 
     async def modify_order(self, kind: CallKind, *, variety: str, order_id: str, **terms: Any) -> str:
         """Modifies an order."""
+        self.session.require()
         return await self._changed(
             self._fate(""),
             "modify_order",
@@ -133,11 +137,13 @@ class DeskRest:
 
     async def cancel_order(self, variety: str, order_id: str) -> str:
         """Cancels an order."""
+        self.session.require()
         return await self._changed(
             self._fate(""), "cancel_order", lambda: self._exchange.desk.cancel(USER, order_id).order_id
         )
 
     async def _asked(self, answer: Callable[[], Any]) -> Any:
+        self.session.require()
         await asyncio.sleep(self._seconds)
         fate = self._fate("")
         if fate.answer:

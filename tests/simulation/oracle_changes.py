@@ -25,6 +25,8 @@ from alphapanda.trading.core.protection_record import ProtectionState
 NAKED_SECONDS = 20.0
 """Beyond the time in which an order without an answer is looked up: so long units may be held without their stop once nothing
 goes wrong any more; some steps, and the pauses after exits that came to nothing."""
+_ALL = 10**9
+"""Units that an exit which isn't the protection's own is on its way for: it took the stop's place, and what it leaves gets one later."""
 _NAMES = {ChangeKind.CANCEL: CANCEL, ChangeKind.MODIFY: MODIFY}
 
 
@@ -44,7 +46,6 @@ class ChangeOracle:
         self._order_of_tag: dict[str, str] = {}
         self._positions: defaultdict[PositionKey, int] = defaultdict(int)
         self._naked: dict[PositionKey, float] = {}
-        self._peace: float | None = None
         mesh.exchange.on_fill = self._filled
 
     # -- at every commit ----------------------------------------------------------------------------------------------
@@ -114,13 +115,15 @@ class ChangeOracle:
 
     # -- in peace -----------------------------------------------------------------------------------------------------
 
-    def look(self, *, halted: bool) -> None:
-        """A second of peace: units held under a protection have their stop at the exchange, or an exit on its way."""
-        if self._peace is None:
-            self._peace = self._world.loop.time()
+    def look(self, *, halted: bool) -> bool:
+        """A second of peace: units held under a protection have their stop at the exchange, or an exit on its way.
+
+        Returns:
+            Whether some have not, and are still waited for.
+        """
         if not self._keeps_its_word or halted:
             self._naked.clear()
-            return
+            return False
         naked = set(self._without_cover())
         now = self._world.loop.time()
         self._naked = {key: self._naked.get(key, now) for key in naked}
@@ -132,14 +135,15 @@ class ChangeOracle:
                 self._no(
                     "a protected position has its stop, or an exit", f"{key.instrument_id}, {patience} s"
                 )
-                self._naked[key] = float("inf")
+                return False
+        return bool(naked)
 
     def _without_cover(self) -> list[PositionKey]:
         working: defaultdict[tuple[PositionKey, int], int] = defaultdict(int)
         for taken in self._mesh.exchange.orders:
             order = self._order(taken.placement.tag) if taken.left else None
             if order is not None:
-                working[order.key, order.side.sign] += taken.left
+                working[order.key, order.side.sign] += taken.left if order.protective else _ALL
         found = []
         for kept in self._mesh.trading_store._tables.protections.values():
             record = kept.stored.record
@@ -168,7 +172,9 @@ class ChangeOracle:
         at_exchange = {taken.placement.tag: taken for taken in self._mesh.exchange.orders}
         for order in orders.values():
             name = self._world.named(order.order_id)
-            there = [at_exchange[one.tag] for one in order.intents if one.tag in at_exchange]
+            there = [
+                at_exchange[one.tag] for one in order.intents if one.tag in at_exchange and not one.is_absent
+            ]
             filled = sum(taken.filled for taken in there)
             if filled > self._most[order.order_id]:
                 self._no("never more fills than was ever asked for", f"{name}: {filled}")

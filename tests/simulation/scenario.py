@@ -38,8 +38,8 @@ from panda.risk.v1 import risk_pb2
 STRATEGIES = ("ema-1", "ema-2")
 REST_WITHIN = 600.0
 """Virtual seconds in which everything has come to rest once nothing goes wrong any more."""
-PEACE_SECONDS = 45.0
-"""How long protected positions are watched in peace, and the time in which the exchange shows an order."""
+COVERED_SECONDS = 10.0
+"""How long protected positions are watched in peace once they have their stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +271,12 @@ class Scenario:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     async def _protected(self) -> None:
-        """In peace protected positions come to have their stops."""
-        mesh = self.mesh
-        for _ in range(int(PEACE_SECONDS + mesh.visibility) if mesh.protects else 0):
+        """In peace protected positions come to have their stops, and keep them for a while."""
+        oracle, covered = self.oracle, 0.0
+        while self.mesh.protects and covered < COVERED_SECONDS:
             await asyncio.sleep(1.0)
-            assert self.oracle.changes is not None
-            self.oracle.changes.look(halted=self.oracle.halted)
+            assert oracle.changes is not None
+            covered = 0 if oracle.changes.look(halted=oracle.halted) else covered + 1
 
     async def _rest(self) -> None:
         """Waits until nothing is under way any more."""

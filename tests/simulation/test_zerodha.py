@@ -10,6 +10,7 @@ from tests.simulation.desk_rest import Fate
 from tests.simulation.scenario import quiet
 from tests.simulation.virtual import run_virtually
 from tests.simulation.zerodha import World, run_seed, unclear_answers
+from tests.simulation.zerodha_orders import run_seed as run_orders
 
 from alphapanda.domain.order import OrderStatus
 
@@ -18,6 +19,12 @@ from alphapanda.domain.order import OrderStatus
 def test_rule_9_no_duplicate_no_crossing_and_both_sides_equal(seed: int) -> None:
     """Unclear answers, hidden orders, partials, restarts, sales by phone and the broker's square-off, at any moment of ours."""
     assert run_seed(seed).violations == ()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rule_11_no_duplicate_no_crossing_and_no_position_without_its_stop(seed: int) -> None:
+    """Stops, targets, limits, cancellations and modifications, while prices move, stops are lost, updates come as they like and the session dies."""
+    assert run_orders(seed).violations == ()
 
 
 @pytest.mark.parametrize("seed", [11799, 11973, 12390])

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 
+from tests.simulation.asks import Wishes
 from tests.simulation.exchange import Exchange, Fate
 from tests.simulation.market import Market
 from tests.simulation.scenario import Scenario, name, quiet
@@ -77,7 +78,7 @@ class Survived:
 
 class _Scenario(Scenario):
     def __init__(self, entries: int) -> None:
-        super().__init__(3, Parts(executor=_Patient), Faults())
+        super().__init__(3, Parts(executor=_Patient), Faults(), Wishes())
         self.operated = 0.0
         self.strategies = [f"s-{number}" for number in range(entries)]
         self.plan = [

@@ -31,7 +31,7 @@ from alphapanda.domain.market import LastPrice, MarketView
 from alphapanda.domain.order import OrderStatus, PositionEffect, Product, Side, TradingState
 from alphapanda.domain.routing import ExecutionRouter
 from alphapanda.domain.signal import FOREIGN, PositionKey
-from alphapanda.domain.terms import AT_MARKET
+from alphapanda.domain.terms import AT_MARKET, Protection, Terms
 from alphapanda.domain.verdict import Approved
 from alphapanda.paper_exchange.core.paper_charges import KiteCharges
 from alphapanda.trading.core.checks import PreSubmitChecks
@@ -62,14 +62,15 @@ OPTIONS: Final = TradingOptions(send_window_seconds=2, call_timeout_seconds=5, b
 class Market:
     """Prices that are always fresh."""
 
-    def __init__(self, now: Callable[[], datetime], token: int) -> None:
+    def __init__(self, now: Callable[[], datetime], token: int, price: Callable[[], Decimal]) -> None:
         self._now = now
         self._token = token
+        self._price = price
 
     async def view(self, _: object) -> MarketView:
         """The market now."""
         now = self._now()
-        return MarketView(now, "run", {self._token: LastPrice(Decimal(746), now)})
+        return MarketView(now, "run", {self._token: LastPrice(self._price(), now)})
 
     async def view_with_states(
         self, tokens: Sequence[int], brokers: Sequence[str]
@@ -117,6 +118,11 @@ class World:
         self.crossed: list[str] = []
         self.desk.told.append(lambda *_: self._watch())
 
+    @property
+    def price(self) -> Decimal:
+        """The last price, rupees."""
+        return Decimal(746)
+
     def now(self) -> datetime:
         """Wall time."""
         return NOON + timedelta(seconds=self.time())
@@ -128,7 +134,7 @@ class World:
         self.context = ExecutionContext(
             self.store,
             traders.by_broker,
-            cast("Any", Market(self.now, self.token)),
+            cast("Any", Market(self.now, self.token, lambda: self.price)),
             lambda: self._directory,
             self.time,
             self.now,
@@ -177,9 +183,14 @@ class World:
         """A strategy's position."""
         return PositionKey(BROKER, "default", strategy, "NSE:INFY", Product.MIS)
 
-    async def wants(self, strategy: str, target: int) -> bool:
+    async def wants(
+        self, strategy: str, target: int, terms: Terms = AT_MARKET, protection: Protection | None = None
+    ) -> bool:
         """A strategy wants a position, as risk would let it: not while an order of it is open. Returns whether there is something to do."""
-        busy = any(order.key.strategy_id == strategy and not order.status.is_final for order in self.orders())
+        busy = any(
+            order.key.strategy_id == strategy and not (order.status.is_final or order.protective)
+            for order in self.orders()
+        )
         delta = target - self.held(strategy)
         if busy or not delta:
             return False
@@ -192,8 +203,9 @@ class World:
             config_revision=1,
             side=Side.of(delta),
             quantity=abs(delta),
-            terms=AT_MARKET,
+            terms=terms,
             effect=PositionEffect.of(self.held(strategy), delta),
+            protection=protection if delta > 0 else None,
             valid_until=self.now() + timedelta(seconds=60),
             decided_at=self.now(),
             rules=(),

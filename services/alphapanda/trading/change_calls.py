@@ -5,8 +5,7 @@ Where a call has no clear answer the order is looked up; what the broker shows o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 
 import structlog
 
@@ -16,6 +15,7 @@ from alphapanda.domain.order import OrderStatus, TradingState
 from alphapanda.domain.order_events import OrderUpdate
 from alphapanda.resilience.failures import in_one_line
 from alphapanda.telemetry.spans import CANCEL_ORDER, LOOK_UP, MODIFY_ORDER
+from alphapanda.trading.change_outcomes import by_id, settled, told
 from alphapanda.trading.change_windows import ChangeWindows
 from alphapanda.trading.core.intent import Intent
 from alphapanda.trading.core.order import Order
@@ -30,7 +30,13 @@ from alphapanda.trading.core.order_change import (
     words_of,
 )
 from alphapanda.trading.driver import OrderDriver
-from alphapanda.trading.execution_context import UNREADABLE, ExecutionContext, locked_order, reported
+from alphapanda.trading.execution_context import (
+    UNREADABLE,
+    ExecutionContext,
+    Step,
+    locked_order,
+    no_step,
+)
 from alphapanda.trading.options import TradingOptions
 from alphapanda.trading.store.port import SwitchScope, TradingTransaction
 from alphapanda.trading.traders.trader import (
@@ -53,9 +59,17 @@ class ChangeCalls:
         context: store, traders, market and clocks.
         driver: has the slots for calls, the numbers of attempts and the deadlines of look-ups.
         options: send window and call timeout.
+        at: called with the name of each step; for tests.
     """
 
-    def __init__(self, context: ExecutionContext, driver: OrderDriver, options: TradingOptions) -> None:
+    def __init__(
+        self,
+        context: ExecutionContext,
+        driver: OrderDriver,
+        options: TradingOptions,
+        at: Step = no_step,
+    ) -> None:
+        self._at = at
         self._context = context
         self._store = context.store
         self._driver = driver
@@ -68,7 +82,7 @@ class ChangeCalls:
         """Ends the changes of an order that has ended."""
         async with self._store.transaction() as transaction:
             order = await locked_order(transaction, order_id)
-            ended = await _settled(transaction, order)
+            ended = await settled(transaction, order)
         self._ended(order, ended)
 
     async def cancel_unsent(self, order_id: str, change: ChangeRequest) -> None:
@@ -80,7 +94,7 @@ class ChangeCalls:
             if intent is None or intent.status is not OrderStatus.PENDING_SUBMIT:
                 return
             events = order.cancelled_unsent(words_of(change), market_time)
-            ended = await _settled(transaction, order)
+            ended = await settled(transaction, order)
             await transaction.save([self._context.change(order, events)])
         self._ended(order, ended)
 
@@ -104,6 +118,7 @@ class ChangeCalls:
             calling = await self._commit(order.order_id, change.change_id, seen)
             if calling is None:
                 return True
+            self._at("calling_committed")
             order, intent, change = calling
             # Another process may have looked it up and found it without effect, if this one was frozen since the commit.
             if self._context.boot_clock() - began > self._options.send_window_seconds:
@@ -117,6 +132,7 @@ class ChangeCalls:
             except NothingSent as unsent:
                 await self._nothing_sent(order, change, unsent)
                 return False
+            self._at("called")
         return await self._store_answer(order, intent, change, report, refused)
 
     async def _nothing_sent(self, order: Order, change: ChangeRequest, why: NothingSent) -> None:
@@ -147,7 +163,7 @@ class ChangeCalls:
         async with self._store.transaction() as transaction:
             order = await locked_order(transaction, order_id)
             intent = order.current
-            change = _by_id(await transaction.changes.unresolved(order_id)).get(change_id)
+            change = by_id(await transaction.changes.unresolved(order_id)).get(change_id)
             if intent is None or intent.unanswered or intent.status is OrderStatus.PENDING_SUBMIT:
                 return None
             if change is None or change.status is not ChangeStatus.PENDING:
@@ -254,16 +270,18 @@ class ChangeCalls:
             changes = await transaction.changes.unresolved(order.order_id)
             events: list[OrderUpdate] = []
             if report is not None:
-                events = _told(order, order.intents[intent.number], report, market_time, changes)
-            stored = _by_id(changes).get(change.change_id)  # None: another process has ended it
+                events = told(order, order.intents[intent.number], report, market_time, changes)
+            stored = by_id(changes).get(change.change_id)  # None: another process has ended it
             if stored is not None and not stored.settle(order) and stored.status is not ChangeStatus.PENDING:
                 if refused:
                     stored.refused(refused)
                 else:
                     stored.no_clear_answer()
-            ended = await _settled(transaction, order, changes)
+            ended = await settled(transaction, order, changes)
             if report is not None:
                 await transaction.save([self._context.change(order, events)])
+            self._at("answered")
+        self._at("committed")
         self._ended(order, ended)
         return stored is None or stored.status.is_final
 
@@ -289,11 +307,12 @@ class ChangeCalls:
         report = await self._shown(trader, order, intent)
         if report is None:
             return False
+        self._at("looked_up")
         market_time = await self._context.market_time()
         async with self._store.transaction() as transaction:
             order = await locked_order(transaction, order.order_id)
             changes = await transaction.changes.unresolved(order.order_id)
-            events = _told(order, order.intents[intent.number], report, market_time, changes)
+            events = told(order, order.intents[intent.number], report, market_time, changes)
             for change in changes:
                 if change.status is ChangeStatus.CALLING:  # its process has ended, or is frozen
                     change.no_clear_answer()
@@ -301,7 +320,7 @@ class ChangeCalls:
                     change, over=over[change.change_id]
                 )
                 change.settle(order, window_is_over=over_now)
-            ended = await _settled(transaction, order, changes)
+            ended = await settled(transaction, order, changes)
             await transaction.save([self._context.change(order, events)])
         for change in changes:
             if change.status is ChangeStatus.PENDING:  # it is called again, and then has a window of its own
@@ -359,41 +378,3 @@ class ChangeCalls:
         elif (intent := order.current) is not None and intent.status is OrderStatus.PENDING_SUBMIT:
             # The slice has filled, and the next one is to be sent.
             self._driver.look_ups.follow(order.order_id)
-
-
-def _told(
-    order: Order,
-    intent: Intent,
-    report: BrokerOrder,
-    market_time: datetime | None,
-    changes: Sequence[ChangeRequest],
-) -> list[OrderUpdate]:
-    """Applies a broker's report to an order. Where its slice has ended and it is to be cancelled, no further one is sent."""
-    events = reported(order, intent, report, market_time)
-    current = order.current
-    if current is not None and current.status is OrderStatus.PENDING_SUBMIT:
-        for change in changes:
-            if change.kind is ChangeKind.CANCEL:
-                return events + order.cancelled_unsent(words_of(change), market_time)
-    return events
-
-
-async def _settled(
-    transaction: TradingTransaction, order: Order, changes: Sequence[ChangeRequest] | None = None
-) -> list[ChangeRequest]:
-    """Saves changes of a locked order, those ended that its state ends; None: all that are unresolved.
-
-    Returns:
-        Those that have ended.
-    """
-    if changes is None:
-        changes = await transaction.changes.unresolved(order.order_id)
-    for change in changes:
-        if not change.status.is_final:
-            change.settle(order)
-    await transaction.changes.save(changes)
-    return [change for change in changes if change.status.is_final]
-
-
-def _by_id(changes: Iterable[ChangeRequest]) -> dict[str, ChangeRequest]:
-    return {change.change_id: change for change in changes}

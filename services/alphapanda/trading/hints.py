@@ -12,6 +12,7 @@ from alphapanda.resilience.attempts import attempted
 from alphapanda.resilience.failures import in_one_line, is_transient
 from alphapanda.resilience.tasks import kept_running
 from alphapanda.trading.driver import OrderDriver
+from alphapanda.trading.execution_context import Step, no_step
 from alphapanda.trading.store.port import TradingStore
 from alphapanda.trading.traders.trader import Trader
 
@@ -28,9 +29,13 @@ class OrderHints:
         store: finds the orders of tags.
         driver: drives orders.
         traders: those that tell.
+        at: called with the name of each step of a hint (told, found, read); for tests.
     """
 
-    def __init__(self, store: TradingStore, driver: OrderDriver, traders: Iterable[Trader]) -> None:
+    def __init__(
+        self, store: TradingStore, driver: OrderDriver, traders: Iterable[Trader], at: Step = no_step
+    ) -> None:
+        self._at = at
         self._store = store
         self._driver = driver
         self._told: dict[str, None] = {}
@@ -58,6 +63,7 @@ class OrderHints:
     async def _run(self) -> None:
         while True:
             await self._woken.wait()
+            self._at("told")
             await self._read(list(self._told)[:_READ_TOGETHER])
             if not self._told:
                 self._woken.clear()
@@ -67,11 +73,13 @@ class OrderHints:
         order_ids = dict.fromkeys(await self._store.orders_of_tags(tags))
         for tag in tags:
             self._told.pop(tag, None)
+        self._at("found")
         await asyncio.gather(*(self._drive(order_id) for order_id in order_ids))
 
     async def _drive(self, order_id: str) -> None:
         """Drives an order; one that fails is driven again in the background, and holds up no other."""
         error = await attempted(self._driver.drive(order_id))
+        self._at("read")
         if error is None:
             return
         self._driver.look_ups.follow(order_id)

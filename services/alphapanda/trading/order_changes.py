@@ -19,7 +19,7 @@ from alphapanda.resilience.rounds import Rounds
 from alphapanda.trading.change_calls import ChangeCalls
 from alphapanda.trading.core.order_change import ChangeKind, ChangeRequest, ChangeStatus
 from alphapanda.trading.driver import OrderDriver
-from alphapanda.trading.execution_context import ExecutionContext
+from alphapanda.trading.execution_context import ExecutionContext, Step, no_step
 from alphapanda.trading.options import TradingOptions
 
 _LONGEST_PAUSE: Final = 16
@@ -39,18 +39,24 @@ class OrderChanges:
         driver: drives orders; its locks keep an order's submission, look-ups and changes apart.
         options: send window and call timeout.
         interval: seconds until an order is looked at again; the pause doubles up to 16 times the interval.
+        at: called with the name of each step of a change (calling_committed, called, answered, committed, looked_up); for tests.
 
     Attributes:
         rounds: continue what nobody continues; they run from start to stop.
     """
 
     def __init__(
-        self, context: ExecutionContext, driver: OrderDriver, options: TradingOptions, interval: float = 0.25
+        self,
+        context: ExecutionContext,
+        driver: OrderDriver,
+        options: TradingOptions,
+        interval: float = 0.25,
+        at: Step = no_step,
     ) -> None:
         self._context = context
         self._store = context.store
         self._driver = driver
-        self._calls = ChangeCalls(context, driver, options)
+        self._calls = ChangeCalls(context, driver, options, at)
         self._interval = interval
         self._unresolved: dict[str, int] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

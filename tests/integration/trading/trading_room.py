@@ -264,7 +264,7 @@ async def open_room(
         at,
         look_up_interval=0.05,
     )
-    changes = OrderChanges(context, executor.driver, options, interval=0.05)
+    changes = OrderChanges(context, executor.driver, options, interval=0.05, at=at)
     protections = Protections(context, executor.driver, changes, CALENDAR, interval_seconds=60.0)
     executor.driver.protections = protections
     manual = ManualOrders(store, executor, risk or NoRisk(), (options or PATIENT).manual_orders_under_way)
@@ -303,7 +303,7 @@ async def open_room(
         revisions,
         context,
         changes,
-        OrderHints(store, executor.driver, traders.values()),
+        OrderHints(store, executor.driver, traders.values(), at),
         protections,
         opted_in,
     )
