@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import sleep
 from typing import Any
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -17,9 +19,11 @@ from running import Platform, until
 from alphapanda.commands.zerodha_demo import press_login
 from panda.auth.v1 import broker_session_pb2 as sessions
 from panda.auth.v1.broker_session_pb2_grpc import BrokerSessionServiceStub
-from panda.common.v1.common_pb2 import Product
+from panda.common.v1.common_pb2 import PRODUCT_MIS, SIDE_BUY, Product
 from panda.marketdata.v1.marketdata_pb2 import GetMarketStatusRequest
 from panda.portfolio.v1.portfolio_pb2 import ListPositionsRequest
+from panda.risk.v1.risk_pb2 import ArmLiveAccountRequest, DisarmLiveAccountRequest, GetVerdictRequest
+from panda.trading.v1.trading_pb2 import PlaceOrderRequest, SquareOffRequest
 
 SECONDS = 80.0
 
@@ -85,6 +89,44 @@ def test_it_signs_in_loads_instruments_and_streams(demo: Platform) -> None:
         60.0,
         "fills at both brokers",
     )
+
+
+def test_a_disarmed_account_only_reduces_until_a_person_arms_it(demo: Platform) -> None:
+    """Entries are refused with the command that arms, exits pass until nothing is held; armed again, it trades."""
+    until(lambda: held_here(demo), 60.0, "a position at Zerodha")
+    symbol = next(iter(held_here(demo))).partition(" ")[0]
+    demo.risk.DisarmLiveAccount(
+        DisarmLiveAccountRequest(request_id=str(uuid4()), broker="zerodha", reason="a test")
+    )
+    refused = demo.trading.PlaceOrder(
+        PlaceOrderRequest(
+            request_id=str(uuid4()),
+            broker="zerodha",
+            symbol=symbol,
+            side=SIDE_BUY,
+            quantity=1,
+            product=PRODUCT_MIS,
+        ),
+        timeout=60,
+    ).order
+    verdict = demo.risk.GetVerdict(GetVerdictRequest(signal_id=refused.state.signal_id)).verdict
+    [arming] = [rule for rule in verdict.rules if rule.rule == "arming"]
+    assert "alphapanda live arm --broker zerodha" in arming.message
+    assert not refused.state.filled_quantity
+
+    for _ in range(20):  # an entry that was under way may fill after the first one
+        demo.trading.SquareOff(
+            SquareOffRequest(request_id=str(uuid4()), broker="zerodha", reason="a test"), timeout=60
+        )
+        sleep(3)
+        if not held_here(demo):
+            break
+    assert held_here(demo) == {}
+    demo.risk.ArmLiveAccount(
+        ArmLiveAccountRequest(request_id=str(uuid4()), broker="zerodha", reason="a test")
+    )
+    before = len(fills_at_zerodha(demo))
+    until(lambda: len(fills_at_zerodha(demo)) > before, 120.0, "a fill at Zerodha")
 
 
 def test_a_cut_socket_heals(demo: Platform) -> None:

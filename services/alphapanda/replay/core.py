@@ -232,7 +232,7 @@ class Replay:
             due: deque[Verdict] = deque()
             self._apply(updates, inputs, due)
             self._settle(due, inputs)
-            self.tally.expired += isinstance(updates[-1], Cancelled)
+            self.tally.settled(updates[-1])
             self._watch.opened(frame.market_time_ns)
             if self._trading.protections:
                 self._protect(updates[-1].order.key, frame)

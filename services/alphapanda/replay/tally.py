@@ -8,6 +8,7 @@ from typing import Final
 
 from alphapanda.domain.funds import Payable
 from alphapanda.domain.order import PositionEffect
+from alphapanda.domain.order_events import Cancelled, OrderUpdate
 from alphapanda.domain.verdict import Refused, RuleOutcome, Verdict
 from alphapanda.risk.core import sizing
 from alphapanda.risk.core.rules import buying_power
@@ -27,7 +28,8 @@ class Tally:
         first_unsized: why the first of them didn't.
         expired: orders that were held for the open of a next bar, of which the day had none.
         held: orders that were still held when the recording ended, and were cancelled.
-        cancelled: stops and exits of protected positions that were cancelled because another exit took their place.
+        cancelled: stops and exits of protected positions that were cancelled because another exit took their place, and stops of
+            carried ones whose day was over.
     """
 
     signals: int = 0
@@ -53,6 +55,12 @@ class Tally:
         self.validated += 1
         if verdict.effect is PositionEffect.REDUCES:
             self._count_lost_entry(verdict)
+
+    def settled(self, update: OrderUpdate) -> None:
+        """Counts an order that the exchange held where it ended unfilled with its day."""
+        if isinstance(update, Cancelled):
+            self.cancelled += update.order.protective
+            self.expired += not update.order.protective
 
     def paid(self, paid: Payable) -> Payable:
         """Counts an entry that funds don't pay at the price at which it fills; returns what they pay."""

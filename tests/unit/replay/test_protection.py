@@ -200,6 +200,8 @@ def test_rule_11_a_carried_position_gets_its_stop_back_at_the_next_open(monkeypa
     ended = [(order.terms.order_type.name, order.status.name) for order in _ends(run)]
     assert ended == [("SL", "CANCELLED"), ("SL", "FILLED")]
     assert [trade[:2] for trade in run.trades] == [("BUY", 10), ("SELL", 10)]
+    tally = run.replay.tally
+    assert (tally.orders, tally.fills, tally.cancelled, tally.expired) == (3, 2, 1, 0)
     again = next(o for o in run.orders if o.protective and o.order_id == _ends(run)[1].order_id)
     assert again.market_time == datetime.fromisoformat("2024-01-03T09:15:00+05:30")
     assert not run.replay._trading.waits
