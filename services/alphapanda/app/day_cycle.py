@@ -123,7 +123,7 @@ class LiveDay:
 
     async def reconciliation(self) -> str:
         """The brokers' books agree with ours, but for what is only worth a warning."""
-        compared = 0
+        compared, told = 0, list[str]()
         for broker in self._brokers:
             asked = portfolio.GetReconciliationRequest(broker=broker)
             for one in (await self._portfolio.GetReconciliation(asked)).accounts:
@@ -138,7 +138,9 @@ class LiveDay:
                 if critical:
                     raise NotYet(f"{whose}: {critical[0]} ({len(critical)} in all): `alphapanda reconcile`")
                 compared += one.compared
-        return f"books agree: {compared} entries of the brokers' were compared"
+                told += [f"{whose}: {line}" for line in one.not_compared]
+        known = f"; {told[0]} ({len(told)} to know of: `alphapanda reconcile`)" if told else ""
+        return f"books agree: {compared} entries of the brokers' were compared{known}"
 
     async def open(self) -> str:
         """The market is open; says which accounts take entries."""

@@ -79,7 +79,7 @@ def _account(account: AccountReconciliation) -> Iterable[RenderableType]:
     for one in account.agreed:
         yield Text(f"over: {one.sentence} ({word(one, 'resolution')})", style="dim")
     for line in account.not_compared:
-        yield Text(f"not counted: {line}", style="dim")
+        yield Text(f"to know: {line}", style="yellow")
     if account.HasField("funds"):
         yield _funds(account.funds)
 

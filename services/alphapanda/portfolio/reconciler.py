@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, Protocol
 
@@ -22,6 +22,7 @@ from alphapanda.portfolio.core.adjustment_plan import opposed, plan
 from alphapanda.portfolio.core.comparison import compare
 from alphapanda.portfolio.core.discrepancies import Discrepancy, Progress, progressed
 from alphapanda.portfolio.core.discrepancy import Difference, Severity, State, Unit
+from alphapanda.portfolio.core.notices import notices
 from alphapanda.portfolio.core.positions import Position
 from alphapanda.portfolio.core.reconciled_books import BrokerBooks, Held, OurBooks, OurFill
 from alphapanda.portfolio.store.discrepancies import DiscrepancyStore
@@ -121,6 +122,7 @@ class Reconciler:
         self._locks: dict[AccountName, asyncio.Lock] = {}
         self.latest: dict[AccountName, Outcome] = {}
         self._unreadable: dict[AccountName, str] = {}
+        self._noticed: dict[AccountName, frozenset[str]] = {}
 
     @property
     def live_brokers(self) -> Sequence[str]:
@@ -154,7 +156,17 @@ class Reconciler:
             why = f"trading doesn't tell its books now: {describe_rpc_error(error)}"
             return Look(None, (), {}, self._wall_clock(), why)
         now = self._wall_clock()
-        return Look(theirs, compare(ours, theirs, now), calls, now)
+        found = compare(ours, theirs, now)
+        theirs = replace(theirs, not_compared=[*theirs.not_compared, *notices(ours, theirs)])
+        self._notice(name, theirs.not_compared)
+        return Look(theirs, found, calls, now)
+
+    def _notice(self, name: AccountName, lines: Sequence[str]) -> None:
+        """Says what nobody compares and a person should know, once for as long as it stays."""
+        for line in lines:
+            if line not in self._noticed.get(name, ()):
+                _log.warning("reconciliation.noticed", broker=name.broker, account=name.account, message=line)
+        self._noticed[name] = frozenset(lines)
 
     async def look_alone(self, name: AccountName) -> Look:
         """`look`, while nothing else compares this account: the broker counts questions.

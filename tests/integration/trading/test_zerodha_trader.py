@@ -192,6 +192,22 @@ async def test_rule_9_shares_of_the_demat_account_are_held_too() -> None:
         assert [order.quantity for order in (first, second)] == [5, 2]
 
 
+async def test_rule_17_a_sale_without_authorisation_ends_with_an_alarm_and_is_never_sent_again() -> None:
+    """HTTP 428: the exit is rejected in Zerodha's words, an alarm says who has to do what, and one request was sent."""
+    async with desk_at_the_stub() as desk:
+        desk.price(750)
+        told = {"account": "AB1234", "instrument": "NSE:INFY", "quantity": "10", "unauthorised": True}
+        desk.stub.do(lambda exchange: holdings(exchange, told))
+        with capture_logs() as logs:
+            found = await desk.trader.execute_order(desk.exit(product=Product.CNC))
+        assert found.status is BrokerOrderStatus.REJECTED
+        assert "authorisation at depository" in found.message
+        [alarm] = [one for one in logs if one["event"] == "order.needs_authorisation"]
+        assert alarm["alarm"] is True
+        assert desk.book() == []
+        assert await desk.trader.look_up("default", desk.exit().tag) is None
+
+
 async def test_rule_9_what_is_held_and_what_works_is_told_by_the_brokers_own_books() -> None:
     """By product, for delivery with the demat account's shares; of working orders what has filled and what is left."""
     async with desk_at_the_stub() as desk:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
 from typing_extensions import override
 
@@ -20,7 +22,7 @@ from alphapanda.resilience.failures import in_one_line
 
 
 class ZerodhaBooks(BrokerReader):
-    """Reads orders, trades, positions, holdings and margins, all of them or nothing.
+    """Reads orders, trades, positions, holdings and margins, all of them or nothing; and the orders that wait for a price.
 
     Args:
         rest: Kite's HTTP API by account.
@@ -55,10 +57,22 @@ class ZerodhaBooks(BrokerReader):
         except KiteError as error:
             login = "; run `alphapanda kite login`" if error.reason is KiteReason.SESSION_DEAD else ""
             raise BooksUnreadable(f"{error}{login}") from error
+        gtts, unread = await self._gtts(rest)
         if self._today() != day:
             raise BooksUnreadable("the day has changed while the books were read")
         reader = RowReader(name.broker, name.account, self._directory(), day)
         try:
-            return reader.books(orders, trades, positions, holdings, margins)
+            books = reader.books(orders, trades, positions, holdings, margins, gtts)
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise BooksUnreadable(f"a row of Kite's can't be read: {in_one_line(error)}") from error
+        return replace(books, waiting=[*books.waiting, unread]) if unread else books
+
+    async def _gtts(self, rest: KiteRest) -> tuple[Sequence[Mapping[str, Any]], str]:
+        """The orders that wait for a price; and a line where they can't be read, which holds back no comparison."""
+        try:
+            return await rest.gtts(), ""
+        except (KiteError, NoSession) as unread:
+            return (
+                (),
+                f"orders that wait at the broker for a price (GTT) can't be read: {in_one_line(unread)}",
+            )

@@ -17,6 +17,7 @@ from alphapanda.portfolio.core.reconciled_books import (
     BrokerBooks,
     BrokerMoney,
     BrokerOrder,
+    BrokerShares,
     BrokerTrade,
     BrokerUnits,
 )
@@ -48,6 +49,7 @@ class RowReader:
         positions: Row,
         holdings: Sequence[Row],
         margins: Row,
+        gtts: Sequence[Row] = (),
     ) -> BrokerBooks:
         """The books of the account."""
         held, not_compared = [], []
@@ -70,6 +72,8 @@ class RowReader:
             [one for one in held if one.quantity],
             _money(margins),
             not_compared,
+            [line for row in gtts for line in _waiting(row)],
+            list(self._shares(holdings)),
         )
 
     def _order(self, row: Row) -> BrokerOrder:
@@ -83,6 +87,7 @@ class RowReader:
             int(row.get("filled_quantity") or 0),
             status.startswith(_ENDED),
             status,
+            _order_words(row),
         )
 
     def _trades(self, rows: Sequence[Row]) -> Iterator[BrokerTrade]:
@@ -135,6 +140,14 @@ class RowReader:
             quantity * _rupees(row["average_price"]),
         )
 
+    def _shares(self, rows: Sequence[Row]) -> Iterator[BrokerShares]:
+        for row in rows:
+            instrument_id, _ = self._instrument(row)
+            settled, undelivered = int(row.get("quantity") or 0), int(row.get("t1_quantity") or 0)
+            told = row.get("authorised_quantity")
+            authorised = settled if told is None else int(told)
+            yield BrokerShares(instrument_id, str(row.get("isin") or ""), settled, authorised, undelivered)
+
     def _instrument(self, row: Row) -> tuple[str, bool]:
         """Our id of a row's instrument, and whether it is known; of one that isn't, its symbol."""
         symbol = _symbol(row)
@@ -155,6 +168,32 @@ def _money(margins: Row) -> BrokerMoney | None:
         used=_rupees(used.get("debits", 0)),
         collateral=_rupees(available.get("collateral", 0)),
     )
+
+
+def _order_words(row: Row) -> str:
+    left = int(row.get("quantity") or 0) - int(row.get("filled_quantity") or 0)
+    words = (
+        f"{row.get('transaction_type')} {left} {_symbol(row)} {row.get('product')} {row.get('order_type')}"
+    )
+    prices = [
+        f"{name} {row[key]}" for name, key in (("at", "price"), ("trigger", "trigger_price")) if row.get(key)
+    ]
+    return ", ".join([words, *prices])
+
+
+def _waiting(row: Row) -> Iterator[str]:
+    """The lines of a GTT: one for each of its orders, as long as it may trigger."""
+    if row.get("status") != "active":
+        return
+    condition = row.get("condition") or {}
+    triggers = list(condition.get("trigger_values") or ())
+    for number, order in enumerate(row.get("orders") or ()):
+        at = triggers[number] if number < len(triggers) else "?"
+        yield (
+            f"GTT {row.get('id')} waits at the broker: {order.get('transaction_type')} {order.get('quantity')}"
+            f" {condition.get('exchange')}:{condition.get('tradingsymbol')} {order.get('product')}, trigger {at}: it may trade by itself, and is"
+            " never touched"
+        )
 
 
 def _symbol(row: Row) -> str:

@@ -62,6 +62,7 @@ class BrokerOrder:
         filled: units.
         ended: whether nothing more can trade; a status that nobody knows hasn't ended.
         status: the broker's word.
+        words: what it is, for people, such as "SELL 10 NSE:INFY CNC SL, trigger 1400".
     """
 
     order_id: str
@@ -70,6 +71,7 @@ class BrokerOrder:
     filled: int
     ended: bool
     status: str
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,24 @@ class BrokerUnits:
     known: bool = True
     isin: str = ""
     cost: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerShares:
+    """Shares in the demat account, and what of them can be sold today.
+
+    Attributes:
+        isin: empty where the broker doesn't say.
+        settled: delivered and not sold today.
+        authorised: of these, authorised for sale today.
+        undelivered: bought on the day before.
+    """
+
+    instrument_id: str
+    isin: str
+    settled: int
+    authorised: int
+    undelivered: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +140,8 @@ class BrokerBooks:
         units: positions, and holdings.
         money: None where the broker doesn't keep it.
         not_compared: what is shown and never counted, one line each, such as MTF.
+        waiting: orders that wait at the broker for a price, one line each.
+        shares: in the demat account.
         sentences: differences that somebody else has found, such as trading in its own journal.
         is_own: whether orders, trades and units are the broker's own; otherwise only the sentences are.
     """
@@ -130,6 +152,8 @@ class BrokerBooks:
     units: Sequence[BrokerUnits] = ()
     money: BrokerMoney | None = None
     not_compared: Sequence[str] = ()
+    waiting: Sequence[str] = ()
+    shares: Sequence[BrokerShares] = ()
     sentences: Sequence[str] = ()
     is_own: bool = True
 
