@@ -74,6 +74,9 @@ class TradingCalendar:
         self._found: dict[str, tuple[datetime, datetime, Session]] = {}
         self._sessions: dict[tuple[date, str], tuple[Session, ...]] = {}
         self._days: dict[datetime, date] = {}
+        # A decision asks several times about its market time, which is one object then.
+        self._day_asked: tuple[datetime | None, date] = (None, date.min)
+        self._session_asked: tuple[datetime | None, str, Session | None] = (None, "", None)
 
     @property
     def covered(self) -> tuple[DateRange, ...]:
@@ -123,12 +126,16 @@ class TradingCalendar:
 
     def trading_day(self, instant: datetime) -> date:
         """The date of an instant in Asia/Kolkata, whether the market trades on it or not."""
-        day = self._days.get(instant)  # a decision asks several times about its market time
+        asked = self._day_asked
+        if instant is asked[0]:
+            return asked[1]
+        day = self._days.get(instant)
         if day is None:
             require_aware(instant)
             if len(self._days) >= _MOMENTS_REMEMBERED:
                 self._days.clear()
             day = self._days[instant] = instant.astimezone(self._zone).date()
+        self._day_asked = (instant, day)
         return day
 
     def is_trading_day(self, day: date) -> bool:
@@ -195,13 +202,18 @@ class TradingCalendar:
 
     def session_at(self, instant: datetime, segment: str) -> Session | None:
         """The session that contains this instant, None if none does. For a bar pass its start, which decides its session."""
+        asked = self._session_asked
+        if instant is asked[0] and segment == asked[1]:
+            return asked[2]
         # Most calls are about the session found last, and datetimes of the same zone compare quickly.
         found = self._found.get(segment)
         if found is not None and instant.tzinfo is UTC and found[0] <= instant < found[1]:
-            return found[2]
-        session = self.session_at_ns(nanoseconds_of(instant), segment)
-        if session is not None:
-            self._found[segment] = (session.open.astimezone(UTC), session.close.astimezone(UTC), session)
+            session: Session | None = found[2]
+        else:
+            session = self.session_at_ns(nanoseconds_of(instant), segment)
+            if session is not None:
+                self._found[segment] = (session.open.astimezone(UTC), session.close.astimezone(UTC), session)
+        self._session_asked = (instant, segment, session)
         return session
 
     def session_at_ns(self, instant_ns: int, segment: str) -> Session | None:

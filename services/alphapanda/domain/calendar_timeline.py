@@ -77,7 +77,7 @@ def _session(entry: _Entry, zone: ZoneInfo) -> Session:
 
 
 def _entries(data: CalendarData, segment: str) -> Iterator[_Entry]:
-    rules = data.hours[segment]
+    rules, regular = data.hours[segment], SessionKind.REGULAR
     changes = [rule.since.toordinal() for rule in rules]
     special = {day.toordinal(): of[segment].sessions for day, of in data.special.items() if segment in of}
     holidays = {day.toordinal() for day in data.holidays}
@@ -90,7 +90,7 @@ def _entries(data: CalendarData, segment: str) -> Iterator[_Entry]:
                 at = len(rules) - 1
                 while changes[at] > ordinal:
                     at -= 1
-                yield ordinal, rules[at].hours, SessionKind.REGULAR
+                yield ordinal, rules[at].hours, regular
 
 
 def _offset_ns(zone: ZoneInfo, day: date) -> int:

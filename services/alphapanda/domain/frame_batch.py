@@ -22,6 +22,7 @@ class FrameBatch:
     Attributes:
         frames: the frames.
         ends: per frame, the number of ticks in the batch up to the frame's end.
+        has_empty_frames: whether a frame has no ticks.
         market_time_ns: per frame, nanoseconds since the epoch; never falls.
         price_scale: price units in one rupee, the same for all frames.
         instrument_token: per tick.
@@ -37,6 +38,7 @@ class FrameBatch:
         "ends",
         "exchange_time",
         "frames",
+        "has_empty_frames",
         "instrument_token",
         "last_price",
         "market_time_ns",
@@ -57,18 +59,21 @@ class FrameBatch:
         sizes = list(map(len, tokens))
         # Most recordings have one tick a frame, and then taking it is faster than joining columns.
         one_each = sizes.count(1) == len(frames)
-        join = _only_values if one_each else _joined
         self.frames = frames
+        self.has_empty_frames = not one_each and 0 in sizes
         self.ends: Sequence[int] = list(range(1, len(frames) + 1) if one_each else accumulate(sizes))
         self.market_time_ns: Sequence[int] = market_times
         self.price_scale: int = scales[0]
-        self.instrument_token: list[int] = join(tokens)
-        all_tokens = self.instrument_token
-        one = bool(all_tokens) and all_tokens.count(all_tokens[0]) == len(all_tokens)
+        join = _only_values if one_each else _joined
+        of_one = one_each and tokens.count(tokens[0]) == len(frames)
+        all_tokens = list(tokens[0]) * len(frames) if of_one else join(tokens)
+        self.instrument_token: list[int] = all_tokens
+        one = of_one or (bool(all_tokens) and all_tokens.count(all_tokens[0]) == len(all_tokens))
         self.only_token: int | None = all_tokens[0] if one else None
         self.last_price: list[int] = join(prices)
         self.exchange_time: list[int] = join(times)
-        self._opens = None if any(map(len, opens)) else [0] * len(all_tokens)
+        without_opens = opens.count(()) == len(frames) or not any(map(len, opens))
+        self._opens = [0] * len(all_tokens) if without_opens else None
         self.belongs_at: list[int] = self.exchange_time
         if any(bar_starts):
             self.belongs_at = _joined([b or t for b, t in zip(bar_starts, times, strict=True)])

@@ -26,6 +26,7 @@ _REMEMBERED = 64
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _WEEKLY_MONTHS = "123456789OND"
 _OPTIONS = ("CE", "PE")
+_MIS = Product.MIS
 
 
 class MarginKind(StrEnum):
@@ -34,6 +35,10 @@ class MarginKind(StrEnum):
     MIS_EQUITY = "mis_equity"
     FUTURES = "futures"
     SHORT_OPTIONS = "short_options"
+
+
+# Enum members that every order asks for, looked up once: each look-up costs as much as the comparison with it.
+_MIS_EQUITY, _SHORT_OPTIONS = MarginKind.MIS_EQUITY, MarginKind.SHORT_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class MarginModel:
         kind = _kind(instrument, product, quantity)
         if kind is None:
             return value
-        if kind is MarginKind.SHORT_OPTIONS:
+        if kind is _SHORT_OPTIONS:
             strike = strike_of(instrument)
             if strike is None:
                 return None
@@ -93,7 +98,7 @@ def _kind(instrument: Instrument, product: Product, quantity: int) -> MarginKind
         return MarginKind.SHORT_OPTIONS if quantity < 0 else None
     if instrument.instrument_type == "FUT":
         return MarginKind.FUTURES
-    return MarginKind.MIS_EQUITY if product is Product.MIS else None
+    return _MIS_EQUITY if product is _MIS else None
 
 
 def strike_of(instrument: Instrument) -> Decimal | None:

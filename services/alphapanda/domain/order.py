@@ -22,7 +22,12 @@ class Side(IntEnum):
     @classmethod
     def of(cls, delta: int) -> Side:
         """The side of an order that changes a position by `delta` units (signed, not 0)."""
-        return cls.BUY if delta > 0 else cls.SELL
+        return _BUY if delta > 0 else _SELL
+
+
+# Enum members that every order asks for are looked up once, here and elsewhere: a look-up costs more than what is done with it.
+_BUY: Final = Side.BUY
+_SELL: Final = Side.SELL
 
 
 class Product(IntEnum):
@@ -66,8 +71,13 @@ class PositionEffect(IntEnum):
     def of(cls, position: int, delta: int) -> PositionEffect:
         """The effect of adding `delta` (signed, not 0) to `position`."""
         if position * delta >= 0:
-            return cls.OPENS
-        return cls.REDUCES if abs(delta) <= abs(position) else cls.FLIPS
+            return _OPENS
+        return _REDUCES if abs(delta) <= abs(position) else _FLIPS
+
+
+_OPENS: Final = PositionEffect.OPENS
+_REDUCES: Final = PositionEffect.REDUCES
+_FLIPS: Final = PositionEffect.FLIPS
 
 
 class TradingState(IntEnum):
@@ -79,7 +89,10 @@ class TradingState(IntEnum):
 
     def permits(self, *, entry: bool) -> bool:
         """Whether an entry or an exit may be submitted."""
-        return self is TradingState.ACTIVE or (self is TradingState.REDUCING and not entry)
+        return self is _ACTIVE or (self is TradingState.REDUCING and not entry)
+
+
+_ACTIVE: Final = TradingState.ACTIVE
 
 
 class FailureReason(IntEnum):

@@ -23,6 +23,7 @@ from alphapanda.domain.terms import Terms, check_terms
 
 _REMEMBERED: Final = 4096
 _PERCENT: Final = Decimal(100)
+_MARKET: Final = OrderType.MARKET
 _KITE: Final = "Zerodha's list of order rejections"
 
 
@@ -66,7 +67,7 @@ class AcceptanceCheck:
             opens: whether it opens or flips a position.
         """
         order_type = terms.order_type
-        at_market = order_type is OrderType.MARKET
+        at_market = order_type is _MARKET
         if at_market and not opens:
             return ACCEPTED
         asked = (instrument.instrument_id, product, order_type, terms.validity, phase, day, opens)

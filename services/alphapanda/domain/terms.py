@@ -11,6 +11,9 @@ from alphapanda.domain.errors import InvalidInput
 from alphapanda.domain.order import OrderType, Side, Validity
 from alphapanda.domain.price_grid import GridRule
 
+_MARKET: Final = OrderType.MARKET
+_DAY: Final = Validity.DAY
+
 
 class Terms(Struct, frozen=True, gc=False):
     """How an order is priced, and how long it works.
@@ -30,7 +33,7 @@ class Terms(Struct, frozen=True, gc=False):
     @property
     def rests(self) -> bool:
         """Whether an order with these terms may wait at the exchange for a price."""
-        return self.order_type is not OrderType.MARKET and self.validity is Validity.DAY
+        return self.order_type is not _MARKET and self.validity is _DAY
 
 
 AT_MARKET: Final = Terms()

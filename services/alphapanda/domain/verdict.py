@@ -28,41 +28,32 @@ Text = str | Callable[[], str]
 """A text, or a function that makes it when it is read, because a replay reads few of them."""
 
 
-class RuleResult:
-    """The result of one rule in a verdict: outcome, limit and observed value, as text for a person. Immutable.
+class RuleResult(Struct, frozen=True, gc=False, eq=False):
+    """The result of one rule in a verdict: outcome, limit and observed value, as text for a person.
 
     Attributes:
         rule: the rule's registered name.
         outcome: its outcome; None if the event has a value unknown to this version.
+        limit_text: the rule's limit, or a function that makes it of values that don't change.
+        observed_text: the same for the value that the rule observed.
         message: one sentence; may be empty.
     """
 
-    __slots__ = ("_limit", "_observed", "message", "outcome", "rule")
-
-    def __init__(
-        self,
-        rule: str,
-        outcome: RuleOutcome | None,
-        limit: Text = "",
-        observed: Text = "",
-        message: str = "",
-    ) -> None:
-        """Makes a result; a function for `limit` or `observed` must use only values that don't change."""
-        self.rule = rule
-        self.outcome = outcome
-        self._limit = limit
-        self._observed = observed
-        self.message = message
+    rule: str
+    outcome: RuleOutcome | None
+    limit_text: Text = ""
+    observed_text: Text = ""
+    message: str = ""
 
     @property
     def limit(self) -> str:
         """The rule's limit."""
-        return self._limit if isinstance(self._limit, str) else self._limit()
+        return self.limit_text if isinstance(self.limit_text, str) else self.limit_text()
 
     @property
     def observed(self) -> str:
         """The value that the rule observed."""
-        return self._observed if isinstance(self._observed, str) else self._observed()
+        return self.observed_text if isinstance(self.observed_text, str) else self.observed_text()
 
     def _parts(self) -> tuple[object, ...]:
         return self.rule, self.outcome, self.limit, self.observed, self.message
@@ -70,6 +61,10 @@ class RuleResult:
     @override
     def __eq__(self, other: object) -> bool:
         return self._parts() == other._parts() if isinstance(other, RuleResult) else NotImplemented
+
+    @override
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a Struct's own says that no two are equal
 
     @override
     def __hash__(self) -> int:

@@ -105,7 +105,7 @@ class Replay:
         self._account_wide = scoped.may_set(ACCOUNT_WIDE, limits)
         self._strategy_statuses = strategy_statuses
         self._brokers = tuple(brokers)
-        self._scale = price_scale
+        self._scale, self._active = price_scale, TradingState.ACTIVE
         self._on_fill = on_fill
         self._has_position_readers = bool(host.readers())
         self._prices = LastPrices(price_scale, fill is FillRule.NEXT_OPEN, trading.has_circuits)
@@ -346,7 +346,7 @@ class Replay:
     def _execute(self, verdict: Approved, inputs: Inputs, due: deque[Verdict]) -> None:
         """Executes an approved signal until its order ends or is held; adds the verdicts that follow to `due`."""
         self.tally.orders += 1
-        if verdict.protection is None and not self._trading.protections:
+        if verdict.protection is None and not self._trading.protections.records:
             self._apply(self._trading.execute(verdict, inputs.market), inputs, due)
             return
         for updates in self._trading.executed(verdict, inputs.market):
@@ -391,7 +391,7 @@ class Replay:
             self._instruments,
             self._calendar,
             self._limits,
-            TradingState.ACTIVE,
+            self._active,
             self._strategy_statuses,
             (),
             self._scoped,

@@ -13,6 +13,7 @@ from alphapanda.domain.verdict import Refused, RuleOutcome, Verdict
 from alphapanda.risk.core import sizing
 from alphapanda.risk.core.rules import buying_power
 
+_REDUCES: Final = PositionEffect.REDUCES
 _NOT_PAID: Final = frozenset({RuleOutcome.FAILED, RuleOutcome.CLAMPED})
 _ENTRIES_THAT_CAN_NOT_BE: Final = frozenset({buying_power.RULE.reason, sizing.REASON})
 
@@ -53,7 +54,7 @@ class Tally:
                 self._count_lost_entry(verdict)
             return
         self.validated += 1
-        if verdict.effect is PositionEffect.REDUCES:
+        if verdict.effect is _REDUCES:
             self._count_lost_entry(verdict)
 
     def settled(self, update: OrderUpdate) -> None:

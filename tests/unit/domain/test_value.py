@@ -15,6 +15,7 @@ import alphapanda.trading.core.checks
 from alphapanda.domain.market import LastPrice
 from alphapanda.domain.order import Product
 from alphapanda.domain.signal import PositionKey
+from alphapanda.domain.verdict import RuleOutcome, RuleResult
 
 NOON = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 
@@ -48,3 +49,12 @@ def test_a_position_key_is_hashed_as_it_is_compared() -> None:
         other = replace(key, **{part: value})
         assert other != key
         assert {key: 1}.get(other) is None
+
+
+def test_a_rules_result_is_compared_by_what_it_says() -> None:
+    """A text and a function that makes the same one are equal, by == and !=; another text isn't."""
+    result = RuleResult("price", RuleOutcome.PASSED, "<= 5 s old", lambda: "1 s old")
+    assert result == RuleResult("price", RuleOutcome.PASSED, "<= 5 s old", "1 s old")
+    assert not result != RuleResult("price", RuleOutcome.PASSED, "<= 5 s old", "1 s old")  # noqa: SIM202 - the operator itself
+    assert result != RuleResult("price", RuleOutcome.PASSED, "<= 5 s old", "2 s old")
+    assert hash(result) == hash(RuleResult("price", RuleOutcome.PASSED, "<= 5 s old", "1 s old"))

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.charge_days import ChargeDays
@@ -48,7 +49,7 @@ def trading(calendar: TradingCalendar, infy: Instrument) -> SynchronousTrading:
 
 
 def order(infy: Instrument, side: Side = Side.BUY, quantity: int = 10, **changes: Any) -> PaperOrder:
-    return PaperOrder("default", "ema", infy, Product.MIS, side, quantity)._replace(**changes)
+    return structs.replace(PaperOrder("default", "ema", infy, Product.MIS, side, quantity), **changes)
 
 
 INFY = Instrument(
@@ -132,7 +133,7 @@ def test_a_fill_has_the_charges_of_its_day_segment_and_exchange(infy: Instrument
     sold = order(infy, Side.SELL, 100)
     fill = paper.fill("paper", sold, "1", Decimal(1510), NOON)
     assert (fill.commission, fill.charges.total) == (Decimal("67.00"), Decimal("66.99827882"))
-    delivered = paper.fill("paper", sold._replace(product=Product.CNC), "1", Decimal(1510), NOON)
+    delivered = paper.fill("paper", structs.replace(sold, product=Product.CNC), "1", Decimal(1510), NOON)
     assert "brokerage" not in {line.name for line in delivered.charges.lines}
     before = paper.fill("paper", sold, "1", Decimal(1510), datetime(2020, 1, 1, 6, tzinfo=UTC))
     assert {line.sureness for line in before.charges.lines} == {Sureness.ASSUMED}

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from alphapanda.domain.broker_order import BrokerOrderStatus
 from alphapanda.domain.calendar import TradingCalendar
 from alphapanda.domain.market import MarketView
 from alphapanda.domain.order import Validity
+from alphapanda.domain.terms import AT_MARKET
 from alphapanda.paper_exchange.core.held_order import NO_MARKET, HeldOrder
 from alphapanda.paper_exchange.core.matching import AT_LAST_PRICE, IOC_UNFILLED, Tradable, at_once, refusal
 from alphapanda.paper_exchange.core.paper_charges import PaperOrder
 from alphapanda.paper_exchange.core.paper_market import PaperMarket, held_until
 
+_COMPLETE: Final = BrokerOrderStatus.COMPLETE
 _NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Arrival(NamedTuple):
+class Arrival(Struct, frozen=True, gc=False):
     """An order that has come.
 
     Attributes:
@@ -65,15 +68,18 @@ def arriving(
             None,
             NO_MARKET,
         )
-    at = model.arrival(now if last.bar is None or came_at is None else came_at)
-    band = model.band(order.instrument, last, now)
+    at = now if last.bar is None or came_at is None else came_at
+    if model.models.latency:
+        at = model.arrival(at)
+    band = model.band(order.instrument, last, now) if model.models.circuit is not None else None
     came = HeldOrder(number, broker, order, at, at, tag, volume=last.volume, band=band)
+    bound = band is not None or order.terms is not AT_MARKET
     why = "" if band is None else band.refusal(order.terms)
-    if why := why or refusal(order.terms, order.side, last.price):
+    if bound and (why := why or refusal(order.terms, order.side, last.price)):
         return Arrival(BrokerOrderStatus.REJECTED, came, None, why)
     if last.bar is None and not model.models.latency:
-        if at_once(order.terms, order.side, last.price, band=band):
-            return Arrival(BrokerOrderStatus.COMPLETE, came, Tradable(last.price, now, model=AT_LAST_PRICE))
+        if not bound or at_once(order.terms, order.side, last.price, band=band):
+            return Arrival(_COMPLETE, came, Tradable(last.price, now, model=AT_LAST_PRICE))
         if order.terms.validity is Validity.IOC:
             return Arrival(BrokerOrderStatus.CANCELLED, came, None, IOC_UNFILLED)
     expires_at = held_until(at, order.instrument.session_segment, calendar)

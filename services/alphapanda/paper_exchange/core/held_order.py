@@ -133,7 +133,7 @@ class HeldOrder(Struct, frozen=True, gc=False):
             return why
         if self.trigger_pending and (why := refusal(terms, self.order.side, last.price)):
             return why
-        order = self.order._replace(quantity=quantity, terms=terms)
+        order = replace(self.order, quantity=quantity, terms=terms)
         return replace(self, order=order, came_at=max(self.came_at, now))
 
     def trades_now(self, last: LastPrice | None) -> bool:
@@ -165,7 +165,7 @@ class HeldOrder(Struct, frozen=True, gc=False):
     @property
     def traded_before(self) -> int:
         """Turnover of its fills in PRICE_UNITS, for charges."""
-        return int(self.turnover * PRICE_UNITS)
+        return int(self.turnover * PRICE_UNITS) if self.turnover else 0
 
     @property
     def key(self) -> PositionKey:

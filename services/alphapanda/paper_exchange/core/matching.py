@@ -17,6 +17,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from alphapanda.domain.market import LastPrice
 from alphapanda.domain.money import ZERO
 from alphapanda.domain.order import OrderType, Side, Validity
@@ -31,7 +33,7 @@ STOPS_WAIT: Final = "a stop waits for its trigger, so its validity is DAY, not I
 """The paper exchange's message when it rejects a stop that may not wait."""
 
 
-class Tradable(NamedTuple):
+class Tradable(Struct, frozen=True, gc=False):
     """A price at which an order may fill.
 
     Attributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -30,6 +31,8 @@ from alphapanda.paper_exchange.core.matching import (
 from alphapanda.paper_exchange.core.paper_charges import PaperOrder
 from alphapanda.paper_exchange.core.paper_market import PaperMarket
 
+_COMPLETE: Final = BrokerOrderStatus.COMPLETE
+
 
 class PaperBook:
     """One broker's paper exchange. Not idempotent: placing twice makes two orders.
@@ -41,12 +44,14 @@ class PaperBook:
 
     Attributes:
         held: the orders that wait for a price, in the order in which they came.
+        measures_volume: whether what is traded between two prices counts.
     """
 
     def __init__(self, broker: str, market: PaperMarket, calendar: TradingCalendar) -> None:
         self.held: dict[str, HeldOrder] = {}
         self._broker = broker
         self._market = market
+        self.measures_volume = market.models.measures_volume
         self._calendar = calendar
         self._placed = 0
         self._fills: dict[str, tuple[Fill, ...]] = {}
@@ -171,8 +176,11 @@ class PaperBook:
         self, held: HeldOrder, found: Tradable, market: MarketView, payable: PayableAtFill | None = None
     ) -> BrokerOrder:
         waits = payable is not None
-        units, traded = self._market.may_fill(held, market) if waits else held.left, held.traded(market)
+        units = self._market.may_fill(held, market) if waits else held.left
+        traded = held.traded(market) if self.measures_volume else None
         fill = self._fill(held, found, units, traded)
+        if not waits and held.number not in self.held and units == held.order.quantity:
+            return BrokerOrder(held.number, _COMPLETE, (fill,), quantity=units)
         if payable is not None:
             paid = payable(held, fill)
             if not paid.units:
@@ -183,7 +191,7 @@ class PaperBook:
         self._book(held, fill)
         if fill.quantity < held.left:
             return self._hold(held.after(fill, market))
-        return self._ended(held, BrokerOrderStatus.COMPLETE, "")
+        return self._ended(held, _COMPLETE, "")
 
     def _book(self, held: HeldOrder, fill: Fill) -> None:
         self._fills[held.number] = (*self._fills.get(held.number, ()), fill)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
 from typing_extensions import override
 
 from alphapanda.domain.charge_rates import (
@@ -33,7 +34,7 @@ _IN_PAISE = len(CHARGES) - 2
 """Lines of a contract note in paise, by at most one of which each is rounded up."""
 
 
-class PaperOrder(NamedTuple):
+class PaperOrder(Struct, frozen=True, gc=False):
     """An order at the paper exchange.
 
     Attributes:

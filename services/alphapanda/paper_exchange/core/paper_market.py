@@ -37,6 +37,9 @@ _STEPS: Final = 1_000_000
 _HALF: Final = _STEPS // 2
 _PERCENT: Final = Decimal(100 * _STEPS)
 ALL: Final = Decimal(1)
+_BUY: Final = Side.BUY
+_SPREAD: Final = Slippage.SPREAD
+_VOLUME_SHARE: Final = Slippage.VOLUME_SHARE
 
 
 def held_until(came_at: datetime, segment: str, calendar: TradingCalendar) -> datetime:
@@ -96,12 +99,12 @@ class PaperMarket:
         """
         if passive:
             return price
-        buys = order.side is Side.BUY
+        buys = order.side is _BUY
         rule = self._rule(order.instrument, traded_at)
         slippage = self.models.slippage
-        if slippage is Slippage.SPREAD:
+        if slippage is _SPREAD:
             against = rule.tick(price) * self.models.spread_ticks / 2
-        elif slippage is Slippage.VOLUME_SHARE:
+        elif slippage is _VOLUME_SHARE:
             against = price * self._slippage * _STEPS * share
         else:
             against = price * self._slippage * self._factor(order, traded_at) if self._slippage else ZERO

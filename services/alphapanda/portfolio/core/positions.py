@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -76,7 +75,7 @@ class Position(Struct, frozen=True, gc=False):
         return PositionChange(position, removed, added, realised, turnover)
 
 
-class PositionChange(NamedTuple):
+class PositionChange(Struct, frozen=True, gc=False):
     """The change of a position by a fill; all amounts are signed rupees, and turnover = added - removed - realised.
 
     Attributes:
@@ -105,7 +104,7 @@ class PositionChange(NamedTuple):
 def _check_amounts(price: Decimal, commission: Decimal) -> None:
     if not price > 0 or price != price.quantize(_SMALLEST):
         raise InvalidInput("fill.price", price, "a positive number of rupees with at most 4 decimals")
-    if commission < 0 or commission != commission.quantize(_SMALLEST):
+    if commission and (commission < 0 or commission != commission.quantize(_SMALLEST)):
         raise InvalidInput("fill.commission", commission, "0 or more rupees with at most 4 decimals")
 
 

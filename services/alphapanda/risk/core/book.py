@@ -348,8 +348,9 @@ class RiskBook:
 
     def _count_rejection(self, order: OrderState, rejected: str | None, inputs: Inputs) -> None:
         """Counts a rejection in a row; an order that the broker took ends the row."""
-        whose = rejection_key(order.key)
-        before = self.rejections.get(whose)
+        if rejected is None and not self.rejections:
+            return
+        before = self.rejections.get(whose := rejection_key(order.key))
         if rejected is None:
             if before is not None and before.count and (order.filled or order.status in _TAKEN):
                 self.rejections[whose] = Rejections(before.day, 0, "")

@@ -99,7 +99,8 @@ class Inputs(Struct, frozen=True, gc=False):
 
     def limits_for(self, key: PositionKey) -> Limits:
         """The limits in force for a position key."""
-        return self.scoped.over(self.limits, key.strategy_id, key.instrument_id)
+        scoped = self.scoped
+        return scoped.over(self.limits, key.strategy_id, key.instrument_id) if scoped.rows else self.limits
 
     def price_of(self, instrument_id: str) -> Decimal | None:
         """Last price of an instrument, of any age; None if there is none."""

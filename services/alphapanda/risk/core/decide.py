@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,6 +30,11 @@ from alphapanda.risk.core.position import (
 from alphapanda.risk.core.rules import in_force, product
 from alphapanda.risk.core.sizing import REASON as SIZE
 from alphapanda.risk.core.sizing import sized
+
+_CNC: Final = Product.CNC
+_PASSED: Final = RuleOutcome.PASSED
+_side_of: Final = Side.of
+_effect_of: Final = PositionEffect.of
 
 
 class Decision(Struct, frozen=True, gc=False):
@@ -201,9 +207,9 @@ def _judge(
         asked,
         Check(
             signal,
-            Side.of(delta),
+            _side_of(delta),
             abs(delta),
-            PositionEffect.of(state.quantity, delta),
+            _effect_of(state.quantity, delta),
             state.quantity,
             inputs.instruments.by_id(signal.key.instrument_id),
             inputs,
@@ -284,7 +290,7 @@ def _judged(asked: tuple[Rule, ...], check: Check) -> tuple[Check, tuple[RuleRes
         The order as cut, the result of each rule, and the first result that refused it.
     """
     results: list[RuleResult] = []
-    passed, all_passed = RuleOutcome.PASSED, True
+    passed, all_passed = _PASSED, True
     for rule in asked:
         result = rule.judge(check)
         if result.outcome is not passed:
@@ -308,7 +314,7 @@ def _delta(signal: Signal, position: int) -> int:
 
 
 def _short_delivery(signal: Signal) -> bool:
-    return signal.key.product is Product.CNC and signal.target is not None and signal.target < 0
+    return signal.key.product is _CNC and signal.target is not None and signal.target < 0
 
 
 def _held(signal: Signal, position: int, inputs: Inputs) -> Refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -21,6 +21,12 @@ from alphapanda.risk.core.position import OrderProgress, PositionState
 
 if TYPE_CHECKING:
     from alphapanda.risk.core.check import Check, Inputs
+
+_OPENS: Final = PositionEffect.OPENS
+_REDUCES: Final = PositionEffect.REDUCES
+_FLIPS: Final = PositionEffect.FLIPS
+_side_of: Final = Side.of
+_effect_of: Final = PositionEffect.of
 
 
 def needed(
@@ -50,10 +56,10 @@ def needed(
     Returns:
         None if the margin can't be known.
     """
-    effect = PositionEffect.of(state.quantity, delta)
-    if effect is PositionEffect.REDUCES:
+    effect = _effect_of(state.quantity, delta)
+    if effect is _REDUCES:
         return ZERO
-    side, product = Side.of(delta), state.key.product
+    side, product = _side_of(delta), state.key.product
     worst = priced.trigger_price or price
     if priced.limit_price is not None:
         worst = priced.limit_price
@@ -61,13 +67,13 @@ def needed(
     elif terms.slippage:
         slipped = worst * (1 + side.sign * terms.slippage)
         worst = grid_rule(instrument, day).against(slipped, buys=side is Side.BUY)
-    opening = delta if effect is PositionEffect.OPENS else state.quantity + delta
+    opening = delta if effect is _OPENS else state.quantity + delta
     value = abs(opening) * (worst if opening > 0 else price)
     margin = terms.margins.margin(instrument, product, opening, value, day)
     if margin is None:
         return None
     need = margin + terms.charges(instrument, product, side, abs(delta), max(price, worst), day)
-    if effect is PositionEffect.FLIPS:
+    if effect is _FLIPS:
         need += -state.margin - min(ZERO, state.quantity * worst - state.history.cost)
     return max(ZERO, up_to_paisa(need))
 

@@ -12,6 +12,7 @@ from alphapanda.domain.money import ZERO, to_paisa
 from alphapanda.domain.order import Side
 from alphapanda.domain.order_events import AdjustmentKind, Fill, OrderState
 from alphapanda.domain.signal import MANUAL, PositionKey, Signal
+from alphapanda.domain.terms import AT_MARKET
 
 _EXACT = Decimal("0.0001")
 """Precision of prices, and so of costs."""
@@ -148,7 +149,7 @@ def after_event(
         order.status.is_final,
         value,
         charges,
-        order.terms.rests,
+        order.terms is not AT_MARKET and order.terms.rests,
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from operator import eq
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final
+
+from msgspec import Struct
 
 from alphapanda.domain.frame_batch import FrameBatch
 from alphapanda.strategy.core.sessions import SessionSpan
@@ -15,7 +17,7 @@ from alphapanda.strategy.core.waiting import WaitingTarget
 from alphapanda.strategy.core.watching import Route, Watcher
 
 
-class BatchTarget(NamedTuple):
+class BatchTarget(Struct, frozen=True, gc=False):
     """A target at a tick of a batch.
 
     Attributes:
@@ -44,9 +46,7 @@ def batch_targets(batch: FrameBatch, routes: Mapping[int, Route]) -> list[BatchT
     """
     before: list[tuple[Watcher, object]] = []
     targets: list[BatchTarget] = []
-    shows_opens = any(
-        map(eq, batch.ends, (0, *batch.ends))
-    )  # a frame without ticks may show a session's open
+    shows_opens = batch.has_empty_frames  # a frame without ticks may show a session's open
     if shows_opens and any(watcher.waits_for_open for route in routes.values() for watcher in route.watchers):
         return None
     for token, ticks in _by_token(batch).items():
@@ -60,7 +60,7 @@ def batch_targets(batch: FrameBatch, routes: Mapping[int, Route]) -> list[BatchT
                 watcher.restore(state)
             return None
         targets += made
-    targets.sort(key=_tick)
+    targets.sort(key=_TICK)
     return targets
 
 
@@ -165,5 +165,4 @@ def _by_token(batch: FrameBatch) -> Mapping[int, Sequence[int]]:
     return by_token
 
 
-def _tick(target: BatchTarget) -> int:
-    return target.tick
+_TICK: Final = attrgetter("tick")

@@ -14,6 +14,8 @@ from alphapanda.strategy.core.bars import Bar, Interval
 from alphapanda.strategy.core.strategy import Stance, Strategy, StrategyParameters, Target
 
 TICK: Final = "tick"
+_LONG: Final = Stance.LONG
+_SHORT: Final = Stance.SHORT
 TIE: Final = 1e-12
 """Averages that differ by at most this part of the price are equal. The rounding noise of a float average over the longest
 period is half of that, and a paisa is a million times more on any share."""
@@ -128,4 +130,4 @@ class EmaCross(Strategy[EmaCrossParameters]):
     def _target(self, side: bool) -> Target:
         where = "above" if side else "below"
         reason = f"EMA {self._parameters.fast} at {self._fast:.4f} is {where} EMA {self._parameters.slow} at {self._slow:.4f}"
-        return Target(Stance.LONG if side else Stance.SHORT, reason)
+        return Target(_LONG if side else _SHORT, reason)

@@ -243,10 +243,12 @@ class StrategyHost:
         self._failures.frame = frame
         begin = end - len(frame.instrument_token)
         signals: list[Signal] = []
-        for tick, watcher, target, close in targets:
-            at = tick - begin
+        for one in targets:
+            at = one.tick - begin
             time_ns, price = frame.exchange_time[at], frame.last_price[at]
-            signals += self._making.of_target(watcher, target, frame, at, 0, time_ns, price, close)
+            signals += self._making.of_target(
+                one.watcher, one.target, frame, at, 0, time_ns, price, one.session_close
+            )
         return signals
 
     def take_failures(self) -> list[StrategyFailure]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import islice
-from operator import le
 from typing import NamedTuple
 
 from alphapanda.domain.calendar import CalendarNotCovered, TradingCalendar
@@ -77,7 +75,7 @@ class SessionWindow:
             begin = bisect_left(belongs_at, close_ns, begin)
             day_open_ns = self._calendar.sessions(session.day, self._segment)[0].open_ns
             found.append(SessionSpan(begin, close_ns, instant(close_ns), day_open_ns))
-        return found if all(map(le, belongs_at, islice(belongs_at, 1, None))) else None
+        return found if sorted(belongs_at) == list(belongs_at) else None
 
     def move_to(self, at_ns: int) -> bool:
         """Moves the window to the session that contains the time; False if there is none, and the window stays."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from typing import Final
 
 from msgspec import Struct
 
@@ -29,6 +30,10 @@ from alphapanda.trading.core.slicing import slices
 
 OptIns = Callable[[str], Collection[str]]
 """Returns the brokers that a strategy opted in to; empty for an unknown strategy."""
+
+_CONTINUOUS: Final = Phase.CONTINUOUS
+_YES: Final = Can.YES
+_ACTIVE: Final = TradingState.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +112,13 @@ class PreSubmitChecks:
             return NotSent(
                 FailureReason.NOT_EXECUTABLE, f"no instrument {order.key.instrument_id!r} is known"
             )
-        refused = self._routed(order) or _permitted(order, inputs) or _ready(order, inputs)
+        refused = self._routed(order) or _permitted(order, inputs)
+        if inputs.not_ready and refused is None:
+            refused = _ready(order, inputs)
         if refused is not None:
             return refused
         freeze = instrument.freeze_quantity if inputs.freeze_quantity is None else inputs.freeze_quantity
-        if _is_filling(order, inputs):
+        if order.filled and _is_filling(order, inputs):
             return _fitting(order.unsent(), instrument.lot_size, freeze)
         if (closed := self._in_session(order, instrument, inputs)) is not None:
             return closed
@@ -121,7 +128,7 @@ class PreSubmitChecks:
         return (
             self._accepted(order, instrument, inputs)
             or self._priced(order, inputs)
-            or _protectable(order, inputs, freeze)
+            or (None if order.protection is None else _protectable(order, inputs, freeze))
             or _fitting(quantity, instrument.lot_size, freeze)
         )
 
@@ -173,12 +180,12 @@ class PreSubmitChecks:
             order.side,
             order.key.product,
             terms,
-            Phase.CONTINUOUS,  # the session was checked
+            _CONTINUOUS,  # the session was checked
             self._calendar.trading_day(market_time),
             None if last is None else last.price,
             opens=entry,
         )
-        passes = answer.can is Can.YES or (answer.can is Can.UNKNOWN and not entry)
+        passes = answer.can is _YES or (answer.can is Can.UNKNOWN and not entry)
         return "" if passes else f"{instrument.symbol}: {answer.message}"
 
     def _priced(self, order: Order, inputs: CheckInputs) -> NotSent | None:
@@ -201,7 +208,7 @@ class PreSubmitChecks:
 
 
 def _permitted(order: Order, inputs: CheckInputs) -> NotSent | None:
-    if inputs.state.permits(entry=order.effect.is_entry):
+    if inputs.state is _ACTIVE or inputs.state.permits(entry=order.effect.is_entry):
         return None
     whose = inputs.whose or f"broker {order.key.broker!r}"
     return NotSent(FailureReason.KILL_SWITCH, f"{whose} is {inputs.state.name}")
@@ -215,9 +222,9 @@ def _ready(order: Order, inputs: CheckInputs) -> NotSent | None:
 
 
 def _is_filling(order: Order, inputs: CheckInputs) -> bool:
-    """Whether it is the rest of an order that the paper exchange has held: its first slice has filled at this bar's open."""
+    """Whether it, filled in part, is the rest of an order that the paper exchange has held: its first slice has filled at this bar's open."""
     last = inputs.market.prices.get(order.instrument_token)
-    return bool(order.filled and last and last.bar and last.bar.start == order.market_time)
+    return bool(last and last.bar and last.bar.start == order.market_time)
 
 
 def _in_time(order: Order, inputs: CheckInputs, ask_after: timedelta) -> int | NotSent:

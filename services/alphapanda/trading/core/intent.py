@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from alphapanda.domain import ids
 from alphapanda.domain.order import OrderStatus
 
 PRODUCER = "trading"
+_FAILED: Final = OrderStatus.FAILED
+_PENDING_SUBMIT: Final = OrderStatus.PENDING_SUBMIT
 UNANSWERED = (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
 """Statuses in which the broker may or may not have the order; only a look-up can tell."""
 
@@ -57,7 +60,7 @@ class Intent:
     @property
     def is_absent(self) -> bool:
         """Whether it may have been sent and ended as absent; a broker order of it is adopted as an order of its own."""
-        return self.status is OrderStatus.FAILED and self.epoch > 0
+        return self.status is _FAILED and self.epoch > 0
 
     @property
     def ended_short(self) -> bool:

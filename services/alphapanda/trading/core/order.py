@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.order import (
@@ -38,6 +39,15 @@ _REJECTIONS = {
     BrokerOrderStatus.REJECTED: FailureReason.BROKER_REJECTED,
     BrokerOrderStatus.UNPAID: FailureReason.INSUFFICIENT_FUNDS,
 }
+# Looked up once: every order asks for them.
+_SUBMITTING: Final = OrderStatus.SUBMITTING
+_PENDING_SUBMIT: Final = OrderStatus.PENDING_SUBMIT
+_FILLED: Final = OrderStatus.FILLED
+_NEVER_SENT: Final = (OrderStatus.NOT_SENT, OrderStatus.FAILED)
+_SENDS: Final = OrderEvent.SUBMITTING
+_ACCEPTED: Final = OrderEvent.ACCEPTED
+_FULL_FILL: Final = OrderEvent.FULL_FILL
+_PARTIAL_FILL: Final = OrderEvent.PARTIAL_FILL
 _CUT = "its quantity was cut to what had filled"
 MOST_EXIT_TRIES = 4
 """Absent intents of one exit before the exit itself ends as absent."""
@@ -69,13 +79,18 @@ class Order(OrderRecord):
         """Units in intents not yet sent."""
         units = 0
         for intent in self.intents:
-            if intent.status is OrderStatus.PENDING_SUBMIT:
+            if intent.status is _PENDING_SUBMIT:
                 units += intent.quantity
         return units
 
     def send_as(self, parts: Sequence[int]) -> None:
         """Replaces the unsent intents by one for each of `parts` (units, at most as many as were unsent)."""
-        if len(self.intents) == len(parts) == 1 and self.unsent() == parts[0]:
+        intents = self.intents
+        if (
+            len(intents) == len(parts) == 1
+            and intents[0].status is _PENDING_SUBMIT
+            and intents[0].quantity == parts[0]
+        ):
             return
         unsent = [intent for intent in self.intents if intent.status is OrderStatus.PENDING_SUBMIT]
         if [intent.quantity for intent in unsent] == list(parts):
@@ -99,10 +114,10 @@ class Order(OrderRecord):
     def submitting(self, epoch: int) -> Intent:
         """Marks the next intent as SUBMITTING, with the attempt number `epoch`; once stored, it is never sent again."""
         intent = self._next_to_send()
-        intent.status = transition(intent.status, OrderEvent.SUBMITTING)
+        intent.status = transition(intent.status, _SENDS)
         intent.epoch = epoch
-        if self.status is OrderStatus.PENDING_SUBMIT:
-            self.status = OrderStatus.SUBMITTING
+        if self.status is _PENDING_SUBMIT:
+            self.status = _SUBMITTING
         return intent
 
     def never_called(self, intent: Intent) -> None:
@@ -163,12 +178,13 @@ class Order(OrderRecord):
         intent.broker_order_id = broker_order.broker_order_id or intent.broker_order_id
         self.trigger_pending = broker_order.trigger_pending
         rejected = broker_order.status in _REJECTIONS
-        if intent.unanswered and not (rejected and not fresh):
+        if intent.status in UNANSWERED and not (rejected and not fresh):
             updates += self.accepted(intent, broker_order.broker_order_id, market_time)
-        if not intent.unanswered:
+        if intent.status not in UNANSWERED:
             updates += self._modified(intent, broker_order, market_time)
-        updates += [self.fill(intent, fill) for fill in fresh]
-        if intent.status is not OrderStatus.FILLED:
+        for fill in fresh:
+            updates.append(self.fill(intent, fill))
+        if intent.status is not _FILLED:
             if rejected:
                 reason = _REJECTIONS[broker_order.status]
                 updates += self.rejected(intent, broker_order.message, market_time, reason)
@@ -182,11 +198,11 @@ class Order(OrderRecord):
         self, intent: Intent, broker_order_id: str, market_time: datetime | None
     ) -> list[OrderUpdate]:
         """Marks an intent as accepted by the broker; Submitted is published for the order's first one only."""
-        intent.status = transition(intent.status, OrderEvent.ACCEPTED)
+        intent.status = transition(intent.status, _ACCEPTED)
         intent.broker_order_id = broker_order_id
         if self.status not in UNANSWERED:
             return []
-        self.status = transition(self.status, OrderEvent.ACCEPTED)
+        self.status = transition(self.status, _ACCEPTED)
         return [Submitted(self._changed(market_time))]
 
     def fill(self, intent: Intent, fill: Fill) -> Filled:
@@ -198,10 +214,9 @@ class Order(OrderRecord):
         room = intent.quantity - intent.filled
         if fill.fill_id in self.fill_ids or not 0 < fill.quantity <= room or fill.price <= 0:
             raise ImpossibleReport(f"{fill} of intent {intent.intent_id}, which has {room} units left")
-        partial, full = OrderEvent.PARTIAL_FILL, OrderEvent.FULL_FILL
         filled = self.filled + fill.quantity
-        intent.status = transition(intent.status, full if fill.quantity == room else partial)
-        self.status = transition(self.status, full if filled == self.quantity else partial)
+        intent.status = transition(intent.status, _FULL_FILL if fill.quantity == room else _PARTIAL_FILL)
+        self.status = transition(self.status, _FULL_FILL if filled == self.quantity else _PARTIAL_FILL)
         return self._filled(intent, fill)
 
     def rejected(
@@ -257,7 +272,7 @@ class Order(OrderRecord):
             return fresh
         if len(fresh) > 1:
             fresh = list({fill.fill_id: fill for fill in fresh}.values())
-        was_sent = intent.status not in (OrderStatus.NOT_SENT, OrderStatus.FAILED)
+        was_sent = intent.status not in _NEVER_SENT
         quantity = intent.quantity if intent.status.is_final else broker_order.quantity or intent.quantity
         room = quantity - intent.filled if was_sent else 0
         left, bad = room, False
@@ -280,8 +295,8 @@ class Order(OrderRecord):
         quantity = broker_order.quantity or intent.quantity
         if quantity <= intent.filled:
             quantity = intent.quantity
-        terms = broker_order.terms or self.terms
-        if quantity == intent.quantity and terms == self.terms:
+        terms = self.terms if broker_order.terms is None else broker_order.terms
+        if quantity == intent.quantity and (terms is self.terms or terms == self.terms):
             return []
         self.status = transition(self.status, OrderEvent.MODIFIED)
         self.quantity += quantity - intent.quantity
@@ -304,7 +319,7 @@ class Order(OrderRecord):
 
     def _next_to_send(self) -> Intent:
         intent = self.current
-        if intent is None or intent.status is not OrderStatus.PENDING_SUBMIT:
+        if intent is None or intent.status is not _PENDING_SUBMIT:
             raise IllegalTransition(intent.status if intent else self.status, OrderEvent.SUBMITTING)
         return intent
 

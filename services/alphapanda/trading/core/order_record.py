@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Self
+from typing import Final, Self
 
 from alphapanda.domain import ids
 from alphapanda.domain.money import ZERO
@@ -18,6 +18,7 @@ from alphapanda.domain.terms import Protection, Terms
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.intent import PRODUCER, Intent, intents_of
 
+_PENDING_SUBMIT: Final = OrderStatus.PENDING_SUBMIT
 _MICRO_RUPEE = Decimal("0.000001")
 
 
@@ -85,7 +86,7 @@ class OrderRecord:
             verdict.terms,
             verdict.effect,
             verdict.valid_until,
-            OrderStatus.PENDING_SUBMIT,
+            _PENDING_SUBMIT,
             intents_of(order_id, parts, 0),
             protection=verdict.protection,
         )
@@ -155,6 +156,7 @@ class OrderRecord:
 
     def state(self) -> OrderState:
         """The order's state, as events carry it."""
+        filled = self.filled
         return OrderState(
             self.order_id,
             self.signal_id,
@@ -166,9 +168,9 @@ class OrderRecord:
             self.effect,
             self.status,
             self.revision,
-            self.filled,
-            self.leaves,
-            self.average_price,
+            filled,
+            0 if self.status.is_final else self.quantity - filled,
+            self.average_price if filled else None,
             self.market_time,
             self.charges,
             self.trigger_pending,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from alphapanda.domain.broker_order import BrokerOrder, BrokerOrderStatus
 from alphapanda.domain.calendar import TradingCalendar
@@ -26,6 +27,9 @@ from alphapanda.trading.core.checks import CheckInputs, NotSent, PreSubmitChecks
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_change import ChangeKind, ChangeRequest
 from alphapanda.trading.core.synchronous_protection import SynchronousProtections
+
+_ACTIVE: Final = TradingState.ACTIVE
+_OPEN: Final = BrokerOrderStatus.OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class SynchronousTrading:
     @property
     def waits(self) -> bool:
         """Whether an order is held or a position protected, so that each frame counts."""
-        return bool(self._held) or bool(self.protections)
+        return bool(self._held or self.protections.records)
 
     def position(self, key: PositionKey) -> int:
         """Units held under a key, signed."""
@@ -136,7 +140,7 @@ class SynchronousTrading:
         """Checks and sends an order; returns its updates, of which the last one is terminal unless it is held."""
         key = order.key
         position = self._positions[key]
-        at = CheckInputs(instrument, market, position, TradingState.ACTIVE, True)  # noqa: FBT003 - simulated
+        at = CheckInputs(instrument, market, position, _ACTIVE, True)  # noqa: FBT003 - simulated
         decision = self._checks.judge(order, at)
         if isinstance(decision, NotSent):
             return order.not_sent(decision.reason, decision.message, market.market_time)
@@ -249,7 +253,7 @@ class SynchronousTrading:
             )
             report = book.place(placed, came_at, market)
             updates += order.report(intent, report, market.market_time)
-            if report.status is BrokerOrderStatus.OPEN:
+            if report.status is _OPEN:
                 self._held[order.order_id] = _Held(order, instrument, report.broker_order_id)
                 break
         self._move(order, filled)

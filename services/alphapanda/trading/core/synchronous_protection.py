@@ -44,35 +44,38 @@ class SynchronousProtections:
     Args:
         executes: sends and changes orders.
         calendar: sessions; None: it isn't known when one is open.
+
+    Attributes:
+        records: the protections by position, oldest first.
     """
 
     def __init__(self, executes: Executes, calendar: TradingCalendar | None) -> None:
         self._executes = executes
         self._calendar = calendar
-        self._records: dict[PositionKey, list[ProtectionRecord]] = {}
+        self.records: dict[PositionKey, list[ProtectionRecord]] = {}
         self._orders: dict[PositionKey, dict[str, Order]] = {}
         self._changes: defaultdict[str, list[ChangeRequest]] = defaultdict(list)
         self._triggered: dict[str, datetime] = {}
 
     def __bool__(self) -> bool:
         """Whether there are any."""
-        return bool(self._records)
+        return bool(self.records)
 
     @property
     def keys(self) -> list[PositionKey]:
         """The protected positions, in the order in which they are stepped."""
         return sorted(
-            self._records, key=lambda key: (key.broker, key.account, key.strategy_id, key.instrument_id)
+            self.records, key=lambda key: (key.broker, key.account, key.strategy_id, key.instrument_id)
         )
 
     def concerns(self, key: PositionKey) -> bool:
         """Whether a position has a protection."""
-        return key in self._records
+        return key in self.records
 
     def arm(self, entry: Order) -> None:
         """Begins the protection that an entry asks for, before it is sent."""
         if entry.protection is not None:
-            self._records.setdefault(entry.key, []).append(ProtectionRecord.armed(entry, entry.protection))
+            self.records.setdefault(entry.key, []).append(ProtectionRecord.armed(entry, entry.protection))
 
     def note(self, order: Order) -> None:
         """Takes an order of a protected position, before it is sent."""
@@ -80,13 +83,13 @@ class SynchronousProtections:
 
     def tokens(self) -> list[int]:
         """The tokens of the protected positions."""
-        return [records[0].instrument_token for records in self._records.values()]
+        return [records[0].instrument_token for records in self.records.values()]
 
     def before(
         self, order: Order, instrument: Instrument, market: MarketView
     ) -> Iterator[list[OrderUpdate] | Order | NotSent]:
         """Lets another exit of a protected position pass: the updates of what has to end first, then what becomes of it."""
-        records = list(self._records.get(order.key, ()))
+        records = list(self.records.get(order.key, ()))
         if (refused := refused_beside(order, records)) is not None:
             yield refused
             return
@@ -101,7 +104,7 @@ class SynchronousProtections:
     ) -> Iterator[list[OrderUpdate]]:
         """Takes a position's protections as far as they go now; yields the updates of each order that this changes."""
         for _ in range(MOST_STEPS):
-            records = self._records.get(key)
+            records = self.records.get(key)
             if not records:
                 break
             plan = next_plan(records, self._around(key, instrument, market))
@@ -140,7 +143,7 @@ class SynchronousProtections:
 
     def _forget(self, key: PositionKey) -> None:
         """Forgets protections that have ended, and the ended orders of a position that has none left."""
-        records = [one for one in self._records.get(key, ()) if one.state is not ProtectionState.ENDED]
+        records = [one for one in self.records.get(key, ()) if one.state is not ProtectionState.ENDED]
         orders = self._orders.get(key, {})
         named = {order_id for one in records for order_id in (*one.own_orders, *one.entries)}
         for order_id in [
@@ -150,9 +153,9 @@ class SynchronousProtections:
             self._changes.pop(order_id, None)
             self._triggered.pop(order_id, None)
         if records:
-            self._records[key] = records
+            self.records[key] = records
         else:
-            self._records.pop(key, None)
+            self.records.pop(key, None)
             if not orders:
                 self._orders.pop(key, None)
 
@@ -162,7 +165,7 @@ class SynchronousProtections:
         if at is None:
             raise LookupError("a replay without a market time")
         session, closed = self._session(instrument, at)
-        note_triggered(self._triggered, self._records.get(key, ()), orders, market)
+        note_triggered(self._triggered, self.records.get(key, ()), orders, market)
         return Surroundings(
             position=self._executes.position(key),
             orders=orders,

@@ -13,6 +13,8 @@ from alphapanda.risk.core.exposure import rupees
 from alphapanda.risk.core.funds import most_lots, needed_by
 
 NAME = "buying_power"
+_PASSED = RuleOutcome.PASSED
+_REDUCES = PositionEffect.REDUCES
 _NOT_APPLICABLE = RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
 _EXIT = RuleResult(NAME, RuleOutcome.PASSED, "", "", "")
 
@@ -22,14 +24,14 @@ def judge(check: Check) -> RuleResult:
     terms = check.inputs.funds
     if terms is None or not terms.enforced:
         return _NOT_APPLICABLE
-    if check.effect is PositionEffect.REDUCES:
+    if check.effect is _REDUCES:
         return _EXIT
     funds = check.account.funds_of(check.signal.key)
     if funds is None:
         return only_exits_pass(check, NAME, "", "unknown", "the account's funds are unknown", unknown=True)
     available, need = funds.available, needed_by(check, terms, check.quantity)
     if need is not None and need <= available:
-        return RuleResult(NAME, RuleOutcome.PASSED, partial(_at_most, available), partial(rupees, need))
+        return RuleResult(NAME, _PASSED, partial(_at_most, available), partial(rupees, need))
     if need is None:
         message = f"what {check.signal.key.instrument_id} needs is unknown: {_missing(check)}"
         return only_exits_pass(check, NAME, _at_most(available), "unknown", message, unknown=True)

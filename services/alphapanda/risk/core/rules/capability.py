@@ -16,6 +16,10 @@ from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, Inputs, Rule, Venue, only_exits_pass
 
 NAME = "capability"
+_REDUCES = PositionEffect.REDUCES
+_CONTINUOUS = Phase.CONTINUOUS
+_YES = Can.YES
+_PAPER = Venue.PAPER
 _PASSED = RuleResult(NAME, RuleOutcome.PASSED)
 _NOT_APPLICABLE = RuleResult(NAME, RuleOutcome.NOT_APPLICABLE)
 
@@ -25,7 +29,7 @@ def judge(check: Check) -> RuleResult:
 
     An exit passes at MARKET; in another form that would be refused it fails, because it can be sent at MARKET.
     """
-    terms, exits = check.signal.terms, check.effect is PositionEffect.REDUCES
+    terms, exits = check.signal.terms, check.effect is _REDUCES
     if exits and terms is AT_MARKET:
         return _PASSED
     at, instrument = check.inputs.market.market_time, check.instrument
@@ -37,12 +41,12 @@ def judge(check: Check) -> RuleResult:
         check.side,
         product,
         terms,
-        Phase.CONTINUOUS,
+        _CONTINUOUS,
         calendar.trading_day(at),
         check.price,
         opens=not exits,
     )
-    if answer.can is Can.YES:
+    if answer.can is _YES:
         return _PASSED
     observed = f"{terms.order_type.name} {terms.validity.name} {product.name}"
     message = f"{instrument.symbol}: {answer.message}"
@@ -54,7 +58,7 @@ def judge(check: Check) -> RuleResult:
 
 def _applies(inputs: Inputs, at: datetime, instrument: Instrument) -> bool:
     """Whether refusals are asked for, in a session; the rule on the market's hours says what is outside."""
-    if inputs.venue is Venue.PAPER:
+    if inputs.venue is _PAPER:
         return False
     try:
         return inputs.calendar.session_at(at, instrument.session_segment) is not None

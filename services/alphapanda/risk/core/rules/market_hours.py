@@ -12,6 +12,8 @@ from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 
 NAME = "market_hours"
+_MIS = Product.MIS
+_PASSED = RuleOutcome.PASSED
 
 
 def judge(check: Check) -> RuleResult:
@@ -30,7 +32,7 @@ def judge(check: Check) -> RuleResult:
         return only_exits_pass(check, NAME, "in session", "unknown", str(why), unknown=True)
     if session is None:
         return _closed(market_time, calendar, check.instrument.session_segment)
-    if check.signal.key.product is Product.MIS:
+    if check.signal.key.product is _MIS:
         cut_off = calendar.mis_cut_off(
             session.day, check.instrument.session_segment, check.inputs.limits.mis_cut_off
         )
@@ -44,7 +46,7 @@ def judge(check: Check) -> RuleResult:
                 f"MIS positions may only shrink from the cut-off at {at} IST",
             )
     limit = _hours(session.open, session.close)
-    return RuleResult(NAME, RuleOutcome.PASSED, limit, partial(_observed, market_time, session))
+    return RuleResult(NAME, _PASSED, limit, partial(_observed, market_time, session))
 
 
 def _observed(market_time: datetime, session: Session) -> str:

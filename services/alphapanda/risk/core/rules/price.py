@@ -18,8 +18,12 @@ def judge(check: Check) -> RuleResult:
     """
     market = check.inputs.market
     max_age = check.inputs.limits.price_max_age
-    limit = _seconds_old("<= ", max_age)
     last = market.prices.get(check.signal.instrument_token)
+    if last is not None and last.bar is None and market.market_time is not None:
+        age = market.market_time - last.traded_at
+        if age <= max_age:
+            return _fresh(max_age, age)
+    limit = _seconds_old("<= ", max_age)
     if last is None:
         message = f"there is no price of {check.signal.key.instrument_id}"
         return only_exits_pass(check, NAME, limit, "none", message, unknown=True)
@@ -27,12 +31,14 @@ def judge(check: Check) -> RuleResult:
         return only_exits_pass(check, NAME, limit, "unknown age", "the price's age is unknown", unknown=True)
     if last.bar is not None:
         return _passed(limit, "a recorded bar's close; the order fills at the next open")
-    age = market.market_time - last.traded_at
-    observed = _seconds_old("", age)
-    if age > max_age:
-        message = f"the price of {check.signal.key.instrument_id} is {observed}"
-        return only_exits_pass(check, NAME, limit, observed, message, unknown=True)
-    return _passed(limit, observed)
+    observed = _seconds_old("", market.market_time - last.traded_at)
+    message = f"the price of {check.signal.key.instrument_id} is {observed}"
+    return only_exits_pass(check, NAME, limit, observed, message, unknown=True)
+
+
+@lru_cache(maxsize=4096)
+def _fresh(max_age: timedelta, age: timedelta) -> RuleResult:
+    return RuleResult(NAME, RuleOutcome.PASSED, _seconds_old("<= ", max_age), _seconds_old("", age))
 
 
 @lru_cache(maxsize=4096)

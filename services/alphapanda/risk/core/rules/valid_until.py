@@ -6,13 +6,14 @@ from alphapanda.domain.verdict import RuleOutcome, RuleResult
 from alphapanda.risk.core.check import Check, Rule, only_exits_pass
 
 NAME = "valid_until"
+_PASSED = RuleOutcome.PASSED
 
 
 def judge(check: Check) -> RuleResult:
     """Checks valid_until against market time; after it only exits pass."""
     market_time, valid_until = check.inputs.market.market_time, check.signal.valid_until
     if market_time is not None and market_time <= valid_until:
-        return RuleResult(NAME, RuleOutcome.PASSED, valid_until.isoformat, market_time.isoformat)
+        return RuleResult(NAME, _PASSED, valid_until.isoformat, market_time.isoformat)
     limit = valid_until.isoformat()
     if market_time is None:
         return only_exits_pass(check, NAME, limit, "unknown", "the market's time is unknown", unknown=True)
