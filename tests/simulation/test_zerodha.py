@@ -27,6 +27,11 @@ def test_rule_11_no_duplicate_no_crossing_and_no_position_without_its_stop(seed:
     assert run_orders(seed).violations == ()
 
 
+def test_rule_9_a_stop_that_was_cut_to_what_zerodha_holds_is_not_made_larger_again() -> None:
+    """A sale by phone couldn't be booked; the protection raised its stop to what our own books held, again and again, until it traded beyond zero."""
+    assert run_orders(2110).violations == ()
+
+
 @pytest.mark.parametrize("seed", [11799, 11973, 12390])
 def test_rule_9_no_crossing_while_a_trade_elsewhere_cannot_be_booked(seed: int) -> None:
     """Seeds in which a working exit traded beyond zero when it was cut by our own books alone."""

@@ -25,8 +25,8 @@ from alphapanda.trading.core.protection_facts import Surroundings, ended_early, 
 from alphapanda.trading.core.protection_plan import next_plan
 from alphapanda.trading.core.protection_record import ProtectionRecord
 from alphapanda.trading.execution_context import ExecutionContext
-from alphapanda.trading.store.port import Account, SwitchScope, TradingTransaction
-from alphapanda.trading.traders.trader import ExecutionMode
+from alphapanda.trading.store.port import Account, PositionFilter, SwitchScope, TradingTransaction
+from alphapanda.trading.traders.trader import ExecutionMode, NoClearAnswer
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +53,7 @@ class ProtectionReading:
         self._calendar = calendar
         self._triggered: dict[str, datetime] = {}
         self._unknown: set[PositionKey] = set()
+        self._less: set[PositionKey] = set()
         self._at_rest: dict[PositionKey, _AtRest] = {}
         self._revisions: Mapping[Account, int] = {}
 
@@ -65,9 +66,9 @@ class ProtectionReading:
     def rests(
         self, key: PositionKey, records: Sequence[ProtectionRecord], around: Surroundings | None
     ) -> None:
-        """Notes that a step found nothing to do; not where something was missing for it."""
+        """Notes that a step found nothing to do; not where something was missing for it, or the broker holds less than we do."""
         revision = self._revisions.get(Account(key.broker, key.account))
-        if around is not None and not around.blocked and revision is not None:
+        if around is not None and not around.blocked and revision is not None and key not in self._less:
             self._at_rest[key] = _AtRest(revision, records, around)
 
     def forget(self, key: PositionKey) -> None:
@@ -107,6 +108,7 @@ class ProtectionReading:
         self._triggered = {stop: since for stop, since in self._triggered.items() if stop in stops}
         self._at_rest = {key: kept for key, kept in self._at_rest.items() if key in live}
         self._unknown &= live.keys()
+        self._less &= live.keys()
 
     # -- what is known --------------------------------------------------------------------------------------------
 
@@ -126,6 +128,23 @@ class ProtectionReading:
             return NOTHING_KNOWN, {}
         return market, dict(states)
 
+    async def held_there(self, key: PositionKey) -> int | None:
+        """Units, signed, that the broker's own books show in the position's instrument and product; None: it doesn't tell.
+
+        What was traded elsewhere shows there before it is booked here: a stop for what is held here alone could trade beyond zero.
+        """
+        trader, instrument = (
+            self._context.traders[key.broker],
+            self._context.instruments().by_id(key.instrument_id),
+        )
+        if trader.get_execution_mode() is not ExecutionMode.LIVE or instrument is None:
+            return None
+        try:
+            standing = await trader.standing(key.account, {(instrument, key.product)})
+        except NoClearAnswer:
+            return None
+        return None if standing is None else standing.held.get((key.instrument_id, key.product))
+
     async def around(
         self,
         transaction: TradingTransaction,
@@ -133,8 +152,9 @@ class ProtectionReading:
         records: Sequence[ProtectionRecord],
         market: MarketView,
         states: Mapping[str, TradingState],
+        there: int | None = None,
     ) -> Surroundings | None:
-        """What is known around a position; None where its instrument isn't.
+        """What is known around a position; None where its instrument isn't, or the broker shows nothing of what is held.
 
         Args:
             transaction: the one in which its protections are locked.
@@ -142,6 +162,7 @@ class ProtectionReading:
             records: its protections.
             market: prices and market time.
             states: the broker's kill switch in Redis; empty where it can't be read.
+            there: what the broker's own books show; None: it isn't known.
         """
         instrument = self._context.instruments().by_id(key.instrument_id)
         if instrument is None:
@@ -156,8 +177,17 @@ class ProtectionReading:
         session, closed = self._session(instrument, self._time(key, market, wall_time))
         now = market.market_time or wall_time
         note_triggered(self._triggered, records, orders, market)
+        position = await transaction.position(key)
+        self._less.discard(key)
+        if there is not None and position:
+            least = await _held_at_most(transaction, key, position, there)
+            if least != position:
+                self._less.add(key)
+            if not least:  # its positions may be a moment behind its trades: nothing is ended by that alone
+                return None
+            position = least
         return Surroundings(
-            position=await transaction.position(key),
+            position=position,
             orders=orders,
             changes=changes,
             market=market,
@@ -195,6 +225,18 @@ class ProtectionReading:
         except CalendarNotCovered:
             return None, False
         return session, session is None
+
+
+async def _held_at_most(transaction: TradingTransaction, key: PositionKey, position: int, there: int) -> int:
+    """Units of a position, signed, that the broker holds beside those of other strategies in the same instrument and product."""
+    wanted = PositionFilter(broker=key.broker, account=key.account, instrument_id=key.instrument_id)
+    sign = 1 if position > 0 else -1
+    others = sum(
+        max(one.held * sign, 0)
+        for one in await transaction.exposures(wanted)
+        if one.key.product is key.product and one.key != key
+    )
+    return sign * min(abs(position), max(there * sign - others, 0))
 
 
 def named(key: PositionKey) -> dict[str, str]:

@@ -259,13 +259,14 @@ class Protections(ProtectionGate):
         if instrument is None:
             return False
         market = await self._reading.market(key.broker, instrument.instrument_token)
+        there = await self._reading.held_there(key)
         async with self._context.store.transaction() as transaction:
             records = await transaction.protections.locked(key)
             if not records:
                 self._sides.pop(key, None)
                 return False
             self._sides[key] = frozenset(record.guard.side for record in records)
-            around = await self._reading.around(transaction, key, records, *market)
+            around = await self._reading.around(transaction, key, records, *market, there)
             plan = None if around is None else next_plan(records, around)
             if plan is None:
                 self._reading.rests(key, records, around)
