@@ -24,11 +24,12 @@ from zerodha_room import SYMBOL, Live, Opened, at_the_stub
 
 from alphapanda.consuming.delivery import Delivery
 from alphapanda.contract.topics import TopicMap
+from alphapanda.contract.wire import decimal
 from alphapanda.domain.order import OrderStatus, Product
 from alphapanda.eventlog.port import StoredRecord
 from alphapanda.kite.options import KiteOptions
 from alphapanda.kite.rest import KiteRest
-from alphapanda.mesh.errors import NotFound, Unavailable
+from alphapanda.mesh.errors import FailedPrecondition, NotFound, Unavailable
 from alphapanda.portfolio.brokers.kite_books import ZerodhaBooks
 from alphapanda.portfolio.consumer import PortfolioConsumer
 from alphapanda.portfolio.core.discrepancies import Discrepancy
@@ -42,6 +43,8 @@ from alphapanda.portfolio.store.port import AccountName
 from alphapanda.portfolio.store.postgres import PostgresPortfolioStore
 from alphapanda.storage.outbox import Outbox
 from alphapanda.trading.foreign import ForeignTrades
+from panda.common.v1 import common_pb2 as common
+from panda.events.v1 import orders_pb2
 from panda.events.v1.events_pb2 import Event
 from panda.portfolio.v1 import portfolio_pb2 as portfolio
 from panda.risk.v1 import risk_pb2 as risk
@@ -291,6 +294,45 @@ async def test_rule_8_a_conversion_made_elsewhere_is_booked_by_a_persons_word(op
         assert (await books.store.books(NAME)).cash == cash  # type: ignore[union-attr]
         outcome = await books.reconcile()
         assert (outcome.look.found, outcome.alive, books.told[-1].halts[:]) == ([], [], [])
+
+
+async def test_a_split_is_booked_once_at_the_same_cost_or_not_at_all(opened: Opened) -> None:
+    """1 into 2: twice the units at their cost, in trading and in the ledger; of a position that has changed since, nothing is booked."""
+    async with books_at_the_stub(opened) as books:
+        verdict = books.live.signal()
+        await books.live.room.handle(verdict)
+        await books.live.room.ended(verdict)
+        await books.arrive()
+        [((who, product), (quantity, cost, _))] = (await books.positions()).items()
+        split = trading.AdjustPositionsRequest(
+            subject_id=str(uuid4()),
+            broker="zerodha",
+            account="default",
+            instrument_id=SYMBOL,
+            kind=orders_pb2.ADJUSTMENT_KIND_CORPORATE_ACTION,
+            reason="1 into 2",
+            adjustments=[
+                trading.PositionAdjustment(
+                    strategy_id=who,
+                    product=common.Product.Value(f"PRODUCT_{product}"),
+                    held=quantity,
+                    units=quantity,
+                    price=decimal(cost / (2 * quantity)),
+                )
+            ],
+        )
+        for _ in range(2):
+            [order_id] = (await books.live.room.api.AdjustPositions(split, None)).order_ids
+            await books.arrive()
+        assert await books.positions() == {(who, product): (2 * quantity, cost, Decimal(0))}
+        stored = await books.live.room.store.find(order_id)
+        assert stored is not None
+        assert stored.order.message == "corporate action, nothing was traded: 1 into 2"
+        split.subject_id = str(uuid4())
+        with pytest.raises(FailedPrecondition, match=f"trading holds {2 * quantity}"):
+            await books.live.room.api.AdjustPositions(split, None)
+        entries = await books.store.ledger(NAME, strategy_id=who, after=0, limit=99)
+        assert [one.amount for one in entries][-2:] == [-cost, cost]
 
 
 async def test_rule_9_a_strategy_against_a_sale_by_phone_has_a_way_out(opened: Opened) -> None:
