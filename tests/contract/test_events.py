@@ -20,7 +20,7 @@ from panda.options.v1 import options_pb2 as options
 
 PAYLOADS = tuple(Event.DESCRIPTOR.oneofs_by_name["payload"].fields)
 # What makes a repeated command the same one: a request_id, or the id or revision of what it is about.
-OWN_IDENTITIES = {"request_id", "intent_id", "signal_id", "revision", "session_id"}
+OWN_IDENTITIES = {"request_id", "intent_id", "signal_id", "revision", "session_id", "subject_id"}
 
 
 def methods() -> Iterator[MethodDescriptor]:
