@@ -13,8 +13,8 @@ from alphapanda.domain.order import OrderType, Validity
 from alphapanda.domain.signal import Signal
 from alphapanda.domain.terms import Protection, Terms
 
-LOWEST, HIGHEST = 100, 150
-"""Rupees between which prices move."""
+MOST_PROTECTED = 20
+"""Units of an entry with a stop: no more than the freeze quantity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,9 @@ def wishes(seed: int) -> Wishes:
     chance = Random(f"wishes {seed}")
     if seed % 2 == 0:
         return Wishes()
+    changes = chance.choice((0, 5, 10, 20))
     return Wishes(
-        chance.choice((0.0, 0.3, 0.7)), chance.choice((0.0, 0.0, 0.5)), chance.choice((0, 3, 6, 12))
+        chance.choice((0.6, 0.9) if changes else (0.0, 0.6)), chance.choice((0.0, 0.3, 0.9)), changes
     )
 
 
@@ -53,13 +54,15 @@ def wished(signal: Signal, wish: Wishes, chance: Random, price: Callable[[int], 
     if chance.random() < wish.rests:
         signal = replace(signal, terms=terms(chance, at))
     if signal.target and chance.random() < wish.protects:
-        signal = replace(signal, protection=protection(chance, at, 1 if signal.target > 0 else -1))
+        sign = 1 if signal.target > 0 else -1
+        units = min(abs(signal.target), MOST_PROTECTED)
+        signal = replace(signal, target=sign * units, protection=protection(chance, at, sign))
     return signal
 
 
 def terms(chance: Random, price: Decimal) -> Terms:
     """A limit, a stop or an IOC order around a price."""
-    level = inside(price + chance.randrange(-15, 16))
+    level = price + chance.randrange(-40, 41)  # prices come by some of them
     kind = chance.choice((OrderType.LIMIT, OrderType.LIMIT, OrderType.SL, OrderType.SL_M))
     validity = Validity.IOC if kind is OrderType.LIMIT and chance.random() < 0.3 else Validity.DAY
     return Terms(
@@ -79,8 +82,3 @@ def protection(chance: Random, price: Decimal, sign: int) -> Protection:
         target if kind in (1, 2) else None,
         Decimal(chance.choice((3, 8))) if kind == 3 else None,
     )
-
-
-def inside(price: Decimal) -> Decimal:
-    """The nearest price that the market comes by."""
-    return min(max(price, Decimal(LOWEST)), Decimal(HIGHEST))

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
 
-from tests.simulation.asks import inside
 from tests.simulation.loop import Condition, heard
 from tests.simulation.services import BROKER, Mesh
 from tests.simulation.world import World
 
 from alphapanda.contract.wire import decimal
 from alphapanda.domain.errors import InvalidInput
+from alphapanda.domain.order import OrderStatus
 from alphapanda.mesh.errors import FailedPrecondition, NotFound
 from alphapanda.trading.api import TradingApi
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.protection_record import ProtectionState
 from panda.trading.v1 import protections_pb2, trading_pb2
 
+_RESTING = (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED)
 _REFUSED = (InvalidInput, FailedPrecondition, NotFound)
 Command = Callable[[TradingApi, Any], Awaitable[object]]
 
@@ -39,9 +40,14 @@ class Clerk:
         self._chance = chance
         self._commands = 0
 
-    async def works(self, number: int, until: float) -> None:
-        """Asks for so many changes at random moments, until some second."""
-        for at in sorted(self._chance.random() * until for _ in range(number)):
+    async def works(self, number: int, signals: Sequence[float]) -> None:
+        """Asks for so many changes, each some moment after a signal.
+
+        Args:
+            number: of changes.
+            signals: when signals are made, virtual seconds.
+        """
+        for at in sorted(self._chance.choice(signals) + self._chance.random() * 4 for _ in range(number)):
             await asyncio.sleep(max(0.0, at - self._world.loop.time()))
             await self._asks()
 
@@ -60,17 +66,15 @@ class Clerk:
 
     async def _asks(self) -> None:
         chance = self._chance
-        orders = [one.order for one in self._mesh.trading_store._tables.orders.values()]
-        still_open = [order for order in orders if not order.status.is_final]
-        if not orders:
+        order = await self._an_order()
+        if order is None:
             return
-        order = chance.choice(still_open or orders)
         match chance.randrange(10):
             case 0:
                 await self._says(
                     "CancelAllOrders", trading_pb2.CancelAllOrdersRequest(broker=BROKER, even_if_unknown=True)
                 )
-            case 1 | 2 | 3 | 4:
+            case 1 | 2 | 3:
                 await self._says("CancelOrder", trading_pb2.CancelOrderRequest(order_id=order.order_id))
             case 5 if self._mesh.protects:
                 await self._says(
@@ -78,6 +82,19 @@ class Clerk:
                 )
             case _:
                 await self._says("ModifyOrder", self._modification(order))
+
+    async def _an_order(self) -> Order | None:
+        """One that rests, if one does within some seconds; else one that is open, or any."""
+        for _ in range(12):
+            orders = [one.order for one in self._mesh.trading_store._tables.orders.values()]
+            resting = [order for order in orders if order.status in _RESTING and order.terms.rests]
+            if resting:
+                return self._chance.choice(resting)
+            if self._chance.random() < 0.1:
+                break
+            await asyncio.sleep(1.0)
+        still_open = [order for order in orders if not order.status.is_final]
+        return self._chance.choice(still_open or orders) if orders else None
 
     def _modification(self, order: Order) -> trading_pb2.ModifyOrderRequest:
         """Fewer or more units, other prices, or both."""
@@ -88,7 +105,7 @@ class Clerk:
         if terms.rests and chance.random() < 0.7:
             level = terms.limit_price or terms.trigger_price
             assert level is not None
-            price = decimal(inside(level + chance.randrange(-8, 9)))
+            price = decimal(level + chance.randrange(-8, 9))
             if terms.limit_price is not None:
                 request.limit_price.CopyFrom(price)
             if terms.trigger_price is not None:

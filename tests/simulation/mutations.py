@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from tests.simulation.mutations_changes import CHANGES_PLANTED
 from tests.simulation.services import Parts
 from tests.values import replace
 from typing_extensions import override
@@ -151,4 +152,5 @@ PLANTED: dict[str, Parts] = {
     "an offset is committed before the effect": Parts(consumer=CommitsFirst),
     "an outbox is published out of order": Parts(relay=PublishesBackwards),
     "a later signal of a key is decided first": Parts(signal_handler=DecidesBackwards),
+    **CHANGES_PLANTED,
 }

@@ -15,7 +15,6 @@ from tests.simulation.loop import Process
 from tests.simulation.services import TRADING, Mesh
 from tests.simulation.world import World
 
-from alphapanda.domain.broker_order import BrokerOrderStatus
 from alphapanda.domain.order import OrderStatus, PositionEffect
 from alphapanda.domain.signal import PositionKey
 from alphapanda.trading.core.order import Order
@@ -73,6 +72,8 @@ class ChangeOracle:
 
     def _watch(self, change: ChangeRequest, process: Process, *, halted: bool) -> None:
         stored = self._mesh.trading_store._tables.changes[change.change_id].change
+        if stored.status is ChangeStatus.DONE and stored.kind is ChangeKind.CANCEL:
+            self._is_cancelled(stored.order_id)
         if stored.status is not ChangeStatus.CALLING or self._called.get(change.change_id) == stored.epoch:
             return
         self._called[change.change_id] = stored.epoch
@@ -87,6 +88,14 @@ class ChangeOracle:
             self._no("a change is called no more often than it may be", f"{kind} {self._world.named(tag)}")
         if halted and stored.kind is ChangeKind.MODIFY:
             self._no("nothing is modified after a HALTED answer", self._world.named(tag))
+
+    def _is_cancelled(self, order_id: str) -> None:
+        """A cancellation has ended as done: nothing of its order works any more."""
+        order = self._mesh.trading_store._tables.orders[order_id].order
+        tags = {intent.tag for intent in order.intents if not intent.is_absent}
+        works = any(taken.left and taken.placement.tag in tags for taken in self._mesh.exchange.orders)
+        if works or order.status is not OrderStatus.CANCELLED:
+            self._no("a cancellation that is done has ended its order", self._world.named(order_id))
 
     # -- at every fill ------------------------------------------------------------------------------------------------
 
@@ -179,7 +188,6 @@ class ChangeOracle:
             if filled > self._most[order.order_id]:
                 self._no("never more fills than was ever asked for", f"{name}: {filled}")
             self._as_there(order, at_exchange)
-        self._changes_are_true(orders)
 
     def _as_there(self, order: Order, at_exchange: Mapping[str, ExchangeOrder]) -> None:
         """Quantity and terms of what the exchange showed us are the exchange's own."""
@@ -196,16 +204,6 @@ class ChangeOracle:
                 )
             if intent is shown[-1] and order.terms != there.terms:
                 self._no("an order's terms are the exchange's", f"{name}: {order.terms}, not {there.terms}")
-
-    def _changes_are_true(self, orders: Mapping[str, Order]) -> None:
-        statuses = {taken.placement.tag: taken.status for taken in self._mesh.exchange.orders}
-        for stored in self._mesh.trading_store._tables.changes.values():
-            change, order = stored.change, orders[stored.change.order_id]
-            if change.kind is not ChangeKind.CANCEL or change.status is not ChangeStatus.DONE:
-                continue
-            works = [one for one in order.intents if statuses.get(one.tag) is BrokerOrderStatus.OPEN]
-            if works or order.status is not OrderStatus.CANCELLED:
-                self._no("a cancellation that is done has ended its order", self._world.named(order.order_id))
 
     def _no(self, invariant: str, detail: str) -> None:
         self._world.violated(invariant, detail)

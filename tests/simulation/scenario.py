@@ -187,7 +187,7 @@ class Scenario:
         world.run("portfolio-1", mesh.start_portfolio)
         world.run("strategy-1", self._start_strategy)
         changing = world.loop.spawn(
-            world.outside, self.clerk.works(self.wishes.changes, self.plan[-1][0] + 10)
+            world.outside, self.clerk.works(self.wishes.changes, [at for at, _ in self.plan])
         )
         operating = world.loop.spawn(world.outside, self._operate()) if world.happens(self.operated) else None
         await asyncio.sleep(self.plan[-1][0] + world.chance.random() * 60)
