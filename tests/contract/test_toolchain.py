@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
+import kafka_server
 import psutil
 import pytest
 from redis.asyncio import Redis
@@ -184,6 +185,12 @@ class TestWorkers:
         assert ended == ["mesh"]
         assert next(torn_down(other, None), None) is None
         assert ended == ["mesh"]
+
+    def test_a_port_is_given_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who was given a port and doesn't listen yet keeps it: a mesh's service found its own taken by the mesh's Kafka."""
+        monkeypatch.setattr(kafka_server, "_given", set())
+        given = [port for _ in range(50) for port in kafka_server.free_ports(7)]
+        assert len(given) == len(set(given))
 
     def test_files_that_share_a_server_are_there(self, repo_root: Path) -> None:
         """A file that is moved or renamed stays with those it shares a server with."""
