@@ -38,6 +38,8 @@ from panda.risk.v1 import risk_pb2
 STRATEGIES = ("ema-1", "ema-2")
 REST_WITHIN = 600.0
 """Virtual seconds in which everything has come to rest once nothing goes wrong any more."""
+CLEAR_SECONDS = 60.0
+"""Between two times at which all orders are cancelled in the end."""
 COVERED_SECONDS = 10.0
 """How long protected positions are watched in peace once they have their stops."""
 
@@ -281,13 +283,17 @@ class Scenario:
     async def _rest(self) -> None:
         """Waits until nothing is under way any more."""
         deadline = self.world.loop.time() + REST_WITHIN
-        still = 0
+        still, clears = 0, self.world.loop.time() + CLEAR_SECONDS
         while still < 2:
             if self.world.loop.time() > deadline:
                 self.world.violated("everything comes to rest", "; ".join(self._under_way()))
                 return
             await asyncio.sleep(2.0)
             still = 0 if self._under_way() else still + 1
+            if self.wishes.any and self.world.loop.time() > clears:  # what was approved meanwhile rests, too
+                clears += CLEAR_SECONDS
+                await self.clerk.clears()
+                self.mesh.exchange.close()
 
     def _under_way(self) -> list[str]:
         mesh, found = self.mesh, []

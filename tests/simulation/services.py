@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import time, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any, cast
 
 import grpc
+import structlog
 from tests.in_memory.portfolio_store import InMemoryPortfolioStore
 from tests.in_memory.risk_store import MemoryRiskStore
 from tests.in_memory.trading_store import MemoryTradingStore
@@ -21,6 +23,7 @@ from tests.simulation.market import Market, Mirror
 from tests.simulation.outbox import RelayEngine
 from tests.simulation.trader import SimulatedTrader
 from tests.simulation.world import World
+from typing_extensions import override
 
 from alphapanda.consuming.consumer import ReliableConsumer
 from alphapanda.consuming.dead_letters import DeadLetters
@@ -39,6 +42,7 @@ from alphapanda.portfolio import consumer as portfolio_topics
 from alphapanda.portfolio.consumer import PortfolioConsumer
 from alphapanda.portfolio.manager import PortfolioManager
 from alphapanda.resilience.backoff import Backoff
+from alphapanda.resilience.tasks import kept_running
 from alphapanda.risk import consumer as risk_topics
 from alphapanda.risk import strategy_statuses as strategy_statuses_topic
 from alphapanda.risk.consumer import OrderEventHandler, RawSignalHandler
@@ -67,6 +71,7 @@ from alphapanda.trading.traders.trader import ExecutionMode
 from panda.events.v1.events_pb2 import Event
 from panda.trading.v1 import trading_pb2
 
+_log = structlog.get_logger(__name__)
 BROKER = "paper"
 ACCOUNT = "default"
 STARTING_CASH = Decimal(1_000_000)
@@ -209,7 +214,8 @@ class Mesh:
             world.wall_clock, nothing,
         )  # fmt: skip
         await self._follow(log, "trading", OPT_IN_PAYLOAD, opt_ins.learn)
-        hints = OrderHints(store, executor.driver, traders.values())
+        hints = _Hints(store, executor.driver, traders.values())
+        hints.chance = Random(f"hints {world.seed} {process}").random
         await executor.start()
         await changes.start()
         await hints.start()
@@ -293,6 +299,16 @@ class Mesh:
             wall_clock=self.world.wall_clock,
         )
         await relay.start()
+
+
+class _Hints(OrderHints):
+    """Hints whose pauses after a failure are the seed's."""
+
+    chance: Callable[[], float]
+
+    @override
+    async def start(self) -> None:
+        self._task = kept_running(self._run, "hints", _log, Backoff(0.1, 10.0, self.chance))
 
 
 class _NoManualOrders:
