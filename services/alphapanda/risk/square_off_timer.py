@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import structlog
@@ -26,6 +26,10 @@ LATE: Final = (timedelta(minutes=2), timedelta(minutes=5))
 _log = structlog.get_logger(__name__)
 
 
+def _now() -> datetime:
+    return datetime.now(tz=UTC)
+
+
 class SquareOffTimer:
     """Checks market time at an interval of wall time, or when `fire_due` is called (in lockstep).
 
@@ -36,6 +40,7 @@ class SquareOffTimer:
         cause: returns the id of a signal's cause.
         interval_seconds: wall time between two checks.
         spans: records what is due.
+        wall_clock: wall time, aware; it only tells that a live cut-off has passed while market time is unknown.
 
     Attributes:
         rounds: the background checks, to be started and stopped.
@@ -49,7 +54,9 @@ class SquareOffTimer:
         cause: Cause,
         interval_seconds: float = 0.25,
         spans: DecisionSpans = UNRECORDED,
+        wall_clock: Callable[[], datetime] = _now,
     ) -> None:
+        self._wall_clock = wall_clock
         self._decisions = decisions
         self._store = store
         self._brokers = tuple(brokers)
@@ -58,7 +65,7 @@ class SquareOffTimer:
         self._requested: set[str] = set()
         self._day: date | None = None
         self._live = tuple(broker for broker in brokers if broker in decisions.inputs.live)
-        self._overdue: set[tuple[PositionKey, timedelta]] = set()
+        self._overdue: set[tuple[date, PositionKey, timedelta]] = set()
         self._skip_from: datetime | None = None
         self._skip_until: datetime | None = None
         self.rounds = Rounds("square-off timer", self.fire_due, interval_seconds, _log, at_once=True)
@@ -67,7 +74,11 @@ class SquareOffTimer:
         """Publishes the square-off signals that are due at the current market time; repeating it publishes none twice."""
         began = self._spans.began()
         market = await self._decisions.inputs.market(())
-        if market.market_time is None or self.skips(market.market_time):
+        if market.market_time is None:
+            if self._live:
+                self._alarm_blind(await self._store.held_intraday(self._live), self._wall_clock())
+            return []
+        if self.skips(market.market_time):
             return []
         held = list(await self._store.held_intraday(self._brokers))
         if self._live:
@@ -101,30 +112,47 @@ class SquareOffTimer:
 
     def _alarm(self, held: Iterable[HeldPosition], market_time: datetime) -> None:
         """Raises an alarm for each intraday position that a live broker shows two and five minutes after the cut-off."""
+        message = "an intraday position isn't flat after the cut-off; a short that stays goes to auction"
+        for key, after in self._past_cut_off(held, market_time, LATE):
+            self._say_overdue(key, after, message)
+
+    def _alarm_blind(self, held: Iterable[HeldPosition], wall_time: datetime) -> None:
+        """Raises an alarm at the cut-off, and two and five minutes later, for what isn't squared off without market time."""
+        message = "market time is unknown (no Redis, or no tick), so nothing is squared off: close it by hand"
+        for key, after in self._past_cut_off(held, wall_time, (timedelta(), *LATE)):
+            self._say_overdue(key, after, message)
+
+    def _past_cut_off(
+        self, held: Iterable[HeldPosition], now: datetime, looks: Sequence[timedelta]
+    ) -> Iterator[tuple[PositionKey, timedelta]]:
+        """Our intraday positions at live brokers for which a look after the cut-off is due, each look once."""
         inputs = self._decisions.inputs
-        directory, day = inputs.instruments(), inputs.calendar.trading_day(market_time)
+        directory, day = inputs.instruments(), inputs.calendar.trading_day(now)
+        if not inputs.calendar.covers(day):
+            return
         for one in held:
             key = one.key
             instrument = directory.by_id(key.instrument_id)
             if key.broker not in self._live or key.strategy_id == FOREIGN or instrument is None:
                 continue
-            if not inputs.calendar.covers(day):
-                continue
             due = inputs.calendar.mis_cut_off(day, instrument.session_segment, inputs.limits.mis_cut_off)
-            passed = [after for after in LATE if due is not None and market_time >= due + after]
-            if not passed or (key, passed[-1]) in self._overdue:
+            passed = [after for after in looks if due is not None and now >= due + after]
+            if not passed or (day, key, passed[-1]) in self._overdue:
                 continue
-            self._overdue.update((key, after) for after in passed)
-            _log.error(
-                "square_off.overdue",
-                alarm=True,
-                broker=key.broker,
-                account=key.account,
-                strategy_id=key.strategy_id,
-                instrument_id=key.instrument_id,
-                minutes=int(passed[-1].total_seconds() // 60),
-                message="an intraday position isn't flat after the cut-off; a short that stays goes to auction",
-            )
+            self._overdue.update((day, key, after) for after in passed)
+            yield key, passed[-1]
+
+    def _say_overdue(self, key: PositionKey, after: timedelta, message: str) -> None:
+        _log.error(
+            "square_off.overdue",
+            alarm=True,
+            broker=key.broker,
+            account=key.account,
+            strategy_id=key.strategy_id,
+            instrument_id=key.instrument_id,
+            minutes=int(after.total_seconds() // 60),
+            message=message,
+        )
 
     def _tell_of_new(self, fired: Sequence[Signal], day: date, began: int) -> None:
         """Logs and traces each signal once: it is due until its order is open, and two rounds may find it at once."""

@@ -312,6 +312,24 @@ async def test_rule_14_a_live_position_that_stays_after_the_cut_off_is_an_alarm(
     assert alarms == [[], [], [2], [2], [2, 5], [2, 5]]
 
 
+async def test_rule_14_without_market_time_the_live_cut_off_is_an_alarm(risk) -> None:
+    """By the wall clock, at the cut-off and two and five minutes later: nothing is squared off before market time is known."""
+    await _hold(risk, 10)
+    day, wall = risk.market.now, []
+    risk.market.now = None
+    risk.decisions.inputs.live = frozenset({"paper"})
+    timer = SquareOffTimer(
+        risk.decisions, risk.store, ["paper"], lambda _: CAUSE, wall_clock=lambda: wall[-1]
+    )
+    with capture_logs() as logs:
+        for hour, minute in ((14, 59), (15, 0), (15, 1), (15, 2), (15, 6)):
+            wall.append(day.replace(hour=hour, minute=minute))
+            assert await timer.fire_due() == []
+    alarms = [one for one in logs if one["event"] == "square_off.overdue"]
+    assert [one["minutes"] for one in alarms] == [0, 2, 5]
+    assert all("market time is unknown" in one["message"] for one in alarms)
+
+
 async def test_the_timer_runs_by_itself(risk) -> None:
     """Started, it fires without being asked; stopped, it is at rest."""
     await _hold(risk, 10)
