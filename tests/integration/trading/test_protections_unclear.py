@@ -22,6 +22,7 @@ from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.order_record import order_id_of
 from alphapanda.trading.core.protection import Reason
 from alphapanda.trading.core.protection_record import ProtectionRecord, ProtectionState
+from panda.trading.v1 import protections_pb2 as messages
 
 BRACKET = Protection(Decimal(95), Decimal(110))
 SECOND = timedelta(seconds=1)
@@ -152,6 +153,27 @@ async def test_an_exit_waits_for_the_answer_of_the_stops_cancellation(
         if exits:
             break
     assert await own(room) == [("CANCELLED", 10, 0), ("OPEN", 10, 0)]
+
+
+async def test_rule_9_an_exit_waits_for_the_stop_of_a_protection_that_a_person_has_ended(
+    room: Room, broker: RestingBroker
+) -> None:
+    """Its cancellation has no answer yet, so the stop may still fill: another exit beside it would sell the position twice."""
+    entry = approved(protection=BRACKET)
+    await room.handle(entry)
+    await fill(room, broker, order_id_of(entry.signal_id), 10)
+    broker.dropped["cancel"] = 4
+    stop = (await record(room, entry)).stop_order_id
+    request = messages.CancelProtectionRequest(request_id="1", order_id=stop)
+    await room.api.CancelProtection(request, None)
+    leaving = approved(1, side=Side.SELL, effect=PositionEffect.REDUCES)
+    handling = asyncio.create_task(room.handle(leaving))
+    await asyncio.sleep(0.2)
+    assert (await room.order(leaving)).status is OrderStatus.PENDING_SUBMIT
+    await fill(room, broker, stop, 10)
+    assert (await room.ended(leaving)).filled == 0
+    await handling
+    assert await held(room, entry) == 0
 
 
 async def test_a_step_that_broke_off_is_taken_further_without_a_restart(

@@ -98,8 +98,9 @@ def passing(
         return order
     if (refused := refused_beside(order, records)) is not None:
         return refused
-    live = [one for one in records if one.state is ProtectionState.ACTIVE]
-    if any(not may_pass(facts_of(one, around)) for one in live):
+    # One that a person has ended may still have its stop at the exchange, until the cancellation is certain.
+    begun = [one for one in records if one.state is not ProtectionState.ARMED]
+    if any(not may_pass(facts_of(one, around)) for one in begun):
         return None
     held = max(around.position * side.sign, 0)
     if not held:
