@@ -2,7 +2,7 @@
 
 `.venv/bin/python -m tests.simulation.zerodha_orders 10000 [FIRST]` runs seeds. Beside what `zerodha.py` does to a seed: prices move, up to the
 circuit; updates are lost, doubled and reversed; the exchange cancels stops at their trigger and orders that would trade with our own; the session dies
-in mid-order; a person sells, or converts a position, by phone; the broker squares off; orders are larger than the freeze quantity.
+in mid-order; a person sells, or converts a position, by phone; the broker squares off.
 """
 
 from __future__ import annotations

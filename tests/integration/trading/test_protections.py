@@ -14,7 +14,7 @@ from alphapanda.domain.order import OrderStatus, OrderType, PositionEffect, Side
 from alphapanda.domain.terms import Protection, Terms
 from alphapanda.domain.verdict import Approved
 from alphapanda.trading.core.order_record import order_id_of
-from alphapanda.trading.core.protection import Reason
+from alphapanda.trading.core.protection_actions import Reason
 from alphapanda.trading.core.protection_record import ProtectionRecord, ProtectionState
 from alphapanda.trading.held_orders import HeldOrders
 from panda.trading.v1 import protections_pb2 as messages

@@ -15,23 +15,25 @@ from alphapanda.trading.core.protection import (
     MODIFICATIONS,
     MOST_EXITS,
     MOST_STEPS,
-    CancelEntry,
-    CancelExit,
-    CancelStop,
     Decision,
-    End,
     Facts,
     Guard,
-    ModifyStop,
     OwnOrder,
-    PlaceStop,
-    Reason,
-    SendExit,
     Standing,
     decide,
     is_covered,
     may_pass,
     with_levels,
+)
+from alphapanda.trading.core.protection_actions import (
+    CancelEntry,
+    CancelExit,
+    CancelStop,
+    End,
+    ModifyStop,
+    PlaceStop,
+    Reason,
+    SendExit,
 )
 
 LONG = Guard(Side.BUY, stop_loss=Decimal(95), target=Decimal(110))
@@ -184,6 +186,28 @@ def test_what_prevents_a_stop_or_an_exit_is_an_alarm_once() -> None:
     assert given_up.action is None
     assert "can't be exited" in given_up.alarm
     assert decide(guard, Facts(10, exit=refused)).action == SendExit(10, Reason.TARGET)
+
+
+def test_a_working_stop_stays_while_nothing_could_take_its_place() -> None:
+    """A halted broker refuses a moved stop and each new one: to cancel the one that works would leave the position naked."""
+    halted = "broker 'zerodha' is HALTED"
+    refused = replace(WORKING, change_refused=True)
+    for guard, facts in (
+        (replace(LONG, stop_loss=Decimal(97)), Facts(10, refused, blocked=halted)),
+        (replace(LONG, leaving=Reason.TARGET), Facts(10, WORKING, blocked=halted)),
+        (LONG, Facts(10, WORKING, exit_waits=True, blocked=halted)),
+        (LONG, Facts(14, refused, blocked=halted)),
+    ):
+        assert decide(guard, facts).action is None
+    assert "covers 10 of 14" in decide(LONG, Facts(14, WORKING, blocked=halted)).alarm
+    assert (
+        "can't be exited (target)"
+        in decide(replace(LONG, leaving=Reason.TARGET), Facts(10, WORKING, blocked=halted)).alarm
+    )
+    assert isinstance(
+        decide(LONG, Facts(6, WORKING, blocked=halted)).action, CancelStop | ModifyStop
+    )  # never beyond zero
+    assert isinstance(decide(LONG, Facts(0, WORKING, blocked=halted)).action, CancelStop)
 
 
 def test_newer_levels_replace_what_was_decided_on_the_older_ones() -> None:

@@ -16,13 +16,24 @@ What holds whatever comes when, as long as the broker's answers are true:
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from alphapanda.domain.order import Side
+from alphapanda.trading.core.protection_actions import (
+    Action,
+    CancelEntry,
+    CancelExit,
+    CancelStop,
+    End,
+    ModifyStop,
+    PlaceStop,
+    Reason,
+    SendExit,
+)
 
 MODIFICATIONS: Final = 25
 """Most modifications of one order that Zerodha allows [S]; the next change cancels it and places another."""
@@ -61,19 +72,6 @@ class Standing(IntEnum):
 
     def __init__(self, number: int) -> None:
         self.is_final = number > 2  # noqa: PLR2004 - WORKING; members have no names yet in __init__
-
-
-class Reason(StrEnum):
-    """Why a position is exited, and by what its protection ended."""
-
-    STOPPED = "stopped"
-    TARGET = "target"
-    STOP_LOST = "stop_lost"
-    STOP_STUCK = "stop_stuck"
-    CLOSED = "closed"
-    NOT_FILLED = "not_filled"
-    REPLACED = "replaced"
-    CANCELLED = "cancelled"
 
 
 class OwnOrder(Struct, frozen=True, gc=False):
@@ -181,50 +179,6 @@ class Guard(Struct, frozen=True, gc=False):
     def is_reached(self, price: Decimal, level: Decimal) -> bool:
         """Whether a price is at a target's level, or beyond it to the good side."""
         return (price - level) * self.side.sign >= 0
-
-
-class PlaceStop(Struct, frozen=True, gc=False):
-    """Place a stop of `quantity` units at `trigger` rupees."""
-
-    quantity: int
-    trigger: Decimal
-
-
-class ModifyStop(Struct, frozen=True, gc=False):
-    """Modify the working stop: `quantity` units in all, filled ones included, at `trigger` rupees."""
-
-    quantity: int
-    trigger: Decimal
-
-
-class CancelStop(Struct, frozen=True, gc=False):
-    """Cancel the working stop; `why` in a few words."""
-
-    why: str
-
-
-class CancelExit(Struct, frozen=True, gc=False):
-    """Cancel what is left of the exit, because another one takes its place."""
-
-
-class CancelEntry(Struct, frozen=True, gc=False):
-    """Cancel what may still fill of the entries, because the position is being left."""
-
-
-class SendExit(Struct, frozen=True, gc=False):
-    """Send a market order that closes `quantity` units."""
-
-    quantity: int
-    reason: Reason
-
-
-class End(Struct, frozen=True, gc=False):
-    """The protection has ended: nothing is held, and nothing of it can fill."""
-
-    reason: Reason
-
-
-Action = PlaceStop | ModifyStop | CancelStop | CancelExit | CancelEntry | SendExit | End
 
 
 class Decision(Struct, frozen=True, gc=False):
@@ -344,6 +298,8 @@ def _with_stop(guard: Guard, stop: OwnOrder, facts: Facts, alarm: str) -> Decisi
     if stop.awaited:
         return Decision(guard, None, alarm)
     trigger = guard.stop_loss
+    if facts.blocked and facts.held and trigger is not None and stop.leaves <= facts.held:
+        return _kept(guard, stop, facts, alarm)
     if not facts.held:
         why = "nothing is held any more"
     elif guard.leaving is not None:
@@ -363,6 +319,17 @@ def _with_stop(guard: Guard, stop: OwnOrder, facts: Facts, alarm: str) -> Decisi
             guard, CancelStop("it can't be modified any more: another one takes its place"), alarm
         )
     return Decision(guard, ModifyStop(quantity, trigger), alarm)
+
+
+def _kept(guard: Guard, stop: OwnOrder, facts: Facts, alarm: str) -> Decision:
+    """What works stays while nothing could take its place, such as while the broker is HALTED."""
+    if guard.leaving is not None:
+        return _alarmed(
+            guard, f"the position can't be exited ({guard.leaving.value}): {facts.blocked}", alarm
+        )
+    if stop.leaves < facts.held:
+        return _alarmed(guard, f"the stop covers {stop.leaves} of {facts.held} units: {facts.blocked}", alarm)
+    return Decision(guard, None, alarm)
 
 
 def _without_stop(guard: Guard, facts: Facts, alarm: str) -> Decision:

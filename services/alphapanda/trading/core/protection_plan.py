@@ -16,19 +16,17 @@ from alphapanda.trading.core.checks import NotSent
 from alphapanda.trading.core.intent import PRODUCER
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_change import ChangeKind, ChangeRequest
-from alphapanda.trading.core.protection import (
+from alphapanda.trading.core.protection import Decision, decide, may_pass
+from alphapanda.trading.core.protection_actions import (
     Action,
     CancelEntry,
     CancelExit,
     CancelStop,
-    Decision,
     End,
     ModifyStop,
     PlaceStop,
     Reason,
     SendExit,
-    decide,
-    may_pass,
 )
 from alphapanda.trading.core.protection_facts import ASKED_BY, Surroundings, cancelling, facts_of
 from alphapanda.trading.core.protection_record import ProtectionRecord, ProtectionState, stop_terms

@@ -22,7 +22,8 @@ from alphapanda.domain.terms import AT_MARKET, Protection, Terms
 from alphapanda.trading.core.intent import PRODUCER, intents_of
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_record import order_id_of
-from alphapanda.trading.core.protection import Guard, PlaceStop, Reason, SendExit, with_levels
+from alphapanda.trading.core.protection import Guard, with_levels
+from alphapanda.trading.core.protection_actions import PlaceStop, Reason, SendExit
 
 EXIT_LIFE: Final = timedelta(seconds=60)
 """Market time after which an exit of its own is reduced to what is held."""

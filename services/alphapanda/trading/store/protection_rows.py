@@ -17,7 +17,8 @@ from alphapanda.domain.signal import PositionKey
 from alphapanda.domain.terms import Protection
 from alphapanda.trading.core.order import Order
 from alphapanda.trading.core.order_change import ChangeRequest
-from alphapanda.trading.core.protection import Guard, Reason
+from alphapanda.trading.core.protection import Guard
+from alphapanda.trading.core.protection_actions import Reason
 from alphapanda.trading.core.protection_record import ProtectionRecord, ProtectionState
 from alphapanda.trading.store.change_rows import change_of
 from alphapanda.trading.store.order_reading import read_orders
