@@ -44,9 +44,9 @@ class Services:
         """The steps of a platform with an account at Zerodha."""
         settings = load_settings(
             {
-                "ALPHAPANDA_ZERODHA__API_KEY": "stubkey",
-                "ALPHAPANDA_ZERODHA__API_SECRET": "stubsecret",
-            }  # pragma: allowlist secret
+                "ALPHAPANDA_ZERODHA__API_KEY": "stubkey",  # pragma: allowlist secret
+                "ALPHAPANDA_ZERODHA__API_SECRET": "stubsecret",  # pragma: allowlist secret
+            }
         )
         resources: Any = SimpleNamespace(settings=settings, channel=lambda *_, **__: self)
         return LiveDay(resources, ["zerodha"])
