@@ -12,7 +12,7 @@ SEED ?=
 ARGS ?=
 WHY ?=
 # Tests of which many wait rather than compute: more of them side by side than cores.
-WORKERS ?= 4
+WORKERS ?= 5
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -300,7 +300,7 @@ $(CLASSES): tools/kafka/archive.py $(KAFKA)/.fetched
 SIDE_BY_SIDE = $(if $(filter file,$(origin TESTS)),--numprocesses $(WORKERS))
 
 .PHONY: test
-test: setup ## every test but the benchmarks, WORKERS=4 side by side; chosen ones one by one: make test [TESTS=tests/unit] [ARGS="-k order"]
+test: setup ## every test but the benchmarks, WORKERS=5 side by side; chosen ones one by one: make test [TESTS=tests/unit] [ARGS="-k order"]
 	@$(MAKE) --no-print-directory grpcurl || echo "going on without grpcurl: its tests are skipped, and fail under CI=true"
 	@$(MAKE) --no-print-directory kafka || echo "going on without Kafka: its tests are skipped, and fail under CI=true"
 	@$(MAKE) --no-print-directory jaeger || echo "going on without Jaeger: its tests are skipped, and fail under CI=true"
