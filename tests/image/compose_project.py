@@ -75,15 +75,18 @@ class ComposeProject:
         What wasn't answered within its deadline is asked again, as the command itself advises: sixteen containers share the
         cores with whatever else this machine does. So the command has to be one that may be repeated.
         """
-        command = ("--profile", "cli", "run", "--rm", "-T", "cli", *arguments)
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while True:
+        said: list[str] = []
+
+        def answered() -> bool:
             try:
-                return self.compose(*command)
+                said.append(self.compose("--profile", "cli", "run", "--rm", "-T", "cli", *arguments))
             except AssertionError as failed:
-                if UNANSWERED not in str(failed) or time.monotonic() > deadline:
+                if UNANSWERED not in str(failed):
                     raise
-            time.sleep(PAUSE_SECONDS)
+            return bool(said)
+
+        self._until(ANSWER_SECONDS, "trading", answered)
+        return said[0]
 
     def asked(self, *arguments: str) -> dict[str, Any]:
         """What a command of ours answers as JSON."""

@@ -36,18 +36,18 @@ def book(slippage: str = "0", percent: int | None = 10) -> PaperBook:
     return PaperBook("paper", PaperMarket(Decimal(slippage), PercentCharges(Decimal(0)), 7, models), CALENDAR)
 
 
-def tick(price: float | Decimal, after: int = 0, first: float = 100) -> MarketView:
+def tick(price: int | Decimal, after: int = 0, first: int | Decimal = 100) -> MarketView:
     at = NOON + after * SECOND
-    return MarketView(at, "run", {1: LastPrice(Decimal(str(price)), at, first=Decimal(str(first)))})
+    return MarketView(at, "run", {1: LastPrice(Decimal(price), at, first=Decimal(first))})
 
 
-def bar(first: float, high: float, low: float, last: float, after: int = 60) -> MarketView:
+def bar(first: int, high: int, low: int, last: int, after: int = 60) -> MarketView:
     at = NOON + after * SECOND
-    opened = BarOpen(at, *(Decimal(str(one)) for one in (first, high, low)))
+    opened = BarOpen(at, *(Decimal(one) for one in (first, high, low)))
     return MarketView(
         at + 60 * SECOND,
         "run",
-        {1: LastPrice(Decimal(str(last)), at + 60 * SECOND, opened, None, Decimal(100))},
+        {1: LastPrice(Decimal(last), at + 60 * SECOND, opened, None, Decimal(100))},
     )
 
 
@@ -59,8 +59,10 @@ def settled(at: PaperBook, order: BrokerOrder, view: MarketView) -> BrokerOrder 
     return at.settle(order.broker_order_id, view, lambda _, fill: Payable(fill.quantity))
 
 
-@pytest.mark.parametrize(("side", "edge", "back"), [(Side.BUY, 110, 109.95), (Side.SELL, 90, 90.05)])
-def test_at_the_limit_only_the_other_side_trades(side: Side, edge: float, back: float) -> None:
+@pytest.mark.parametrize(
+    ("side", "edge", "back"), [(Side.BUY, 110, Decimal("109.95")), (Side.SELL, 90, Decimal("90.05"))]
+)
+def test_at_the_limit_only_the_other_side_trades(side: Side, edge: int, back: Decimal) -> None:
     """A market order is locked there until the price comes back; one of the other side fills at once."""
     exchange = book()
     locked = placed(exchange, tick(edge), side)
@@ -69,7 +71,7 @@ def test_at_the_limit_only_the_other_side_trades(side: Side, edge: float, back: 
     assert placed(exchange, tick(edge), Side.of(-side.sign)).status is BrokerOrderStatus.COMPLETE
     filled = settled(exchange, locked, tick(back, 2))
     assert filled is not None
-    assert (filled.status, filled.fills[0].price) == (BrokerOrderStatus.COMPLETE, Decimal(str(back)))
+    assert (filled.status, filled.fills[0].price) == (BrokerOrderStatus.COMPLETE, back)
 
 
 def test_an_order_that_is_locked_until_the_close_ends_and_says_why() -> None:
